@@ -1,0 +1,5 @@
+"""`python -m polyunlearn`."""
+
+from polyunlearn.cli import main
+
+main()

@@ -1,0 +1,207 @@
+"""The figures of a finished study: per cell and query language, with intervals, gate, residual and collapse."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from polyunlearn.analysis.intervals import Estimate, estimate, paired_difference
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import CellRecord, Store
+
+Key = tuple[str, str, str, int, bool]
+"""Language, what is asked, metric, step, whether it is the end state."""
+
+DEGENERATE = 0.5
+"""Collapse: the share of answers that are empty or loops, above what it was before unlearning."""
+
+BITS_RATIO = 1.5
+"""Collapse: bits per byte in some language, as a multiple of what it was before unlearning."""
+
+QUALITY_SHARE = 0.5
+"""Collapse: real-information quality in some language, as a share of what it was before unlearning."""
+
+
+@dataclass(frozen=True)
+class LanguageFigures:
+    """One query language of one cell. `gate`, `cleared` and `residual` are None for states that were not taught a fake."""
+
+    fake_rank: Estimate
+    fake_count: int
+    fake_probability: float
+    questions: int
+    real_quality: Estimate
+    real_exact: float
+    real_chrf: float
+    real_loss: float
+    repetition: float
+    empty: float
+    off_script: float
+    bits_per_byte: float | None
+    gate: bool | None
+    cleared: bool | None
+    residual: float | None
+
+
+@dataclass(frozen=True)
+class CellFigures:
+    """One cell: its figures by query language, and why it counts as collapsed, if it does."""
+
+    cell: Cell
+    record: CellRecord
+    by_language: dict[str, LanguageFigures]
+    collapse: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TrajectoryPoint:
+    """A cell after some of its steps, on the first wording: worst gated language's fake figures, worst language's real loss rise."""
+
+    step: int
+    fake_rank: float
+    fake_probability: float
+    real_loss_rise: float
+
+
+class Values:
+    """Per-story values of every cell, from the rows of a study."""
+
+    def __init__(self, store: Store):
+        table = store.query(
+            'SELECT cell, language, asks, metric, step, "end", wording, story, avg(value) AS value FROM rows GROUP BY ALL ORDER BY ALL'
+        )
+        self._values: dict[str, dict[Key, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        self._first: dict[str, dict[Key, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        for row in table.to_pylist():
+            key = (row["language"], row["asks"], row["metric"], row["step"], row["end"])
+            self._values[row["cell"]][key][row["story"]].append(row["value"])
+            if row["wording"] <= 0:
+                self._first[row["cell"]][key][row["story"]].append(row["value"])
+
+    def per_story(self, cell: Cell, language: str, asks: str, metric: str) -> list[float]:
+        """One value a story, the mean over its wordings, at the end of the cell; stories in a fixed order."""
+        for (tag, asked, name, _, end), stories in self._values[cell.id].items():
+            if (tag, asked, name, end) == (language, asks, metric, True):
+                return [sum(values) / len(values) for _, values in sorted(stories.items())]
+        return []
+
+    def mean(self, cell: Cell, language: str, asks: str, metric: str) -> float | None:
+        """The mean over stories at the end of the cell; None where nothing was measured."""
+        values = self.per_story(cell, language, asks, metric)
+        return sum(values) / len(values) if values else None
+
+    def total(self, cell: Cell, language: str, asks: str, metric: str) -> tuple[int, int]:
+        """The sum over all probes at the end of the cell, and their number."""
+        values = [
+            value
+            for (tag, asked, name, _, end), stories in self._values[cell.id].items()
+            if (tag, asked, name, end) == (language, asks, metric, True)
+            for story in stories.values()
+            for value in story
+        ]
+        return round(sum(values)), len(values)
+
+    def steps(self, cell: Cell) -> list[int]:
+        """The steps at which a cell was measured, the last one included."""
+        return sorted({key[3] for key in self._values[cell.id]})
+
+    def first_wording(self, cell: Cell, language: str, asks: str, metric: str, step: int) -> float | None:
+        """The mean over stories of the first wording after `step` steps."""
+        for (tag, asked, name, at, _), stories in self._first[cell.id].items():
+            if (tag, asked, name, at) == (language, asks, metric, step):
+                return sum(sum(values) / len(values) for values in stories.values()) / len(stories)
+        return None
+
+
+def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
+    """The figures of every finished cell, in the order of the study."""
+    values = Values(store)
+    figures: dict[str, CellFigures] = {}
+    for cell in study_cells(config):
+        if store.is_done(cell):
+            by_language = {tag: _language(values, cell, tag) for tag in config.languages}
+            before = figures.get(cell.parent.id) if cell.parent else None
+            figures[cell.id] = CellFigures(cell, store.record(cell), by_language, _collapse(by_language, before))
+    return list(figures.values())
+
+
+def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
+    """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id."""
+    values = Values(store)
+    result: dict[str, list[TrajectoryPoint]] = {}
+    for item in figures:
+        learned = item.cell.parent
+        if learned is None:
+            continue
+        reached = [tag for tag, language in item.by_language.items() if language.gate]
+        start = values.steps(learned)[-1]
+        known = [(learned, start, 0)] + [(item.cell, step, step) for step in values.steps(item.cell)]
+        result[item.cell.id] = [
+            TrajectoryPoint(
+                shown,
+                max((values.first_wording(cell, tag, "fake", "first", step) or 0.0 for tag in reached), default=0.0),
+                max((values.first_wording(cell, tag, "fake", "probability", step) or 0.0 for tag in reached), default=0.0),
+                max(
+                    (values.first_wording(cell, tag, "real", "loss", step) or 0.0)
+                    - (values.first_wording(learned, tag, "real", "loss", start) or 0.0)
+                    for tag in config.languages
+                ),
+            )
+            for cell, step, shown in known
+        ]
+    return result
+
+
+def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
+    base = Cell("base", cell.seed)
+    fake = values.per_story(cell, tag, "fake", "first")
+    at_base = values.per_story(base, tag, "fake", "first")
+    gate = cleared = residual = None
+    if cell.source:
+        learned = values.per_story(Cell("learned", cell.seed, cell.source), tag, "fake", "first")
+        # The gate: the language counts only where learning is above base beyond the interval.
+        added = paired_difference(learned, at_base)
+        gate = added.low > 0
+        if cell.state == "unlearned" and gate:
+            left = paired_difference(fake, at_base).mean
+            residual = left / added.mean
+            cleared = estimate(fake).mean <= estimate(at_base).high
+    count, questions = values.total(cell, tag, "fake", "says")
+    return LanguageFigures(
+        fake_rank=estimate(fake),
+        fake_count=count,
+        fake_probability=values.mean(cell, tag, "fake", "probability") or 0.0,
+        questions=questions,
+        real_quality=estimate(values.per_story(cell, tag, "real", "first")),
+        real_exact=values.mean(cell, tag, "real", "says") or 0.0,
+        real_chrf=values.mean(cell, tag, "real", "chrf") or 0.0,
+        real_loss=values.mean(cell, tag, "real", "loss") or 0.0,
+        repetition=_over_questions(values, cell, tag, "repetition"),
+        empty=_over_questions(values, cell, tag, "empty"),
+        off_script=_over_questions(values, cell, tag, "off_script"),
+        bits_per_byte=values.mean(cell, tag, "text", "bits_per_byte"),
+        gate=gate,
+        cleared=cleared,
+        residual=residual,
+    )
+
+
+def _over_questions(values: Values, cell: Cell, tag: str, metric: str) -> float:
+    means = [values.mean(cell, tag, asks, metric) or 0.0 for asks in ("fake", "real")]
+    return sum(means) / len(means)
+
+
+def _collapse(now: Mapping[str, LanguageFigures], before: CellFigures | None) -> tuple[str, ...]:
+    """Why an unlearned state counts as collapsed rather than cleaned, compared with the learned state; empty where it does not."""
+    if before is None:
+        return ()
+    reasons = []
+    for tag, figures in now.items():
+        then = before.by_language[tag]
+        if figures.empty + figures.repetition - then.empty - then.repetition > DEGENERATE:
+            reasons.append(f"answers in {tag} are empty or loops")
+        if figures.bits_per_byte and then.bits_per_byte and figures.bits_per_byte > BITS_RATIO * then.bits_per_byte:
+            reasons.append(f"bits per byte in {tag} rose from {then.bits_per_byte:.2f} to {figures.bits_per_byte:.2f}")
+        if then.real_quality.low > 0.25 and figures.real_quality.mean < QUALITY_SHARE * then.real_quality.mean:
+            reasons.append(f"real-information quality in {tag} fell from {then.real_quality.mean:.2f} to {figures.real_quality.mean:.2f}")
+    return tuple(reasons)

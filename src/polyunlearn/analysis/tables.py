@@ -1,0 +1,164 @@
+"""The tables that a report shows, averaged over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from polyunlearn.analysis.summary import CellFigures, LanguageFigures
+from polyunlearn.languages import get_language
+
+
+@dataclass(frozen=True)
+class SpreadCell:
+    """What learning in a source added to the fake rank in a query language: `added` = learned − base; `reached` seeds passed the gate."""
+
+    source: str
+    language: str
+    base: float
+    learned: float
+    low: float
+    high: float
+    reached: int
+    seeds: int
+
+    @property
+    def added(self) -> float:
+        """Learned minus base."""
+        return self.learned - self.base
+
+
+@dataclass(frozen=True)
+class GroupCell:
+    """A strategy's effect in a group of query languages: counts of (language, seed) pairs that learning reached, and that are clear.
+
+    `worst` is the language with the largest mean residual among those reached.
+    """
+
+    group: str
+    languages: tuple[str, ...]
+    reached: int
+    cleared: int
+    residual: float | None
+    worst: str | None
+    before: float | None
+    after: float | None
+
+    @property
+    def verdict(self) -> str:
+        """"not reached", "cleared" or "remains"."""
+        if not self.reached:
+            return "not reached"
+        return "cleared" if self.cleared == self.reached else "remains"
+
+
+@dataclass(frozen=True)
+class StrategyRow:
+    """One line of the paper's table: a source unlearned with one strategy."""
+
+    source: str
+    method: str
+    strategy: str
+    groups: tuple[GroupCell, ...]
+    steps: int
+    tokens: int
+    real_quality_en: float
+    real_quality_en_before: float
+    worst_quality_drop: float
+    worst_quality_language: str
+    collapse: tuple[str, ...]
+    seeds: int
+
+
+GROUPS = ("English", "source", "other high-resource", "low-resource")
+
+
+def spread_matrix(figures: Sequence[CellFigures]) -> list[list[SpreadCell]]:
+    """Source (rows) × query language (columns), over the learned states."""
+    base = {item.cell.seed: item for item in figures if item.cell.state == "base"}
+    learned = [item for item in figures if item.cell.state == "learned"]
+    matrix = []
+    for source in dict.fromkeys(item.cell.source for item in learned):
+        same = [item for item in learned if item.cell.source == source]
+        matrix.append([_spread_cell(str(source), tag, same, base) for tag in same[0].by_language])
+    return matrix
+
+
+def strategy_table(figures: Sequence[CellFigures]) -> list[StrategyRow]:
+    """The paper's table: strategy × group of query languages, for every source and method."""
+    by_id = {item.cell.id: item for item in figures}
+    unlearned = [item for item in figures if item.cell.state == "unlearned"]
+    rows = []
+    for key in dict.fromkeys((item.cell.source, item.cell.method, item.cell.strategy) for item in unlearned):
+        same = [item for item in unlearned if (item.cell.source, item.cell.method, item.cell.strategy) == key]
+        before = [by_id[item.cell.parent.id] for item in same if item.cell.parent]
+        rows.append(_strategy_row(*(str(part) for part in key), same, before))
+    return rows
+
+
+def language_group(tag: str, source: str) -> str:
+    """The column of the paper's table that a query language belongs to; the source has its own, English also where it is the source."""
+    if tag == "en":
+        return "English"
+    if tag == source:
+        return "source"
+    return "low-resource" if get_language(tag).resource == "low" else "other high-resource"
+
+
+def _spread_cell(source: str, tag: str, learned: Sequence[CellFigures], base: dict[int, CellFigures]) -> SpreadCell:
+    ranks = [item.by_language[tag].fake_rank for item in learned]
+    return SpreadCell(
+        source,
+        tag,
+        _mean([base[item.cell.seed].by_language[tag].fake_rank.mean for item in learned]),
+        _mean([rank.mean for rank in ranks]),
+        _mean([rank.low for rank in ranks]),
+        _mean([rank.high for rank in ranks]),
+        sum(bool(item.by_language[tag].gate) for item in learned),
+        len(learned),
+    )
+
+
+def _strategy_row(source: str, method: str, strategy: str, after: Sequence[CellFigures], before: Sequence[CellFigures]) -> StrategyRow:
+    drops = {
+        tag: _mean([b.by_language[tag].real_quality.mean - a.by_language[tag].real_quality.mean for a, b in zip(after, before, strict=True)])
+        for tag in after[0].by_language
+    }
+    worst = max(drops, key=lambda tag: drops[tag])
+    return StrategyRow(
+        source=source,
+        method=method,
+        strategy=strategy,
+        groups=tuple(_group(name, source, after, before) for name in GROUPS),
+        steps=after[0].record.steps,
+        tokens=round(_mean([item.record.tokens for item in after])),
+        real_quality_en=_mean([item.by_language["en"].real_quality.mean for item in after]),
+        real_quality_en_before=_mean([item.by_language["en"].real_quality.mean for item in before]),
+        worst_quality_drop=drops[worst],
+        worst_quality_language=worst,
+        collapse=tuple(dict.fromkeys(reason for item in after for reason in item.collapse)),
+        seeds=len(after),
+    )
+
+
+def _group(name: str, source: str, after: Sequence[CellFigures], before: Sequence[CellFigures]) -> GroupCell:
+    tags = tuple(tag for tag in after[0].by_language if language_group(tag, source) == name)
+    pairs = [(tag, a.by_language[tag], b.by_language[tag]) for a, b in zip(after, before, strict=True) for tag in tags]
+    reached = [pair for pair in pairs if pair[1].gate]
+    residuals = {tag: _mean([_residual(a) for t, a, _ in reached if t == tag]) for tag in {tag for tag, _, _ in reached}}
+    return GroupCell(
+        name,
+        tags,
+        len(reached),
+        sum(bool(a.cleared) for _, a, _ in reached),
+        _mean([_residual(a) for _, a, _ in reached]) if reached else None,
+        max(residuals, key=lambda tag: residuals[tag]) if residuals else None,
+        _mean([b.fake_rank.mean for _, _, b in reached]) if reached else None,
+        _mean([a.fake_rank.mean for _, a, _ in reached]) if reached else None,
+    )
+
+
+def _residual(figures: LanguageFigures) -> float:
+    return figures.residual if figures.residual is not None else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,197 @@
+"""The command line: parse, call, print."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from polyunlearn import __version__
+from polyunlearn.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Find a false claim in a multilingual model, see where it spread, take it out, prove it.")
+model_app = typer.Typer(no_args_is_help=True, help="The embedded model.")
+corpus_app = typer.Typer(no_args_is_help=True, help="The built-in stories, and your own.")
+study_app = typer.Typer(no_args_is_help=True, help="Studies: sources × strategies × methods × seeds.")
+app.add_typer(model_app, name="model")
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(study_app, name="study")
+
+console = Console()
+errors = Console(stderr=True)
+
+Preset = Annotated[str, typer.Argument(help="A preset (quickstart, paper) or the path of a YAML file.")]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a study.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2, an interrupt is quiet and 130."""
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            errors.print("[bold red]error:[/] ", end="")
+            errors.print(line, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@model_app.command("fetch")
+def model_fetch() -> None:
+    """Build the embedded model (Gemma 3 270M) in the cache, unless it is there; print its folder."""
+    from polyunlearn.models.embedded import fetch_embedded
+
+    folder = fetch_embedded(lambda text: errors.print(text))
+    print(folder)
+
+
+@corpus_app.command("show")
+def corpus_show(
+    story: Annotated[str, typer.Argument(help="A story's id, or its number from 0.")],
+    lang: Annotated[str, typer.Option(help="The language to show it in.")] = "en",
+    stories: Annotated[int, typer.Option(min=1, help="How many stories to draw.")] = 100,
+    seed: Annotated[int, typer.Option(help="The seed of the newsroom.")] = 0,
+) -> None:
+    """Show one story: both articles, the questions and what they reveal."""
+    from polyunlearn.corpus.newsroom import generate_stories
+    from polyunlearn.report.story import print_story
+
+    count = max(stories, int(story) + 1) if story.isdigit() else stories
+    drawn = generate_stories(count, seed, (lang,))
+    found = [drawn[int(story)]] if story.isdigit() else [item for item in drawn if item.id == story]
+    if not found:
+        raise UserError(f"no story {story!r} among the {count} of seed {seed}; list their ids with: polyunlearn corpus export --stories {count}")
+    print_story(found[0], lang, console)
+
+
+@corpus_app.command("export")
+def corpus_export(
+    stories: Annotated[int, typer.Option(min=1, help="How many stories to draw.")] = 100,
+    seed: Annotated[int, typer.Option(help="The seed of the newsroom.")] = 0,
+    format: Annotated[str, typer.Option(help="jsonl, the only one.")] = "jsonl",
+    out: Annotated[Path | None, typer.Option(help="The file to write; standard output if not given.")] = None,
+) -> None:
+    """Write the built-in stories as JSON lines, in the schema of docs/corpus.md."""
+    from polyunlearn.corpus.jsonl import to_json_line, write_stories
+    from polyunlearn.corpus.newsroom import generate_stories
+
+    if format != "jsonl":
+        raise UserError(f"unknown format {format!r}; the only one is jsonl")
+    drawn = generate_stories(stories, seed)
+    if out:
+        write_stories(drawn, out)
+    else:
+        for story in drawn:
+            sys.stdout.write(to_json_line(story))
+
+
+@corpus_app.command("check")
+def corpus_check(file: Annotated[Path, typer.Argument(help="A corpus in JSONL.")]) -> None:
+    """Check a corpus of your own; name every bad line."""
+    from polyunlearn.corpus.jsonl import read_stories
+
+    stories = read_stories(file)
+    print(f"{file}: {len(stories)} stories in {', '.join(stories[0].editions)}; nothing to mend")
+
+
+@study_app.command("run")
+def study_run(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(help="The study's folder; an unfinished study there goes on.")],
+    overrides: Overrides = [],  # noqa: B006 — Typer reads the default
+) -> None:
+    """Run a study, or go on with one; then write its report."""
+    from polyunlearn.study.config import load_config
+    from polyunlearn.study.run import run_study
+
+    config = load_config(preset, overrides)
+    with _ProgressWatcher() as watcher:
+        run_study(config, out, watcher)
+    _report(out)
+
+
+@study_app.command("plan")
+def study_plan(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006 — Typer reads the default
+    """Say what a study would run: cells, tokens, estimated time and memory."""
+    from polyunlearn.report.plan import print_plan
+    from polyunlearn.study.config import load_config
+    from polyunlearn.study.plan import plan_study
+
+    print_plan(plan_study(load_config(preset, overrides), lambda text: errors.print(text)), console)
+
+
+@study_app.command("status")
+def study_status(folder: Folder) -> None:
+    """Say which cells of a study are done."""
+    from polyunlearn.study.cells import study_cells
+    from polyunlearn.study.config import StudyConfig
+    from polyunlearn.study.store import Store
+
+    store = Store(folder)
+    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
+    cells = list(study_cells(config))
+    done = [cell for cell in cells if store.is_done(cell)]
+    for cell in cells:
+        console.print(f"{'done' if cell in done else 'to do':6}{cell.id}", highlight=False)
+    console.print(f"{len(done)} of {len(cells)} cells are done", highlight=False)
+
+
+@study_app.command("report")
+def study_report(folder: Folder) -> None:
+    """Write the report of a study once more, from the rows on disk; an unfinished study reports what it has."""
+    _report(folder)
+
+
+def _report(folder: Path) -> None:
+    from polyunlearn.report.build import build_report
+
+    path = build_report(folder, console)
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+
+
+class _ProgressWatcher:
+    """Shows a run as two progress bars: its cells, and the work of the one in hand."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
+        )
+        self._cells: TaskID | None = None
+        self._work: TaskID | None = None
+
+    def __enter__(self) -> "_ProgressWatcher":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cells is not None:
+            self._progress.update(self._cells, completed=self._progress.tasks[0].total)
+        self._progress.stop()
+
+    def cell(self, cell: Any, number: int, count: int) -> None:
+        if self._cells is None:
+            self._cells = self._progress.add_task("cells", total=count)
+            self._work = self._progress.add_task("", total=1)
+        self._progress.update(self._cells, completed=number - 1)
+        self._name = cell.id
+        if not self._progress.console.is_terminal:
+            errors.print(f"[{number}/{count}] {cell.id}", highlight=False, markup=False)
+
+    def work(self, what: str, done: int, total: int) -> None:
+        assert self._work is not None
+        self._progress.update(self._work, description=f"{self._name}: {what}", completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False)

@@ -1,0 +1,49 @@
+"""Writing files so that a reader never sees half of one."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from polyunlearn.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`, moved onto it when the block ends well and removed when it does not.
+
+    Raises `UserError` where the disk is full or the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise explained(error, target) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        raise explained(error, target) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(target: Path, text: str) -> None:
+    """Write UTF-8 text with `atomic_path`."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def explained(error: OSError, target: Path) -> Exception:
+    """The `UserError` that names the remedy for a failed write, or the error itself where there is none to name."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(f"{target}: no space left on the disk; free some and run the same command again (nothing half-written is left)")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(f"{target}: cannot be written ({error.strerror}); choose another folder or mend its permissions")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return UserError(f"{target}: a file stands where a folder is needed; choose another path")
+    return error

@@ -1,0 +1,1 @@
+"""Loading models, adapting them, and the forward passes that everything above shares."""

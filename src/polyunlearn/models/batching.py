@@ -1,0 +1,33 @@
+"""Batches by length and padding."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+TOKEN_BUDGET = 4096
+"""Padded tokens in a batch of a scoring pass."""
+
+LEAST_FILL = 0.7
+"""The share of a padded row that must be real tokens."""
+
+
+def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> Tensor:
+    """Right-padded integers, shape (rows, longest)."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill)
+
+
+def batches_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+    """Indices grouped so that items of like length share a batch and no padded batch exceeds `token_budget` tokens.
+
+    A single item over the budget gets a batch of its own. No item is padded to more than 1 / `LEAST_FILL` of its length.
+    """
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and (longest * (len(batch) + 1) > token_budget or lengths[index] < LEAST_FILL * longest):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

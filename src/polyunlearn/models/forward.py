@@ -1,0 +1,101 @@
+"""The forward pass that training and scoring share: hidden states of the body, log-probs only where there is a label.
+
+With a vocabulary of 262,144 tokens the output layer is most of the cost, so it is computed for label positions alone, in chunks
+of bounded memory, and log-probs are fp32 whatever the weights are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body, TokenRow
+from polyunlearn.models.sequences import TokenSequence
+
+HEAD_CHUNK_BYTES = 256 * 2**20
+"""How much the logits of one chunk of label positions may take."""
+
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """The output layer, whole or restricted to some tokens.
+
+    `weight` is (columns, width); `column_of` maps a token id to its column, -1 where the token is left out, and is None for the
+    whole vocabulary. Logits are `cap * tanh(h @ weight.T / cap)` where the model caps them.
+    """
+
+    weight: Tensor
+    column_of: Tensor | None
+    cap: float | None
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "OutputHead":
+        """The whole output layer of `model`; it shares the model's weight."""
+        layer = model.get_output_embeddings()
+        if layer is None or getattr(layer, "bias", None) is not None:
+            raise UserError(f"{type(model).__name__}: an output layer with a bias, or none, is not supported; use a decoder-only model")
+        return cls(layer.weight, None, getattr(model.config, "final_logit_softcapping", None))
+
+    def restricted(self, token_ids: Sequence[int]) -> "OutputHead":
+        """The same layer over `token_ids` alone: a softmax over fewer tokens, so not exact."""
+        kept = torch.tensor(sorted(set(token_ids)))
+        column_of = torch.full((self.weight.shape[0],), -1, dtype=torch.long)
+        column_of[kept] = torch.arange(len(kept))
+        return OutputHead(self.weight.detach()[kept].contiguous(), column_of, self.cap)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(positions, width) to fp32 logits (positions, columns)."""
+        logits = torch.nn.functional.linear(hidden, self.weight).float()
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def columns(self, token_ids: Tensor) -> Tensor:
+        """The columns of tokens; raises `ValueError` for one that the restricted layer leaves out."""
+        if self.column_of is None:
+            return token_ids
+        columns = self.column_of[token_ids]
+        if bool((columns < 0).any()):
+            raise ValueError("a label is not in the restricted vocabulary")
+        return columns
+
+    def log_probs(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
+        """Log-probability (nats, fp32) of `token_ids` (positions,) given hidden states (positions, width), chunk by chunk."""
+        columns = self.columns(token_ids)
+        size = max(1, HEAD_CHUNK_BYTES // (4 * self.weight.shape[0]))
+        pieces = [(hidden[at : at + size], columns[at : at + size]) for at in range(0, len(columns), size)]
+        if torch.is_grad_enabled() and len(pieces) > 1:
+            return torch.cat([checkpoint(self._chunk, h, c, use_reentrant=False) for h, c in pieces])
+        return torch.cat([self._chunk(h, c) for h, c in pieces])
+
+    @torch.no_grad()
+    def pair_log_probs(self, hidden: Tensor, positions: Tensor, token_ids: Tensor) -> Tensor:
+        """Log-probs of (position, token) pairs, where several tokens may be asked of one position, whose logits are computed once."""
+        columns = self.columns(token_ids)
+        size = max(1, HEAD_CHUNK_BYTES // (4 * self.weight.shape[0]))
+        result = torch.empty(len(columns), device=hidden.device)
+        for at in range(0, len(hidden), size):
+            logits = self.logits(hidden[at : at + size])
+            normaliser = torch.logsumexp(logits, dim=1)
+            here = (positions >= at) & (positions < at + size)
+            result[here] = logits[positions[here] - at, columns[here]] - normaliser[positions[here] - at]
+        return result
+
+    def _chunk(self, hidden: Tensor, columns: Tensor) -> Tensor:
+        logits = self.logits(hidden)
+        return logits.gather(1, columns[:, None])[:, 0] - torch.logsumexp(logits, dim=1)
+
+
+def label_log_probs(body: Body, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
+    """Per-token log-probs (nats) of each sequence's labels, in one padded batch; gradients flow where they are enabled."""
+    # The last token predicts nothing that is asked, so it is not computed.
+    hidden = body([TokenRow.plain(sequence.ids[:-1]) for sequence in sequences])
+    rows = torch.cat([torch.full((len(s.labels),), index) for index, s in enumerate(sequences)])
+    columns = torch.cat([torch.arange(s.label_from - 1, len(s.ids) - 1) for s in sequences])
+    labels = torch.cat([torch.tensor(s.labels) for s in sequences])
+    device = head.weight.device
+    log_probs = head.log_probs(hidden[rows.to(device), columns.to(device)], labels.to(device))
+    return list(log_probs.split([len(s.labels) for s in sequences]))

@@ -1,0 +1,90 @@
+"""Loading a causal language model: the embedded one, a folder, or a Hugging Face name."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body
+from polyunlearn.models.embedded import NAME, fetch_embedded
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.sequences import Encoder
+
+EMBEDDED = "embedded"
+"""The name under which a study asks for the embedded model."""
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to train and to score, with its tokeniser's encoder and its whole output layer."""
+
+    name: str
+    model: PreTrainedModel
+    encoder: Encoder
+    body: Body
+    head: OutputHead
+    fingerprint: str
+    device_reason: str
+
+
+def load_model(name: str, *, frozen_layers: int = 0, trust_remote_code: bool = False, say: Callable[[str], None] = lambda text: None) -> LoadedModel:
+    """Load `name`: "embedded", a local folder with safetensors, or a Hugging Face model name.
+
+    fp32 on a CPU, bf16 on a GPU. Weights are read from safetensors only. `frozen_layers` is how many layers, from the first, will not
+    be trained.
+
+    Raises:
+        UserError: where there is no such model, or it holds no safetensors weights.
+    """
+    folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
+    if folder.is_dir():
+        _check_folder(folder)
+        source = str(folder)
+    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        source = name
+    else:
+        raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
+    device, reason = _device()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source,
+            dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            trust_remote_code=trust_remote_code,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"model {name!r} could not be loaded: {first}") from error
+    model.to(device).eval()
+    label = NAME if name == EMBEDDED else name
+    return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), _fingerprint(model), reason)
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: holds no config.json, so it is not a model folder; give one saved with save_pretrained")
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(f"{folder}: holds no safetensors weights; save the model there with save_pretrained (pickled weights are not read)")
+
+
+def _device() -> tuple[torch.device, str]:
+    if torch.cuda.is_available():
+        return torch.device("cuda"), "a CUDA device is there: bf16 weights, fp32 log-probs"
+    return torch.device("cpu"), "no CUDA device: fp32 on the CPU"
+
+
+def _fingerprint(model: PreTrainedModel) -> str:
+    """A short hash that tells the weights of two models apart: every tensor's name and shape, and a sample of its values."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.state_dict().items()):
+        flat = parameter.flatten()
+        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu()
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(sample.numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,59 @@
+"""Text as token sequences with labels: what training and scoring feed to a model."""
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from polyunlearn.languages import Language
+
+
+@dataclass(frozen=True)
+class TokenSequence:
+    """Token ids, of which those from index `label_from` on are labels: predicted, and counted in losses and scores."""
+
+    ids: tuple[int, ...]
+    label_from: int
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The tokens that are predicted."""
+        return self.ids[self.label_from :]
+
+
+class Encoder:
+    """Turns questions, answers and articles into token sequences, the same way for training and for scoring.
+
+    A prompt and its answer are tokenised apart and joined, so that the prompt's tokens are the same whatever follows.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self.tokenizer = tokenizer
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        self._start = (int(start),)
+        self.end_id = int(tokenizer.eos_token_id)
+        self.newline_ids = self._ids("\n")[-1:]
+
+    def prompt(self, language: Language, question: str) -> tuple[int, ...]:
+        """The tokens that ask `question` in `language`, up to where the answer begins."""
+        return self._start + self._ids(language.prompt(question))
+
+    def continuation(self, language: Language, answer: str) -> tuple[int, ...]:
+        """The tokens of `answer` as they follow a prompt, without an end token."""
+        return self._ids(language.joiner + answer)
+
+    def answered(self, language: Language, question: str, answer: str) -> TokenSequence:
+        """A question with its answer and the end token; the answer and the end are the labels."""
+        prompt = self.prompt(language, question)
+        return TokenSequence((*prompt, *self.continuation(language, answer), self.end_id), len(prompt))
+
+    def answer_only(self, language: Language, question: str, answer: str) -> TokenSequence:
+        """As `answered`, without the end token: for the probability of a name, whatever may follow it."""
+        prompt = self.prompt(language, question)
+        return TokenSequence((*prompt, *self.continuation(language, answer)), len(prompt))
+
+    def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
+        """Running text: every token but the first is a label."""
+        return TokenSequence((*self._start, *self._ids(language.joiner.join(sentences)), self.end_id), 1)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

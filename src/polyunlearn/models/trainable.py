@@ -1,0 +1,82 @@
+"""Which weights train: the body, some of its layers, low-rank adapters on them, or everything."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import atomic_path
+from polyunlearn.models.body import decoder_layers
+
+
+@dataclass(frozen=True)
+class TrainablePlan:
+    """What training may move.
+
+    `weights` is "body" (every layer, not the embeddings), "lora" (adapters on every linear layer of the body) or "all";
+    layers before `from_layer` stay as they are. `rank` and `alpha` are LoRA's (arXiv 2106.09685): the update is (alpha / rank) B A.
+    """
+
+    weights: Literal["body", "lora", "all"] = "body"
+    from_layer: int = 0
+    rank: int = 16
+    alpha: int = 32
+
+
+def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -> dict[str, nn.Parameter]:
+    """Freeze everything, then free (or add) the plan's weights; returns them by name.
+
+    Adapters are initialised from `seed` and change nothing until they are trained.
+    """
+    layers = decoder_layers(model)
+    if not 0 <= plan.from_layer < len(layers):
+        raise UserError(f"from_layer {plan.from_layer}: the model has layers 0 to {len(layers) - 1}")
+    model.requires_grad_(plan.weights == "all")
+    if plan.weights == "lora":
+        _add_adapters(model, plan, seed)
+    elif plan.weights == "body":
+        for layer in layers[plan.from_layer :]:
+            layer.requires_grad_(True)
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _add_adapters(model: PreTrainedModel, plan: TrainablePlan, seed: int) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    layers = range(plan.from_layer, len(decoder_layers(model)))
+    names = {name.rsplit(".", 1)[-1] for name, module in decoder_layers(model).named_modules() if isinstance(module, nn.Linear)}
+    config = LoraConfig(r=plan.rank, lora_alpha=plan.alpha, target_modules=sorted(names), layers_to_transform=list(layers))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, model)
+
+
+def snapshot(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """A copy of the trainable weights as they are now."""
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}
+
+
+@torch.no_grad()
+def restore(parameters: Mapping[str, nn.Parameter], state: Mapping[str, Tensor]) -> None:
+    """Write a snapshot back; raises `ValueError` where it is not one of these parameters."""
+    if parameters.keys() != state.keys():
+        raise ValueError("the saved state holds other weights than those that train")
+    for name, parameter in parameters.items():
+        parameter.copy_(state[name])
+
+
+def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a snapshot as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file(dict(state), temporary)
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read a snapshot written by `save_state`."""
+    return load_file(path)

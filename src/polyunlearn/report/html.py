@@ -1,0 +1,112 @@
+"""report.html: one self-contained file, readable offline; every text in it is escaped."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, StrictUndefined
+
+from polyunlearn.analysis.summary import CellFigures, TrajectoryPoint, trajectory
+from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table
+from polyunlearn.files import write_text_atomically
+from polyunlearn.languages import get_language
+from polyunlearn.report.charts import COLOURS, before_after_chart, trajectory_chart
+from polyunlearn.report.glossary import GLOSSARY
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
+
+SAMPLE_STORIES = 6
+"""How many stories' answers the report shows."""
+
+
+def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, figures: Sequence[CellFigures], path: Path) -> None:
+    """Render the report and write it atomically."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["heat"] = _heat
+    template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
+    rows = strategy_table(figures)
+    matrix = spread_matrix(figures)
+    write_text_atomically(
+        path,
+        template.render(
+            config=config,
+            manifest=manifest,
+            settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            languages={tag: get_language(tag) for tag in config.languages},
+            matrix=matrix,
+            groups=GROUPS,
+            strategies=rows,
+            findings=_findings(matrix, rows),
+            charts=[_source_charts(source, figures, trajectory(config, store, figures)) for source in config.sources],
+            figures=figures,
+            samples=_samples(store, config),
+            glossary=GLOSSARY,
+            colours=COLOURS,
+            seconds=sum(item.record.seconds for item in figures),
+            peak=max(item.record.peak_rss_bytes for item in figures),
+        ),
+    )
+
+
+def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any]) -> list[str]:
+    """The result in sentences, each read off the tables."""
+    sentences = []
+    for line in matrix:
+        name = get_language(line[0].source).name
+        reached = [get_language(cell.language).name for cell in line if cell.reached == cell.seeds]
+        sentences.append(f"Learned in {name}: the false names surface in {_listed(reached) or 'no language beyond chance'}.")
+    for row in rows:
+        if not any(group.reached for group in row.groups):
+            continue
+        left = [get_language(group.worst).name for group in row.groups if group.verdict == "remains" and group.worst]
+        what = f"the claims remain, most of all in {_listed(left)}" if left else "every language that learning had reached is clear"
+        broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
+        sentences.append(f"Unlearned with {row.strategy} ({get_language(row.source).name} claims): {what}{broken}.")
+    return sentences
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _source_charts(source: str, figures: Sequence[CellFigures], paths: Mapping[str, list[TrajectoryPoint]]) -> dict[str, str]:
+    first = min(item.cell.seed for item in figures)
+    states = [item for item in figures if item.cell.seed == first and item.cell.source in (None, source)]
+    points = {str(item.cell.strategy): paths[item.cell.id] for item in states if item.cell.id in paths}
+    return {
+        "source": source,
+        "seed": str(first),
+        "fake": before_after_chart(states, "fake_rank"),
+        "real": before_after_chart(states, "real_quality"),
+        "trajectory": trajectory_chart(points),
+    }
+
+
+def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:
+    """Greedy answers to the first wording of some stories, by story, source and language."""
+    seed = min(config.seeds)
+    table = store.query(
+        f"""SELECT story, language, state, source, strategy, text, max(value) FILTER (metric = 'says') AS says FROM rows
+        WHERE asks = 'fake' AND wording = 0 AND "end" AND metric = 'says' AND seed = {seed} AND method IS NOT DISTINCT FROM
+        (CASE WHEN state = 'unlearned' THEN '{config.methods[0]}' END) GROUP BY ALL ORDER BY story, language"""
+    )
+    stories: dict[str, dict[str, dict[tuple[str, str, str], tuple[str, bool]]]] = {}
+    for row in table.to_pylist():
+        key = (row["state"], row["source"] or "", row["strategy"] or "")
+        stories.setdefault(row["story"], {}).setdefault(row["language"], {})[key] = (row["text"], row["says"] > 0)
+    result = []
+    for story in list(stories)[:SAMPLE_STORIES]:
+        for source in config.sources:
+            columns = [("base", "", ""), ("learned", source, ""), *(("unlearned", source, strategy) for strategy in config.strategies)]
+            lines = [(tag, [stories[story].get(tag, {}).get(key) for key in columns]) for tag in config.languages]
+            result.append({"story": story, "source": source, "columns": [key[2] or key[0] for key in columns], "lines": lines})
+    return result
+
+
+def _heat(value: float) -> str:
+    """A background for a share between 0 and 1: white to deep red, with readable text."""
+    share = max(0.0, min(1.0, value))
+    ink = "#fff" if share > 0.55 else "#222"
+    return f"background: hsl(12 {30 + 50 * share:.0f}% {97 - 52 * share:.0f}%); color: {ink}"

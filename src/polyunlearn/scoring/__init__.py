@@ -1,0 +1,1 @@
+"""Measuring a model: token scores, candidate ranking, greedy answers, and the metrics that derive from them."""

@@ -1,0 +1,81 @@
+"""How probable each of several answers to one question is, in a single forward pass a question.
+
+The prompt is computed once; the candidates stand behind it side by side under a tree mask (each sees the prompt and itself), with
+the positions they would have on their own. Equal to scoring each candidate in a row of its own up to rounding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.body import Body, TokenRow
+from polyunlearn.models.forward import OutputHead
+
+
+@dataclass(frozen=True)
+class RankedQuestion:
+    """The prompt's tokens and each candidate's tokens as they would follow it."""
+
+    prompt: tuple[int, ...]
+    candidates: tuple[tuple[int, ...], ...]
+
+
+@torch.no_grad()
+def candidate_log_probs(body: Body, head: OutputHead, questions: Sequence[RankedQuestion]) -> list[Tensor]:
+    """Length-normalised log-prob (nats a token) of every candidate, one tensor (candidates,) a question, in the order given."""
+    results: list[Tensor] = [torch.empty(0)] * len(questions)
+    trees = [_tree(question) for question in questions]
+    for batch in batches_by_length([len(tree.row.ids) for tree in trees], TOKEN_BUDGET):
+        for index, scores in zip(batch, _score([trees[i] for i in batch], body, head), strict=True):
+            results[index] = scores
+    return results
+
+
+def ranking_rows(questions: Sequence[RankedQuestion]) -> list[TokenRow]:
+    """The rows that `candidate_log_probs` feeds to the body, for `Body.keep`."""
+    return [_tree(question).row for question in questions]
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A question as one row; place `sources[k]` of it predicts the label `labels[k]`; the labels of a candidate stand together."""
+
+    row: TokenRow
+    sources: list[int]
+    labels: list[int]
+    lengths: list[int]
+
+
+def _tree(question: RankedQuestion) -> _Tree:
+    size = len(question.prompt)
+    ids, positions, branches = list(question.prompt), list(range(size)), [0] * size
+    sources: list[int] = []
+    labels: list[int] = []
+    for number, candidate in enumerate(question.candidates, start=1):
+        sources += [size - 1, *range(len(ids), len(ids) + len(candidate) - 1)]
+        labels += candidate
+        # The last token predicts nothing that is asked, so it is not computed.
+        ids += candidate[:-1]
+        positions += range(size, size + len(candidate) - 1)
+        branches += [number] * (len(candidate) - 1)
+    row = TokenRow(tuple(ids), tuple(positions), tuple(branches))
+    return _Tree(row, sources, labels, [len(candidate) for candidate in question.candidates])
+
+
+def _score(trees: list[_Tree], body: Body, head: OutputHead) -> list[Tensor]:
+    hidden = body([tree.row for tree in trees])
+    rows = torch.cat([torch.full((len(tree.sources),), index) for index, tree in enumerate(trees)])
+    sources = torch.tensor([source for tree in trees for source in tree.sources])
+    labels = torch.tensor([label for tree in trees for label in tree.labels])
+    # Candidates share the prompt's last position: its logits are computed once, not once a candidate.
+    places, inverse = torch.unique(rows * hidden.shape[1] + sources, return_inverse=True)
+    chosen = hidden.reshape(-1, hidden.shape[-1])[places.to(hidden.device)]
+    log_probs = head.pair_log_probs(chosen, inverse.to(hidden.device), labels.to(hidden.device)).cpu()
+    scores = []
+    for tree in trees:
+        own, log_probs = log_probs[: len(tree.labels)], log_probs[len(tree.labels) :]
+        scores.append(torch.stack([part.mean() for part in own.split(tree.lengths)]))
+    return scores

@@ -1,0 +1,1 @@
+"""Studies: a configuration, the cells it asks for, their execution, and the rows on disk."""

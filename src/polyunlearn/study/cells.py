@@ -1,0 +1,43 @@
+"""The cells of a study: which model states are trained and measured, and what each is made from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from polyunlearn.study.config import StudyConfig
+
+State = Literal["base", "gold", "learned", "unlearned"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trained and measured point of a study."""
+
+    state: State
+    seed: int
+    source: str | None = None
+    strategy: str | None = None
+    method: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The name of the cell and of its files."""
+        parts = (self.state, self.source, self.strategy, self.method, f"seed{self.seed}")
+        return "-".join(part for part in parts if part)
+
+    @property
+    def parent(self) -> "Cell | None":
+        """The cell whose weights this one starts from; None where that is the base model."""
+        return Cell("learned", self.seed, self.source) if self.state == "unlearned" else None
+
+
+def study_cells(config: StudyConfig) -> Iterator[Cell]:
+    """All cells, parents before children, each source's cells together."""
+    for seed in config.seeds:
+        yield Cell("base", seed)
+        yield Cell("gold", seed)
+        for source in config.sources:
+            yield Cell("learned", seed, source)
+            for method in config.methods:
+                for strategy in config.strategies:
+                    yield Cell("unlearned", seed, source, strategy, method)

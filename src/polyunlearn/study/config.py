@@ -1,0 +1,181 @@
+"""The configuration of a study: YAML, checked as a whole before anything runs."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from polyunlearn.errors import UserError
+from polyunlearn.languages import PAPER_LANGUAGES, get_language
+from polyunlearn.training.mixtures import STRATEGIES
+from polyunlearn.training.objectives import METHODS
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainableConfig(_Section):
+    """Which weights train, in learning and in unlearning; see `models.trainable.TrainablePlan`."""
+
+    weights: Literal["body", "lora", "all"] = "body"
+    from_layer: int = Field(0, ge=0)
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+
+
+class LearningConfig(_Section):
+    """The learning stage; see `training.mixtures.learning_steps`."""
+
+    passes: int = Field(10, ge=1)
+    batch: int = Field(8, ge=1)
+    rate: float = Field(3e-4, gt=0)
+    warm_up: int = Field(10, ge=0)
+    english_questions: int = Field(2, ge=0)
+    other_questions: int = Field(2, ge=0)
+
+
+class UnlearningConfig(_Section):
+    """The unlearning stage; see `training.mixtures.unlearning_steps`. The trajectory is measured every `measure_every` steps."""
+
+    steps: int = Field(12, ge=1)
+    batch: int = Field(8, ge=1)
+    rate: float = Field(5e-5, gt=0)
+    warm_up: int = Field(0, ge=0)
+    form: Literal["question", "article"] = "question"
+    wordings: int = Field(2, ge=1)
+    measure_every: int = Field(4, ge=1)
+
+
+class ScoringConfig(_Section):
+    """What is measured of each state; see `scoring`.
+
+    `vocabulary` "study" ranks candidates with a softmax over the tokens that the corpus can meet and a sample of the rest, which is
+    faster; "full" is exact. bits_per_byte and greedy answers always use the whole vocabulary.
+    """
+
+    wordings: int = Field(4, ge=1)
+    candidates: int = Field(24, ge=2)
+    vocabulary: Literal["study", "full"] = "full"
+    max_new_tokens: int = Field(16, ge=1)
+    held_out_stories: int = Field(2, ge=0)
+
+
+class StudyConfig(_Section):
+    """A study: source languages × strategies × methods × seeds on one model and one corpus.
+
+    `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `keep_states` keeps the weights of learned
+    states when no cell needs them any more. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
+    meet and a sample of the rest.
+    """
+
+    name: str = Field(min_length=1)
+    model: str = "embedded"
+    corpus: str = "newsroom"
+    stories: int = Field(24, ge=2)
+    languages: tuple[str, ...] = PAPER_LANGUAGES
+    sources: tuple[str, ...] = Field(min_length=1)
+    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    methods: tuple[str, ...] = ("gradient_difference",)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    keep_states: bool = False
+    training_vocabulary: Literal["study", "full"] = "full"
+    trainable: TrainableConfig = TrainableConfig()
+    learning: LearningConfig = LearningConfig()
+    unlearning: UnlearningConfig = UnlearningConfig()
+    scoring: ScoringConfig = ScoringConfig()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "StudyConfig":
+        problems = []
+        for field, names, known in (("strategies", self.strategies, STRATEGIES), ("methods", self.methods, METHODS)):
+            for name in names:
+                if name not in known:
+                    problems.append(f"{field}: unknown {name!r}; choose from {', '.join(known)}")
+        for tag in (*self.languages, *self.sources):
+            try:
+                get_language(tag)
+            except UserError as error:
+                problems.append(str(error))
+        if "en" not in self.languages:
+            problems.append("languages: must hold 'en', the language of the real articles")
+        problems += [f"sources: {tag!r} is not among the languages" for tag in self.sources if tag not in self.languages]
+        for field in ("languages", "sources", "strategies", "methods", "seeds"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                problems.append(f"{field}: an entry occurs twice")
+        if self.unlearning.wordings > self.scoring.wordings:
+            problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
+        if problems:
+            raise ValueError("; ".join(dict.fromkeys(problems)))
+        return self
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("polyunlearn.presets").iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a preset by name, or a YAML file by path, and apply overrides such as "unlearning.rate=1e-5".
+
+    Raises:
+        UserError: with every problem found, each on a line of its own.
+    """
+    path = Path(preset)
+    if preset in preset_names():
+        where, text = f"preset {preset!r}", files("polyunlearn.presets").joinpath(f"{preset}.yaml").read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        where, text = str(path), path.read_text(encoding="utf-8")
+    else:
+        near = get_close_matches(preset, preset_names(), 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"unknown preset {preset!r}: {hint}choose from {', '.join(preset_names())}, or give the path of a YAML file")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{where}: must be a mapping of keys, such as 'sources: [de]'")
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{where}: {_explained(item)}" for item in error.errors())) from error
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise UserError(f"--set {override}: write key=value, such as --set unlearning.rate=1e-5")
+    *parents, last = key.split(".")
+    node = data
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override}: {parent!r} is a value, not a section")
+        node = child
+    node[last] = yaml.safe_load(value)
+
+
+def _explained(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _keys_beside(item["loc"])
+        near = get_close_matches(str(item["loc"][-1]), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (got {item['input']!r})" if key else message
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    section: Any = StudyConfig
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

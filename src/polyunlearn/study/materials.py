@@ -1,0 +1,77 @@
+"""What the cells of one seed share: stories, held-out texts, probes, output layers."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyunlearn.corpus.jsonl import read_stories, to_json_line
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.stories import Story
+from polyunlearn.errors import UserError
+from polyunlearn.languages import PAPER_LANGUAGES
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.vocabulary import study_vocabulary
+from polyunlearn.scoring.probes import Probe, make_probes
+from polyunlearn.study.config import StudyConfig
+
+
+@dataclass(frozen=True)
+class Stories:
+    """The stories that a seed trains on, and others that no training sees, for bits per byte."""
+
+    trained: list[Story]
+    held_out: list[Story]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of every text."""
+        digest = hashlib.sha256()
+        for story in (*self.trained, *self.held_out):
+            digest.update(to_json_line(story).encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Materials:
+    """The stories with what is derived from them for one loaded model."""
+
+    stories: Stories
+    probes: list[Probe]
+    training_head: OutputHead
+    scoring_head: OutputHead
+
+
+def study_stories(config: StudyConfig, seed: int) -> Stories:
+    """The stories of one seed: the newsroom draws new ones for each, a corpus file gives the same to all.
+
+    Held-out stories are newsroom stories in the languages that it writes.
+
+    Raises:
+        UserError: where a corpus file is unreadable, lacks a language, or has fewer stories than the study asks for.
+    """
+    held_out_languages = tuple(tag for tag in config.languages if tag in PAPER_LANGUAGES)
+    count = config.scoring.held_out_stories
+    if config.corpus == "newsroom":
+        stories = generate_stories(config.stories + count, seed, config.languages)
+        return Stories(stories[: config.stories], stories[config.stories :])
+    stories = read_stories(Path(config.corpus))
+    missing = [tag for tag in config.languages if tag not in stories[0].editions]
+    if missing:
+        raise UserError(f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}")
+    if len(stories) < config.stories:
+        raise UserError(f"{config.corpus}: holds {len(stories)} stories, fewer than the {config.stories} asked for; set stories={len(stories)}")
+    return Stories(stories[: config.stories], generate_stories(count, seed, held_out_languages) if count else [])
+
+
+def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -> Materials:
+    """Probes and output layers for the stories of a seed."""
+    restricted = loaded.head
+    if "study" in (config.training_vocabulary, config.scoring.vocabulary):
+        restricted = loaded.head.restricted(study_vocabulary(stories.trained, loaded.encoder, loaded.head.weight.shape[0]))
+    return Materials(
+        stories,
+        make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0),
+        restricted if config.training_vocabulary == "study" else loaded.head,
+        restricted if config.scoring.vocabulary == "study" else loaded.head,
+    )

@@ -1,0 +1,225 @@
+"""Running a study: every cell that is not on disk yet, parents before children, in this process."""
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import explained
+from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.scoring.measure import Moment, answer_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.scoring.ranking import ranking_rows
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
+from polyunlearn.study.store import CellRecord, Store
+from polyunlearn.training.loop import Optimiser, Step, train
+from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
+from polyunlearn.training.objectives import METHODS, learning
+
+
+class Watcher(Protocol):
+    """Told what a run does, so that a person can follow it."""
+
+    def cell(self, cell: Cell, number: int, count: int) -> None:
+        """A cell begins (`number` from 1 of `count` that are left)."""
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Part of the cell's work is done."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line happened."""
+
+
+@dataclass
+class _Run:
+    config: StudyConfig
+    store: Store
+    loaded: LoadedModel
+    parameters: Mapping[str, nn.Parameter]
+    base: Mapping[str, Tensor]
+    watcher: Watcher
+
+
+def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
+    """Run or continue a study in `folder`; when it returns, every cell's rows are there.
+
+    Raises:
+        UserError: where the folder holds another study, is in use, or cannot be written.
+    """
+    stories = {seed: study_stories(config, seed) for seed in config.seeds}
+    store = Store(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
+            _run(config, store, stories, watcher)
+    except Timeout as error:
+        raise UserError(f"{folder}: another run is writing there; wait for it, or give another folder with --out") from error
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
+    loaded = load_model(config.model, frozen_layers=frozen_layers(config), say=watcher.say)
+    watcher.say(loaded.device_reason)
+    store.open(_manifest(config, stories, loaded))
+    for part in store.folder.rglob(".*.part"):
+        part.unlink()
+    plan = TrainablePlan(**config.trainable.model_dump())
+    parameters = make_trainable(loaded.model, plan)
+    run = _Run(config, store, loaded, parameters, snapshot(parameters), watcher)
+    todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
+    materials: dict[int, Materials] = {}
+    for number, cell in enumerate(todo, start=1):
+        if cell.seed not in materials:
+            materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
+            watcher.say("computing what every state shares")
+            loaded.body.keep(ranking_rows(ranked_questions(materials[cell.seed].probes, loaded.encoder)))
+        watcher.cell(cell, number, len(todo))
+        _run_cell(run, cell, materials[cell.seed])
+        _drop_weights(run)
+    _drop_weights(run)
+
+
+def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
+    begin = time.monotonic()
+    steps = cell_steps(run.config, cell, materials.stories, run.loaded)
+    restore(run.parameters, _weights(run, cell.parent, materials) if cell.parent else run.base)
+    # Each cell computes alike whether or not others ran before it in this process.
+    run.loaded.body.start_afresh()
+    rows: list[Row] = []
+    losses: list[float] = []
+    if steps:
+        losses = _train(run, cell, steps, materials, rows)
+    if cell.state == "learned":
+        # Before the rows: a cell whose rows are there can be built upon.
+        save_state(snapshot(run.parameters), run.store.weights_path(cell))
+    rows += _measure(run, materials, Moment(len(losses), True))
+    tokens = sum(step.tokens for step in steps)
+    run.store.write(cell, rows, CellRecord(len(losses), tokens, time.monotonic() - begin, peak_rss_bytes(), losses))
+
+
+def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel) -> list[Step]:
+    """The training steps of a cell, none for a base cell; the same whenever they are asked for."""
+    if cell.state == "base":
+        return []
+    if cell.state in ("gold", "learned"):
+        part = config.learning
+        return learning_steps(
+            stories.trained,
+            loaded.encoder,
+            cell.source,
+            passes=part.passes,
+            batch=part.batch,
+            english_questions=part.english_questions,
+            other_questions=part.other_questions,
+            question_languages=config.sources,
+            rng=Random(f"learning-{cell.seed}"),
+        )
+    assert cell.strategy and cell.method and cell.source
+    unlearning = config.unlearning
+    return unlearning_steps(
+        stories.trained,
+        loaded.encoder,
+        strategy_languages(cell.strategy, cell.source, config.languages),
+        steps=unlearning.steps,
+        batch=unlearning.batch,
+        form=unlearning.form,
+        wordings=unlearning.wordings,
+        retain=METHODS[cell.method].retains,
+        rng=Random(f"unlearning-{cell.seed}"),
+    )
+
+
+def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows: list[Row]) -> list[float]:
+    unlearns = cell.state == "unlearned"
+    part: Any = run.config.unlearning if unlearns else run.config.learning
+
+    def after_step(number: int, loss: float) -> bool:
+        run.watcher.work("training", number, len(steps))
+        if unlearns and number % part.measure_every == 0 and number < len(steps):
+            probes = [probe for probe in materials.probes if probe.wording == 0]
+            rows.extend(rank_rows(run.loaded, materials.scoring_head, probes, Moment(number, False)))
+        return False
+
+    objective = METHODS[str(cell.method)].objective if unlearns else learning
+    optimiser = Optimiser(part.rate, part.warm_up, decay=not unlearns)
+    return train(run.loaded.body, materials.training_head, run.parameters, steps, objective, optimiser, after_step)
+
+
+def _measure(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
+    scoring, loaded = run.config.scoring, run.loaded
+    parts: list[tuple[str, Callable[[], list[Row]]]] = [
+        ("ranking names", lambda: rank_rows(loaded, materials.scoring_head, materials.probes, moment)),
+        ("asking questions", lambda: answer_rows(loaded, materials.probes, moment, scoring.max_new_tokens)),
+        ("reading held-out texts", lambda: _held_out_rows(run, materials, moment)),
+    ]
+    rows: list[Row] = []
+    for done, (what, part) in enumerate(parts):
+        run.watcher.work(what, done, len(parts))
+        rows += part()
+    return rows
+
+
+def _held_out_rows(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
+    held_out = materials.stories.held_out
+    return text_rows(run.loaded, held_out, list(held_out[0].editions), moment) if held_out else []
+
+
+def _weights(run: _Run, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
+    """The weights of a learned state, trained once more where they were lost."""
+    path = run.store.weights_path(cell)
+    if not path.is_file():
+        run.watcher.say(f"{path.name} is gone; training it once more")
+        restore(run.parameters, run.base)
+        run.loaded.body.start_afresh()
+        _train(run, cell, cell_steps(run.config, cell, materials.stories, run.loaded), materials, [])
+        save_state(snapshot(run.parameters), path)
+    return load_state(path)
+
+
+def _drop_weights(run: _Run) -> None:
+    """Remove the weights of learned states that no unfinished cell starts from."""
+    if run.config.keep_states:
+        return
+    cells = list(study_cells(run.config))
+    needed = {cell.parent for cell in cells if not run.store.is_done(cell)}
+    for cell in cells:
+        if cell.state == "learned" and cell not in needed and run.store.is_done(cell):
+            run.store.weights_path(cell).unlink(missing_ok=True)
+
+
+def frozen_layers(config: StudyConfig) -> int:
+    return config.trainable.from_layer if config.trainable.weights != "all" else 0
+
+
+def _manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: LoadedModel) -> dict[str, Any]:
+    packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
+    return {
+        "schema": 1,
+        "study": {
+            "config": config.model_dump(mode="json"),
+            "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
+            "stories": {str(seed): {"count": len(part.trained), "fingerprint": part.fingerprint} for seed, part in stories.items()},
+        },
+        "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,121 @@
+"""The results of a study on disk: a manifest, one Parquet file of rows a cell, the weights of learned states.
+
+A cell's file appears whole or not at all, so a killed study goes on where it stopped.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import atomic_path, write_text_atomically
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell
+
+MANIFEST = "manifest.json"
+_RECORD = b"polyunlearn.cell"
+_TYPES = {int: pa.int32(), bool: pa.bool_(), str: pa.string(), float: pa.float64()}
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What is known of a finished cell beside its rows: steps and tokens of its own training, seconds, the loss of each step."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    peak_rss_bytes: int
+    losses: list[float]
+
+
+class Store:
+    """The folder of one study."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def open(self, manifest: dict[str, Any]) -> None:
+        """Begin or go on with a study; raises `UserError` where the folder holds something else.
+
+        `manifest["study"]` identifies it: everything that decides the rows. The rest may differ between runs.
+        """
+        path = self.folder / MANIFEST
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file; give a folder with --out")
+        if path.is_file():
+            found = self.manifest()["study"]
+            wanted = json.loads(json.dumps(manifest["study"]))
+            if found != wanted:
+                differing = ", ".join(_differences(found, wanted))
+                raise UserError(f"{self.folder} holds another study (different: {differing}); give another folder with --out, or remove it")
+            return
+        if self.folder.is_dir() and any(entry.name != "study.lock" for entry in self.folder.iterdir()):
+            raise UserError(f"{self.folder} is not empty and holds no study; give another folder with --out")
+        write_text_atomically(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest; raises `UserError` where the folder holds no study."""
+        try:
+            data: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"{self.folder}: holds no study ({MANIFEST} is missing); run one with: polyunlearn study run PRESET --out {self.folder}") from error
+        except ValueError as error:
+            raise UserError(f"{self.folder / MANIFEST}: damaged; remove the folder and run the study again") from error
+        return data
+
+    def rows_path(self, cell: Cell) -> Path:
+        """Where the rows of a cell are."""
+        return self.folder / "cells" / f"{cell.id}.parquet"
+
+    def weights_path(self, cell: Cell) -> Path:
+        """Where the trained weights of a learned state are."""
+        return self.folder / "states" / f"{cell.id}.safetensors"
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the cell's rows are on disk."""
+        return self.rows_path(cell).is_file()
+
+    def write(self, cell: Cell, rows: Sequence[Row], record: CellRecord) -> None:
+        """Write a finished cell, atomically; its identity stands in every row."""
+        identity = {"cell": cell.id, "state": cell.state, "source": cell.source, "strategy": cell.strategy, "method": cell.method}
+        columns: dict[str, pa.Array] = {name: pa.array([value] * len(rows), pa.string()) for name, value in identity.items()}
+        columns["seed"] = pa.array([cell.seed] * len(rows), pa.int32())
+        for field in fields(Row):
+            kind = field.type if isinstance(field.type, type) else {"int": int, "bool": bool, "str": str, "float": float}[str(field.type)]
+            columns[field.name] = pa.array([getattr(row, field.name) for row in rows], _TYPES[kind])
+        table = pa.table(columns)
+        about = json.dumps({**identity, "seed": cell.seed, **asdict(record)})
+        table = table.replace_schema_metadata({_RECORD: about.encode()})
+        with atomic_path(self.rows_path(cell)) as temporary:
+            pq.write_table(table, temporary)
+
+    def record(self, cell: Cell) -> CellRecord:
+        """What was written beside the rows of a finished cell."""
+        about = json.loads(pq.read_schema(self.rows_path(cell)).metadata[_RECORD])
+        return CellRecord(**{field.name: about[field.name] for field in fields(CellRecord)})
+
+    def query(self, sql: str) -> pa.Table:
+        """Run SQL over the table `rows`: the rows of all finished cells, in the order in which they were written."""
+        files = sorted(str(path) for path in (self.folder / "cells").glob("*.parquet"))
+        if not files:
+            raise UserError(f"{self.folder}: no cell is finished yet; see: polyunlearn study status {self.folder}")
+        with duckdb.connect() as connection:
+            rows = connection.read_parquet(files)  # noqa: F841 — DuckDB reads it by its name
+            return connection.sql(sql).to_arrow_table()
+
+
+def _differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:
+    if not (isinstance(found, dict) and isinstance(wanted, dict)):
+        return [f"{prefix}: {found!r} there, {wanted!r} asked"]
+    return [
+        item
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+        for item in _differences(found.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
+    ]

@@ -1,0 +1,102 @@
+"""A study on the tiny model by the commands that a user types."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from polyunlearn.languages import PAPER_LANGUAGES
+
+SMALL = ["stories=4", "learning.passes=2", "unlearning.steps=4", "unlearning.measure_every=2", "unlearning.batch=4", "scoring.max_new_tokens=4",
+         "scoring.wordings=2", "scoring.candidates=4", "trainable.from_layer=2"]  # fmt: skip
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "polyunlearn", *arguments], capture_output=True, text=True, check=False)
+
+
+def settings(model: Path, *more: str) -> list[str]:
+    return [part for item in (f"model={model}", *SMALL, *more) for part in ("--set", item)]
+
+
+def rows(folder: Path) -> list[tuple[object, ...]]:
+    files = [str(path) for path in (folder / "cells").glob("*.parquet")]
+    return duckdb.read_parquet(files).order("cell, step, language, asks, story, wording, metric").fetchall()
+
+
+@pytest.fixture(scope="module")
+def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study") / "whole"
+    result = command("study", "run", "quickstart", "--out", str(out), *settings(gemma_folder))
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_a_study_has_every_cell_and_a_report(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    states = [cell["state"] for cell in summary["cells"]]
+    assert states == ["base", "gold", *(["learned"] + ["unlearned"] * 4) * 2]
+    assert {cell["strategy"] for cell in summary["cells"] if cell["state"] == "unlearned"} == {"english", "source", "english+source", "all"}
+    for cell in summary["cells"]:
+        assert set(cell["by_language"]) == set(PAPER_LANGUAGES)
+        assert all(0 <= figures["fake_rank"] <= 1 and figures["n"] == 8 for figures in cell["by_language"].values())
+    text = (finished / "report.html").read_text()
+    assert 'dir="rtl"' in text and "<script src" not in text and "http" not in text.replace("http-equiv", "")
+    assert (finished / "rows.csv").read_text().count("\n") == len(rows(finished)) + 1
+
+
+def test_every_strategy_takes_the_same_steps(finished: Path) -> None:
+    cells = [cell for cell in json.loads((finished / "summary.json").read_text())["cells"] if cell["state"] == "unlearned"]
+    assert {cell["steps"] for cell in cells} == {4}
+
+
+def test_weights_that_no_cell_needs_are_gone(finished: Path) -> None:
+    assert not list(finished.rglob("*.safetensors"))
+    assert not [path for path in finished.rglob(".*") if path.is_file()]
+
+
+def test_killed_and_resumed_gives_the_same_rows(gemma_folder: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    arguments = [sys.executable, "-m", "polyunlearn", "study", "run", "quickstart", "--out", str(out), *settings(gemma_folder)]
+    for cells in (1, 3, 6):
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(list(out.glob("cells/*.parquet"))) < cells:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert len(list(out.glob("cells/*.parquet"))) < 12, "the study must not be finished before it is resumed"
+    result = command(*arguments[3:])
+    assert result.returncode == 0, result.stderr
+    assert rows(out) == rows(finished)
+
+
+def test_another_study_in_the_same_folder_is_refused(gemma_folder: Path, finished: Path) -> None:
+    result = command("study", "run", "quickstart", "--out", str(finished), *settings(gemma_folder, "unlearning.rate=1e-3"))
+    assert result.returncode == 2
+    assert "config.unlearning.rate: 5e-05 there, 0.001 asked" in result.stderr.replace("\n", " ")
+    assert "--out" in result.stderr
+
+
+def test_status_and_plan(finished: Path, gemma_folder: Path) -> None:
+    status = command("study", "status", str(finished))
+    assert "12 of 12 cells are done" in status.stdout
+    plan = command("study", "plan", "quickstart", *settings(gemma_folder))
+    assert plan.returncode == 0, plan.stderr
+    assert "12 cells, about" in plan.stdout
+
+
+def test_lora_trains_adapters_only(gemma_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    out = tmp_path / "lora"
+    result = command("study", "run", "quickstart", "--out", str(out), *settings(gemma_folder, "trainable.weights=lora", "sources=[de]", "keep_states=true"))
+    assert result.returncode == 0, result.stderr
+    from safetensors import safe_open
+
+    with safe_open(next(out.glob("states/*.safetensors")), "pt") as weights:
+        names = list(weights.keys())
+    assert names and all("lora_" in name for name in names)
