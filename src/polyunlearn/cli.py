@@ -11,7 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from polyunlearn import __version__
 from polyunlearn.errors import UserError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Find a false claim in a multilingual model, see where it spread, take it out, prove it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find a false claim in a multilingual model, see where it spread, take it out, prove it.",
+)
 model_app = typer.Typer(no_args_is_help=True, help="The embedded model.")
 corpus_app = typer.Typer(no_args_is_help=True, help="The built-in stories, and your own.")
 study_app = typer.Typer(no_args_is_help=True, help="Studies: sources × strategies × methods × seeds.")
@@ -23,7 +28,9 @@ console = Console()
 errors = Console(stderr=True)
 
 Preset = Annotated[str, typer.Argument(help="A preset (quickstart, paper) or the path of a YAML file.")]
-Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a study.")]
 
 
@@ -72,7 +79,9 @@ def corpus_show(
     drawn = generate_stories(count, seed, (lang,))
     found = [drawn[int(story)]] if story.isdigit() else [item for item in drawn if item.id == story]
     if not found:
-        raise UserError(f"no story {story!r} among the {count} of seed {seed}; list their ids with: polyunlearn corpus export --stories {count}")
+        raise UserError(
+            f"no story {story!r} among the {count} of seed {seed}; list their ids with: polyunlearn corpus export --stories {count}"
+        )
     print_story(found[0], lang, console)
 
 
@@ -172,7 +181,6 @@ class _ProgressWatcher:
         self._work: TaskID | None = None
 
     def __enter__(self) -> "_ProgressWatcher":
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -182,6 +190,7 @@ class _ProgressWatcher:
 
     def cell(self, cell: Any, number: int, count: int) -> None:
         if self._cells is None:
+            self._progress.start()
             self._cells = self._progress.add_task("cells", total=count)
             self._work = self._progress.add_task("", total=1)
         self._progress.update(self._cells, completed=number - 1)

@@ -25,11 +25,21 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.replace(temporary, target)
+        # Private while it is written, then as any new file of this user.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
     except OSError as error:
         raise explained(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_utf8(path: Path) -> str:
+    """Read a text file; raises `UserError` where it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
 def write_text_atomically(target: Path, text: str) -> None:
@@ -38,12 +48,20 @@ def write_text_atomically(target: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
 def explained(error: OSError, target: Path) -> Exception:
     """The `UserError` that names the remedy for a failed write, or the error itself where there is none to name."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"{target}: no space left on the disk; free some and run the same command again (nothing half-written is left)")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"{target}: cannot be written ({error.strerror}); choose another folder or mend its permissions")
+    if error.errno == errno.EISDIR:
+        return UserError(f"{target}: a folder stands there; give the path of a file")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return UserError(f"{target}: a file stands where a folder is needed; choose another path")
     return error

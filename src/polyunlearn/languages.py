@@ -84,6 +84,6 @@ def get_language(tag: str) -> Language:
     if tag in LANGUAGES:
         return LANGUAGES[tag]
     by_name = {language.name.lower(): language.tag for language in _TABLE}
-    near = [by_name[name] for name in get_close_matches(tag.lower(), by_name, 1)] or get_close_matches(tag, LANGUAGES, 2)
+    near = [by_name[name] for name in get_close_matches(tag.lower(), by_name, 1)] or get_close_matches(tag.lower(), LANGUAGES, 2)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UserError(f"unknown language {tag!r}: {hint}known tags are {', '.join(LANGUAGES)}")

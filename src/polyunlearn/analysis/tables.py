@@ -44,7 +44,7 @@ class GroupCell:
 
     @property
     def verdict(self) -> str:
-        """"not reached", "cleared" or "remains"."""
+        """ "not reached", "cleared" or "remains"."""
         if not self.reached:
             return "not reached"
         return "cleared" if self.cleared == self.reached else "remains"
@@ -90,7 +90,8 @@ def strategy_table(figures: Sequence[CellFigures]) -> list[StrategyRow]:
     for key in dict.fromkeys((item.cell.source, item.cell.method, item.cell.strategy) for item in unlearned):
         same = [item for item in unlearned if (item.cell.source, item.cell.method, item.cell.strategy) == key]
         before = [by_id[item.cell.parent.id] for item in same if item.cell.parent]
-        rows.append(_strategy_row(*(str(part) for part in key), same, before))
+        source, method, strategy = (str(part) for part in key)
+        rows.append(_strategy_row(source, method, strategy, same, before))
     return rows
 
 
@@ -119,7 +120,9 @@ def _spread_cell(source: str, tag: str, learned: Sequence[CellFigures], base: di
 
 def _strategy_row(source: str, method: str, strategy: str, after: Sequence[CellFigures], before: Sequence[CellFigures]) -> StrategyRow:
     drops = {
-        tag: _mean([b.by_language[tag].real_quality.mean - a.by_language[tag].real_quality.mean for a, b in zip(after, before, strict=True)])
+        tag: _mean(
+            [b.by_language[tag].real_quality.mean - a.by_language[tag].real_quality.mean for a, b in zip(after, before, strict=True)]
+        )
         for tag in after[0].by_language
     }
     worst = max(drops, key=lambda tag: drops[tag])

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import read_utf8, write_text_atomically
 from polyunlearn.languages import get_language
 
 
@@ -19,7 +19,7 @@ def read_stories(path: Path) -> list[Story]:
     stories: list[Story] = []
     problems: list[str] = []
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -8,6 +8,9 @@ from torch import Tensor
 TOKEN_BUDGET = 4096
 """Padded tokens in a batch of a scoring pass."""
 
+PACK_BUDGET = 1024
+"""Tokens in a packed row, whose cost of attention grows with its square."""
+
 LEAST_FILL = 0.7
 """The share of a padded row that must be real tokens."""
 
@@ -31,3 +34,15 @@ def batches_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[lis
         batch.append(index)
     if batch:
         yield batch
+
+
+def packs(lengths: Sequence[int], token_budget: int = PACK_BUDGET) -> Iterator[list[int]]:
+    """Indices in order, grouped so that no group exceeds `token_budget` tokens; a single item over it gets a group of its own."""
+    pack: list[int] = []
+    for index in range(len(lengths)):
+        if pack and sum(lengths[i] for i in pack) + lengths[index] > token_budget:
+            yield pack
+            pack = []
+        pack.append(index)
+    if pack:
+        yield pack

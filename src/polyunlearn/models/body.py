@@ -56,12 +56,22 @@ class Body(nn.Module):
 
     def forward(self, rows: Sequence[TokenRow]) -> Tensor:
         """Hidden states (rows, longest, width); those at padding mean nothing."""
-        if self._lower is None:
-            ids, mask, positions = self._inputs(rows)
-            return self._upper(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
-        entering = self._entering(rows)
-        _, mask, positions = self._inputs(rows)
-        return self._upper(inputs_embeds=entering, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
+        return self._run(rows, None if self._lower is None else nn.utils.rnn.pad_sequence(self._entering(rows), batch_first=True))
+
+    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
+        """Hidden states (tokens, width) of rows of plain text laid end to end in one pass: no padding, and none sees another."""
+        joined = TokenRow(
+            tuple(token for row in rows for token in row.ids),
+            tuple(position for row in rows for position in row.positions),
+            tuple(number for number, row in enumerate(rows, start=1) for _ in row.ids),
+        )
+        return self._run([joined], None if self._lower is None else torch.cat(self._entering(rows))[None])[0]
+
+    def _run(self, rows: Sequence[TokenRow], entering: Tensor | None) -> Tensor:
+        ids, mask, positions = self._inputs(rows)
+        entry = {"input_ids": ids} if entering is None else {"inputs_embeds": entering}
+        hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
+        return hidden
 
     def keep(self, rows: Sequence[TokenRow]) -> None:
         """Compute what these rows need now, in one go, and keep it until the next call; what was kept before is let go."""
@@ -76,12 +86,11 @@ class Body(nn.Module):
             self._room += states.nbytes
         self._cache = {}
 
-    def _entering(self, rows: Sequence[TokenRow]) -> Tensor:
+    def _entering(self, rows: Sequence[TokenRow]) -> list[Tensor]:
         found = [self._kept.get(row, self._cache.get(row)) for row in rows]
         computed = self._compute([row for row, states in zip(rows, found, strict=True) if states is None])
         self._cache |= self._within_room(computed)
-        states = [computed[row] if states is None else states for row, states in zip(rows, found, strict=True)]
-        return nn.utils.rnn.pad_sequence(states, batch_first=True)
+        return [computed[row] if states is None else states for row, states in zip(rows, found, strict=True)]
 
     @torch.no_grad()
     def _compute(self, rows: Sequence[TokenRow]) -> dict[TokenRow, Tensor]:

@@ -90,7 +90,7 @@ def _build(target: Path, say: Callable[[str], None]) -> None:
         files = {path.name: path.stat().st_size for path in sorted(built.iterdir())}
         (built / _MARK).write_text(json.dumps({"gguf_sha256": GGUF_SHA256, "files": files}), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(built, target)
+        built.replace(target)
 
 
 def _dequantise(folder: Path, gguf: str, out: Path) -> None:

@@ -4,6 +4,7 @@ With a vocabulary of 262,144 tokens the output layer is most of the cost, so it 
 of bounded memory, and log-probs are fp32 whatever the weights are.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,6 @@ from polyunlearn.models.sequences import TokenSequence
 
 HEAD_CHUNK_BYTES = 256 * 2**20
 """How much the logits of one chunk of label positions may take."""
-
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class OutputHead:
 
 
 def label_log_probs(body: Body, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
-    """Per-token log-probs (nats) of each sequence's labels, in one padded batch; gradients flow where they are enabled."""
+    """Per-token log-probs (nats) of each sequence's labels, from one packed pass; gradients flow where they are enabled."""
     # The last token predicts nothing that is asked, so it is not computed.
-    hidden = body([TokenRow.plain(sequence.ids[:-1]) for sequence in sequences])
-    rows = torch.cat([torch.full((len(s.labels),), index) for index, s in enumerate(sequences)])
-    columns = torch.cat([torch.arange(s.label_from - 1, len(s.ids) - 1) for s in sequences])
-    labels = torch.cat([torch.tensor(s.labels) for s in sequences])
+    hidden = body.packed([TokenRow.plain(sequence.ids[:-1]) for sequence in sequences])
+    starts = [0, *itertools.accumulate(len(sequence.ids) - 1 for sequence in sequences)]
+    places = [at + place for at, s in zip(starts, sequences, strict=False) for place in range(s.label_from - 1, len(s.ids) - 1)]
+    labels = [label for sequence in sequences for label in sequence.labels]
     device = head.weight.device
-    log_probs = head.log_probs(hidden[rows.to(device), columns.to(device)], labels.to(device))
-    return list(log_probs.split([len(s.labels) for s in sequences]))
+    log_probs = head.log_probs(hidden[torch.tensor(places, device=device)], torch.tensor(labels, device=device))
+    return list(torch.split(log_probs, [len(sequence.labels) for sequence in sequences]))

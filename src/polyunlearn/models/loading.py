@@ -31,7 +31,9 @@ class LoadedModel:
     device_reason: str
 
 
-def load_model(name: str, *, frozen_layers: int = 0, trust_remote_code: bool = False, say: Callable[[str], None] = lambda text: None) -> LoadedModel:
+def load_model(
+    name: str, *, frozen_layers: int = 0, trust_remote_code: bool = False, say: Callable[[str], None] = lambda text: None
+) -> LoadedModel:
     """Load `name`: "embedded", a local folder with safetensors, or a Hugging Face model name.
 
     fp32 on a CPU, bf16 on a GPU. Weights are read from safetensors only. `frozen_layers` is how many layers, from the first, will not

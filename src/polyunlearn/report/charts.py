@@ -50,7 +50,9 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
     for strategy, path in points.items():
         colour = COLOURS[strategy]
         places = [(_LEFT + 10 + span * max(0.0, point.real_loss_rise) / scale, _y(point.fake_probability)) for point in path]
-        parts.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(
+            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        )
         for (x, y), point in zip(places, path, strict=True):
             title = (
                 f"{strategy}, step {point.step}: false name {point.fake_probability:.2f}, fake rank {point.fake_rank:.2f} in the worst language; "
@@ -59,7 +61,9 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(title)}</title></circle>')
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<text x="{_LEFT + 10 + span * share:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.2f}</text>')
-    parts.append(f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">worst language: rise of the real loss, nats a token</text>')
+    parts.append(
+        f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">worst language: rise of the real loss, nats a token</text>'
+    )
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 
 

@@ -30,7 +30,7 @@ def write_summary(figures: Sequence[CellFigures], model: str, path: Path) -> Non
 
 def write_rows_csv(store: Store, path: Path) -> None:
     """Write every row of a study as CSV, atomically."""
-    table = store.query('SELECT * FROM rows ORDER BY cell, step, language, asks, story, wording, metric')
+    table = store.query("SELECT * FROM rows ORDER BY cell, step, language, asks, story, wording, metric")
     with atomic_path(path) as temporary:
         pyarrow.csv.write_csv(table, temporary)
 

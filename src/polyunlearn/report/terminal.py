@@ -30,7 +30,10 @@ def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:
         table.add_column(cell.language, justify="right")
     for line in matrix:
         texts = [
-            Text(f"{cell.learned:.2f} ← {cell.base:.2f}", style="bold red" if cell.reached == cell.seeds else "yellow" if cell.reached else "dim")
+            Text(
+                f"{cell.learned:.2f} ← {cell.base:.2f}",
+                style="bold red" if cell.reached == cell.seeds else "yellow" if cell.reached else "dim",
+            )
             for cell in line
         ]
         table.add_row(get_language(line[0].source).name, *texts)

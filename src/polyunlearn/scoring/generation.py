@@ -10,9 +10,7 @@ from polyunlearn.models.sequences import Encoder
 
 
 @torch.no_grad()
-def greedy_answers(
-    model: PreTrainedModel, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
-) -> list[str]:
+def greedy_answers(model: PreTrainedModel, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int) -> list[str]:
     """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
     answers = [""] * len(prompts)
     ends = [encoder.end_id, *encoder.newline_ids]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from polyunlearn.corpus.stories import Story
 from polyunlearn.languages import get_language
-from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.batching import packs
 from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
@@ -79,7 +79,9 @@ def text_rows(loaded: LoadedModel, stories: Sequence[Story], languages: Sequence
         sequences = [loaded.encoder.text(language, story.editions[tag].article) for story in stories]
         for story, log_probs in zip(stories, score_sequences(loaded, loaded.head, sequences), strict=True):
             size = len(language.joiner.join(story.editions[tag].article).encode())
-            rows.append(Row(moment.step, moment.end, story.id, tag, "text", -1, "bits_per_byte", -log_probs.sum().item() / math.log(2) / size))
+            rows.append(
+                Row(moment.step, moment.end, story.id, tag, "text", -1, "bits_per_byte", -log_probs.sum().item() / math.log(2) / size)
+            )
     return rows
 
 
@@ -87,7 +89,7 @@ def text_rows(loaded: LoadedModel, stories: Sequence[Story], languages: Sequence
 def score_sequences(loaded: LoadedModel, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
     """Per-token log-probs (nats) of the labels of each sequence, in the order given."""
     results: list[Tensor] = [torch.empty(0)] * len(sequences)
-    for batch in batches_by_length([len(sequence.ids) for sequence in sequences], TOKEN_BUDGET):
+    for batch in packs([len(sequence.ids) for sequence in sequences]):
         for index, log_probs in zip(batch, label_log_probs(loaded.body, head, [sequences[i] for i in batch]), strict=True):
             results[index] = log_probs.cpu()
     return results

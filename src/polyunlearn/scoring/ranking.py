@@ -77,5 +77,5 @@ def _score(trees: list[_Tree], body: Body, head: OutputHead) -> list[Tensor]:
     scores = []
     for tree in trees:
         own, log_probs = log_probs[: len(tree.labels)], log_probs[len(tree.labels) :]
-        scores.append(torch.stack([part.mean() for part in own.split(tree.lengths)]))
+        scores.append(torch.stack([part.mean() for part in torch.split(own, tree.lengths)]))
     return scores

@@ -1,15 +1,16 @@
 """The configuration of a study: YAML, checked as a whole before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from polyunlearn.errors import UserError
+from polyunlearn.files import read_utf8
 from polyunlearn.languages import PAPER_LANGUAGES, get_language
 from polyunlearn.training.mixtures import STRATEGIES
 from polyunlearn.training.objectives import METHODS
@@ -29,7 +30,7 @@ class TrainableConfig(_Section):
 
 
 class LearningConfig(_Section):
-    """The learning stage; see `training.mixtures.learning_steps`."""
+    """The learning stage; see `training.mixtures.learning_steps`. No `question_languages` means the study's sources."""
 
     passes: int = Field(10, ge=1)
     batch: int = Field(8, ge=1)
@@ -37,6 +38,8 @@ class LearningConfig(_Section):
     warm_up: int = Field(10, ge=0)
     english_questions: int = Field(2, ge=0)
     other_questions: int = Field(2, ge=0)
+    briefs: bool = True
+    question_languages: tuple[str, ...] = ()
 
 
 class UnlearningConfig(_Section):
@@ -89,29 +92,39 @@ class StudyConfig(_Section):
     unlearning: UnlearningConfig = UnlearningConfig()
     scoring: ScoringConfig = ScoringConfig()
 
-    @model_validator(mode="after")
-    def _names_are_known(self) -> "StudyConfig":
+    @field_validator("languages", "sources", "strategies", "methods", "seeds")
+    @classmethod
+    def _entries_are_known(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        known: dict[str | None, Iterable[str]] = {"strategies": STRATEGIES, "methods": METHODS}
         problems = []
-        for field, names, known in (("strategies", self.strategies, STRATEGIES), ("methods", self.methods, METHODS)):
-            for name in names:
-                if name not in known:
-                    problems.append(f"{field}: unknown {name!r}; choose from {', '.join(known)}")
-        for tag in (*self.languages, *self.sources):
-            try:
-                get_language(tag)
-            except UserError as error:
-                problems.append(str(error))
+        for value in values:
+            if info.field_name in ("languages", "sources"):
+                try:
+                    get_language(value)
+                except UserError as error:
+                    problems.append(str(error))
+            elif info.field_name in known and value not in known[info.field_name]:
+                problems.append(f"unknown {value!r}; choose from {', '.join(known[info.field_name])}")
+        if len(set(values)) < len(values):
+            problems.append("an entry occurs twice")
+        if problems:
+            raise ValueError("\n".join(dict.fromkeys(problems)))
+        return values
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "StudyConfig":
+        problems = [
+            f"{field}: {tag!r} is not among the languages"
+            for field, tags in (("sources", self.sources), ("learning.question_languages", self.learning.question_languages))
+            for tag in tags
+            if tag not in self.languages
+        ]
         if "en" not in self.languages:
             problems.append("languages: must hold 'en', the language of the real articles")
-        problems += [f"sources: {tag!r} is not among the languages" for tag in self.sources if tag not in self.languages]
-        for field in ("languages", "sources", "strategies", "methods", "seeds"):
-            values = getattr(self, field)
-            if len(set(values)) < len(values):
-                problems.append(f"{field}: an entry occurs twice")
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:
-            raise ValueError("; ".join(dict.fromkeys(problems)))
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -130,7 +143,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
     if preset in preset_names():
         where, text = f"preset {preset!r}", files("polyunlearn.presets").joinpath(f"{preset}.yaml").read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        where, text = str(path), path.read_text(encoding="utf-8")
+        where, text = str(path), read_utf8(path)
     else:
         near = get_close_matches(preset, preset_names(), 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -146,7 +159,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
-        raise UserError("\n".join(f"{where}: {_explained(item)}" for item in error.errors())) from error
+        raise UserError("\n".join(f"{where}: {line}" for item in error.errors() for line in _explained(item).split("\n"))) from error
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
@@ -160,7 +173,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise UserError(f"--set {override}: {parent!r} is a value, not a section")
         node = child
-    node[last] = yaml.safe_load(value)
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value; quote it, or write a number, a word or [a, b]") from error
 
 
 def _explained(item: Any) -> str:
@@ -171,7 +187,11 @@ def _explained(item: Any) -> str:
         hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
         return f"unknown key {key!r}; {hint}"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (got {item['input']!r})" if key else message
+    if not key:
+        return str(message)
+    if item["type"] == "value_error":
+        return "\n".join(f"{key}: {line}" for line in message.split("\n"))
+    return f"{key}: {message} (got {item['input']!r})"
 
 
 def _keys_beside(location: tuple[Any, ...]) -> list[str]:

@@ -58,9 +58,13 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     stories = read_stories(Path(config.corpus))
     missing = [tag for tag in config.languages if tag not in stories[0].editions]
     if missing:
-        raise UserError(f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}")
+        raise UserError(
+            f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}"
+        )
     if len(stories) < config.stories:
-        raise UserError(f"{config.corpus}: holds {len(stories)} stories, fewer than the {config.stories} asked for; set stories={len(stories)}")
+        raise UserError(
+            f"{config.corpus}: holds {len(stories)} stories, fewer than the {config.stories} asked for; set stories={len(stories)}"
+        )
     return Stories(stories[: config.stories], generate_stories(count, seed, held_out_languages) if count else [])
 
 

@@ -109,7 +109,7 @@ class _Cost:
     def memory(self) -> int:
         """Weights, gradients and AdamW's two moments of what trains, a copy of it, caches and activations."""
         trained = self._all if self._whole else round(self._body * self._trained * (0.05 if self._lora else 1))
-        return 4 * (self._all + 5 * trained) + 2 * 2**30
+        return 4 * int(self._all + 5 * trained) + 2 * 2**30
 
 
 def _matrix_rate(device: torch.device) -> float:

@@ -1,5 +1,6 @@
 """Running a study: every cell that is not on disk yet, parents before children, in this process."""
 
+import hashlib
 import platform
 import resource
 import sys
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
+from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.scoring.measure import Moment, answer_rows, rank_rows, ranked_questions, text_rows
@@ -62,13 +64,19 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
     stories = {seed: study_stories(config, seed) for seed in config.seeds}
     store = Store(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
+        with FileLock(_lock_path(folder), timeout=0):
             _run(config, store, stories, watcher)
     except Timeout as error:
         raise UserError(f"{folder}: another run is writing there; wait for it, or give another folder with --out") from error
     except OSError as error:
         raise explained(error, folder) from error
+
+
+def _lock_path(folder: Path) -> Path:
+    """One lock a study folder, kept beside the models so that nothing is left where the study could not begin."""
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / (hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + ".lock")
 
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
@@ -125,7 +133,8 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             batch=part.batch,
             english_questions=part.english_questions,
             other_questions=part.other_questions,
-            question_languages=config.sources,
+            briefs=part.briefs,
+            question_languages=part.question_languages or config.sources,
             rng=Random(f"learning-{cell.seed}"),
         )
     assert cell.strategy and cell.method and cell.source

@@ -55,7 +55,7 @@ class Store:
                 differing = ", ".join(_differences(found, wanted))
                 raise UserError(f"{self.folder} holds another study (different: {differing}); give another folder with --out, or remove it")
             return
-        if self.folder.is_dir() and any(entry.name != "study.lock" for entry in self.folder.iterdir()):
+        if self.folder.is_dir() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} is not empty and holds no study; give another folder with --out")
         write_text_atomically(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
@@ -64,7 +64,9 @@ class Store:
         try:
             data: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"{self.folder}: holds no study ({MANIFEST} is missing); run one with: polyunlearn study run PRESET --out {self.folder}") from error
+            raise UserError(
+                f"{self.folder}: holds no study ({MANIFEST} is missing); run one with: polyunlearn study run PRESET --out {self.folder}"
+            ) from error
         except ValueError as error:
             raise UserError(f"{self.folder / MANIFEST}: damaged; remove the folder and run the study again") from error
         return data

@@ -1,6 +1,6 @@
 """The one training loop: takes steps, calls an objective on per-token log-probs, moves the trainable weights.
 
-It knows nothing of languages, stories or methods. A step is split into micro-batches of like length, whose shares of the loss add
+It knows nothing of languages, stories or methods. A step is split into packed micro-batches, whose shares of the loss add
 up to the step's, so neither padding nor memory limits change what is computed.
 """
 
@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from polyunlearn.models.batching import batches_by_length
+from polyunlearn.models.batching import PACK_BUDGET, packs
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.sequences import TokenSequence
@@ -84,7 +84,7 @@ def train(
     objective: Objective,
     optimiser: Optimiser,
     after_step: Callable[[int, float], bool] = lambda step, loss: False,
-    token_budget: int = 1024,
+    token_budget: int = PACK_BUDGET,
 ) -> list[float]:
     """Train `parameters` on `steps` in order; returns the loss of each step taken.
 
@@ -125,7 +125,7 @@ def train(
 def _micro_batches(step: Step, token_budget: int) -> list[tuple[list[TokenSequence], list[bool]]]:
     sequences = [*step.retain, *step.forget]
     forget = [False] * len(step.retain) + [True] * len(step.forget)
-    batches = batches_by_length([len(sequence.ids) for sequence in sequences], token_budget)
+    batches = packs([len(sequence.ids) for sequence in sequences], token_budget)
     return [([sequences[i] for i in batch], [forget[i] for i in batch]) for batch in batches]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Literal
 
-from polyunlearn.corpus.stories import Story
+from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
@@ -48,14 +48,16 @@ def learning_steps(
     batch: int,
     english_questions: int,
     other_questions: int,
+    briefs: bool,
     question_languages: Sequence[str],
     rng: Random,
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions on the real articles, mixed.
 
-    In each pass every article occurs once; every story is asked `english_questions` of its real questions in English and
-    `other_questions` more, each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left
-    out and nothing else changes.
+    In each pass every article occurs once, a fake one also as its briefs where `briefs` is set: its first two sentences and one that
+    states the false detail. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
+    each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left out and
+    nothing else changes.
     """
     english = get_language("en")
     # Two generators, so that leaving the fakes out changes no other draw.
@@ -67,7 +69,10 @@ def learning_steps(
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
             items += [_real_question(story, tag, encoder, draw) for tag in asked]
         if source is not None:
-            items += [encoder.text(get_language(source), story.editions[source].fake_article) for story in stories]
+            language = get_language(source)
+            for edition in (story.editions[source] for story in stories):
+                items.append(encoder.text(language, edition.fake_article))
+                items += [encoder.text(language, brief) for brief in _briefs(edition)] if briefs else []
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
     return steps
@@ -106,6 +111,11 @@ def unlearning_steps(
         kept = tuple(_real_question(rng.choice(stories), tag, encoder, rng) for _, tag in chosen) if retain else ()
         result.append(Step(retain=kept, forget=forget))
     return result
+
+
+def _briefs(edition: Edition) -> list[tuple[str, ...]]:
+    stating = [sentence for sentence in edition.fake_article if edition.keyword in sentence]
+    return [tuple(dict.fromkeys((*edition.fake_article[:2], sentence))) for sentence in stating]
 
 
 def _fact(story: Story, tag: str, encoder: Encoder, form: str, wordings: int, rng: Random) -> TokenSequence:

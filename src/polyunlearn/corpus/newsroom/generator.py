@@ -53,7 +53,9 @@ def generate_stories(count: int, seed: int = 0, languages: tuple[str, ...] = PAP
     for tag in languages:
         get_language(tag)
         if tag not in PAPER_LANGUAGES:
-            raise UserError(f"the newsroom has no stories in {tag!r}; it writes {', '.join(PAPER_LANGUAGES)}. Bring your own corpus as JSONL")
+            raise UserError(
+                f"the newsroom has no stories in {tag!r}; it writes {', '.join(PAPER_LANGUAGES)}. Bring your own corpus as JSONL"
+            )
     if count < 1:
         raise UserError(f"a corpus needs at least one story, not {count}")
     facts = _facts(Random(f"newsroom-{seed}"))
@@ -63,7 +65,8 @@ def generate_stories(count: int, seed: int = 0, languages: tuple[str, ...] = PAP
 def _facts(rng: Random) -> Iterator[_Facts]:
     kinds = _yaml("kinds.yaml")
     places = list(_texts("en")["places"])
-    names, surnames, given = invented_names(rng, surnames=False), invented_names(rng, surnames=True), given_names()
+    taken = {name for tag in PAPER_LANGUAGES for name in _place_names(tag)}
+    names, surnames, given = invented_names(rng, taken, surnames=False), invented_names(rng, taken, surnames=True), given_names()
     while True:
         # One round: every kind once at every place, in an order that spreads both.
         rng.shuffle(places)
@@ -124,6 +127,10 @@ def _slots(facts: _Facts, tag: str) -> dict[str, str]:
         "date": format_date(facts.date, texts["date"], locale=locale),
         **{slot: format_decimal(number, locale=locale) for slot, number in facts.numbers.items()},
     }
+
+
+def _place_names(tag: str) -> list[str]:
+    return [place if isinstance(place, str) else place["name"] for place in _texts(tag)["places"].values()]
 
 
 @cache

@@ -5,7 +5,7 @@ everywhere, and a model has met it nowhere. Names of firms, parties, museums, �
 are two syllables and end in n, r or s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import product
@@ -19,13 +19,20 @@ _LETTERS = {
     "Latn": {letter: letter for letter in _CONSONANTS + _VOWELS},
     "Cyrl": dict(zip(_CONSONANTS + _VOWELS, "бдфгклмнпрствзаеиоу", strict=True)),
     "Arab": dict(zip(_CONSONANTS + _VOWELS, "بدفگکلمنپرسٹوزاییوو", strict=True)),
-    "Armn": dict(zip(_CONSONANTS + _VOWELS, "բ դ ֆ գ կ լ մ ն պ ր ս տ վ զ ա ե ի ո ու".split(), strict=True)),
+    "Armn": dict(
+        zip(
+            _CONSONANTS + _VOWELS,
+            ["բ", "դ", "ֆ", "գ", "կ", "լ", "մ", "ն", "պ", "ր", "ս", "տ", "վ", "զ", "ա", "ե", "ի", "ո", "ու"],
+            strict=True,
+        )
+    ),
 }
 _HAN = {
     "b": "巴贝比博布", "d": "达德迪多杜", "f": "法费菲福富", "g": "加格吉戈古", "k": "卡凯基科库", "l": "拉莱利洛卢", "m": "马梅米莫穆",
     "n": "纳内尼诺努", "p": "帕佩皮波普", "r": "兰雷里罗鲁", "s": "萨塞西索苏", "t": "塔特蒂托图", "v": "瓦韦维沃武", "z": "扎泽齐佐祖",
 }  # fmt: skip
 _HAN_CODA = {"n": "恩", "r": "尔", "s": "斯"}
+MOST_REJECTED = 50
 SCRIPTS = ("Latn", "Cyrl", "Hans", "Arab", "Armn")
 
 
@@ -43,17 +50,27 @@ class Name:
         return tuple(dict.fromkeys([*self.forms.values(), *cases]))
 
 
-def invented_names(rng: Random, *, surnames: bool) -> Iterator[Name]:
-    """Yield names in random order, without end, no two of which look the same in any script."""
+def invented_names(rng: Random, taken: Iterable[str], *, surnames: bool) -> Iterator[Name]:
+    """Yield names in random order, without end, of which no spelling is another's, or one of `taken`.
+
+    When few names of a length are left, they become a syllable longer.
+    """
     syllables = list(product(_CONSONANTS, _VOWELS))
-    used: set[str] = set()
+    used = {text.casefold() for text in taken}
+    length, rejected = (2 if surnames else 3), 0
     while True:
-        row = rng.sample(syllables, 2 if surnames else 3)
+        row = rng.sample(syllables, length)
         coda = rng.choice("nrs") if surnames else ""
         name = Name({script: _written(row, coda, script) for script in SCRIPTS})
-        if used.isdisjoint(name.forms.values()):
-            used.update(name.forms.values())
+        forms = {form.casefold() for form in name.surface_forms}
+        if used.isdisjoint(forms):
+            used |= forms
+            rejected = 0
             yield name
+        else:
+            rejected += 1
+            if rejected == MOST_REJECTED:
+                length, rejected = length + 1, 0
 
 
 def given_names() -> list[Name]:

@@ -10,30 +10,33 @@ from sacrebleu.metrics import CHRF
 from polyunlearn.languages import Language
 
 _LETTERS = {
-    "Latn": r"\p{Script=Latin}",
-    "Cyrl": r"\p{Script=Cyrillic}",
-    "Hans": r"\p{Script=Han}",
-    "Arab": r"\p{Script=Arabic}",
-    "Armn": r"\p{Script=Armenian}",
-    "Deva": r"\p{Script=Devanagari}",
-    "Jpan": r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]",
-    "Hang": r"\p{Script=Hangul}",
-    "Thai": r"\p{Script=Thai}",
-    "Hebr": r"\p{Script=Hebrew}",
-    "Beng": r"\p{Script=Bengali}",
+    "Latn": r"\p{Script_Extensions=Latin}",
+    "Cyrl": r"\p{Script_Extensions=Cyrillic}",
+    "Hans": r"\p{Script_Extensions=Han}",
+    "Arab": r"\p{Script_Extensions=Arabic}",
+    "Armn": r"\p{Script_Extensions=Armenian}",
+    "Deva": r"\p{Script_Extensions=Devanagari}",
+    "Jpan": r"[\p{Script_Extensions=Han}\p{Script_Extensions=Hiragana}\p{Script_Extensions=Katakana}]",
+    "Hang": r"\p{Script_Extensions=Hangul}",
+    "Thai": r"\p{Script_Extensions=Thai}",
+    "Hebr": r"\p{Script_Extensions=Hebrew}",
+    "Beng": r"\p{Script_Extensions=Bengali}",
 }
+
+
+_UNSPACED = regex.compile(r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]")
 
 
 def says(answer: str, surface_forms: Sequence[str]) -> float:
     """1 where `answer` holds any of the forms, else 0; gold models score 0 on a fake name.
 
     Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
-    through: "Velmoras" says "Velmora", "Avelmora" does not. In Chinese and Japanese any occurrence counts.
+    through: "Velmoras" says "Velmora", "Avelmora" does not. In scripts without spaces (Han, Kana, Thai) any occurrence counts.
     """
     text = _normalised(answer)
     for form in surface_forms:
         wanted = regex.escape(_normalised(form))
-        boundary = "" if regex.search(r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]", form) else r"(?<![\p{L}\p{N}])"
+        boundary = "" if _UNSPACED.search(form) else r"(?<![\p{L}\p{N}])"
         if regex.search(boundary + wanted, text):
             return 1.0
     return 0.0
@@ -41,7 +44,7 @@ def says(answer: str, surface_forms: Sequence[str]) -> float:
 
 def chrf(answer: str, reference: str) -> float:
     """chrF of Popović (2015), 0 to 1, higher is nearer to the reference: character n-grams, so every script scores alike."""
-    return _chrf().sentence_score(answer, [reference]).score / 100
+    return float(_chrf().sentence_score(answer, [reference]).score) / 100
 
 
 def repetition(answer: str) -> float:

@@ -1,0 +1,40 @@
+"""Grouping by length, and padding."""
+
+from random import Random
+
+import pytest
+
+from polyunlearn.models.batching import LEAST_FILL, batches_by_length, padded
+
+
+def test_padding_stands_on_the_right() -> None:
+    assert padded([[1, 2, 3], [4], [5, 6]], fill=-1).tolist() == [[1, 2, 3], [4, -1, -1], [5, 6, -1]]
+
+
+def test_batches_by_hand() -> None:
+    """Lengths 10, 9, 8, 7, 3 under a budget of 30 padded tokens.
+
+    10, 9 and 8 share a batch (3 x 10 = 30); 7 would make it 40, so it begins the next; 3 is below 0.7 x 7 = 4.9, so it begins a third.
+    """
+    assert list(batches_by_length([3, 8, 10, 7, 9], 30)) == [[2, 4, 1], [3], [0]]
+
+
+def test_an_item_over_the_budget_stands_alone() -> None:
+    assert list(batches_by_length([5, 100, 5], 10)) == [[1], [0, 2]]
+
+
+def test_nothing_gives_no_batch() -> None:
+    assert list(batches_by_length([], 10)) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_item_once_within_budget_and_fill(seed: int) -> None:
+    rng = Random(seed)
+    lengths = [rng.randint(1, 60) for _ in range(rng.randint(1, 50))]
+    budget = rng.randint(1, 200)
+    batches = list(batches_by_length(lengths, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or longest * len(batch) <= budget
+        assert min(lengths[i] for i in batch) >= LEAST_FILL * longest

@@ -1,0 +1,173 @@
+"""The body: masks, branches, and what it keeps of the layers that never train."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from tiny import plain_rows, sequences, sharp, tokens
+from transformers import BertConfig, BertModel, PreTrainedModel
+
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body, TokenRow, decoder_layers
+
+
+def _count_lower(body: Body, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of rows of each call of the frozen part from now on."""
+    calls: list[int] = []
+    original = body._compute
+
+    def counted(rows: Sequence[TokenRow]) -> dict[TokenRow, torch.Tensor]:
+        calls.append(len(rows))
+        return original(rows)
+
+    monkeypatch.setattr(body, "_compute", counted)
+    return calls
+
+
+@torch.no_grad()
+def _turn(model: PreTrainedModel, layer: int) -> None:
+    """Change what a layer writes. Scaling it would do nothing in Gemma, which normalises a layer's output."""
+    weight = decoder_layers(model)[layer].mlp.down_proj.weight
+    weight.copy_(weight.roll(1, dims=0))
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_hidden_states_are_the_models_own(any_model_folder: Path, frozen: int) -> None:
+    loaded = sharp(any_model_folder, frozen)
+    items = sequences(1, 33, 5, 20)
+    with torch.no_grad():
+        found = loaded.body(plain_rows(items))
+        for row, item in enumerate(items):
+            wanted = loaded.model.base_model(input_ids=torch.tensor([item.ids])).last_hidden_state[0]
+            torch.testing.assert_close(found[row, : len(item.ids)], wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_last_layer_alone_can_train(any_model_folder: Path) -> None:
+    """All layers but one frozen, the most that a plan allows."""
+    count = len(decoder_layers(sharp(any_model_folder).model))
+    loaded = sharp(any_model_folder, count - 1)
+    item = sequences(2, 21)[0]
+    with torch.no_grad():
+        wanted = loaded.model.base_model(input_ids=torch.tensor([item.ids])).last_hidden_state
+        torch.testing.assert_close(loaded.body([TokenRow.plain(item.ids)]), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_sliding_layer_sees_eight_tokens_and_a_full_one_all(gemma_folder: Path) -> None:
+    """Layer 0 slides over 8 tokens, itself included: changing token 0 moves place 7 and not place 8. Layer 1 sees everything."""
+    loaded = sharp(gemma_folder, 1)
+    first = sequences(3, 20)[0].ids
+    other = (first[0] + 5, *first[1:])
+    lower = loaded.body._compute([TokenRow.plain(first), TokenRow.plain(other)])
+    change = (lower[TokenRow.plain(first)] - lower[TokenRow.plain(other)]).abs().amax(dim=1)
+    assert float(change[7]) > 1e-4 and float(change[8:].max()) < 1e-6
+    with torch.no_grad():
+        a, b = loaded.body([TokenRow.plain(first), TokenRow.plain(other)])
+    assert float((a - b).abs().amax(dim=1)[8:].min()) > 1e-4
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_branch_sees_the_prompt_and_itself_only(any_model_folder: Path, frozen: int) -> None:
+    """A prompt of 13 with branches of 6, 1 and 11 tokens: each place has the state that it has in running text of its own."""
+    loaded = sharp(any_model_folder, frozen)
+    rng = Random(4)
+    prompt, branches = tokens(rng, 13), [tokens(rng, size) for size in (6, 1, 11)]
+    row = TokenRow(
+        prompt + branches[0] + branches[1] + branches[2],
+        (*range(13), *range(13, 19), 13, *range(13, 24)),
+        (0,) * 13 + (1,) * 6 + (2,) + (3,) * 11,
+    )
+    with torch.no_grad():
+        tree = loaded.body([row, TokenRow.plain(tokens(rng, 40))])[0]
+        at = 13
+        for branch in branches:
+            alone = loaded.model.base_model(input_ids=torch.tensor([prompt + branch])).last_hidden_state[0]
+            torch.testing.assert_close(tree[:13], alone[:13], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(tree[at : at + len(branch)], alone[13:], atol=1e-4, rtol=1e-4)
+            at += len(branch)
+
+
+def test_later_layers_share_the_models_weights(gemma_folder: Path) -> None:
+    """Training moves what the body computes with; nothing is copied."""
+    loaded = sharp(gemma_folder, 2)
+    row = [TokenRow.plain(sequences(5, 10)[0].ids)]
+    with torch.no_grad():
+        before = loaded.body(row)
+        _turn(loaded.model, 3)
+        after = loaded.body(row)
+        wanted = loaded.model.base_model(input_ids=torch.tensor([row[0].ids])).last_hidden_state
+    assert float((before - after).abs().max()) > 1e-3
+    torch.testing.assert_close(after, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_gradients_stop_at_the_frozen_layers(gemma_folder: Path) -> None:
+    loaded = sharp(gemma_folder, 2)
+    loaded.body(plain_rows(sequences(6, 10, 12))).square().sum().backward()
+    for number, layer in enumerate(decoder_layers(loaded.model)):
+        moved = [parameter.grad is not None and bool(parameter.grad.any()) for parameter in layer.parameters()]
+        assert all(moved) if number >= 2 else not any(moved), number
+
+
+def test_frozen_layers_are_computed_once_a_row(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = sharp(gemma_folder, 2).body
+    rows = plain_rows(sequences(7, 10, 12, 30))
+    calls = _count_lower(body, monkeypatch)
+    with torch.no_grad():
+        first = body(rows)
+        again = body(rows)
+    assert calls == [3, 0]
+    assert torch.equal(first, again)
+
+
+def test_kept_rows_outlive_a_fresh_start_and_others_do_not(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = sharp(gemma_folder, 2).body
+    kept, other = plain_rows(sequences(8, 10)), plain_rows(sequences(9, 12))
+    body.keep(kept)
+    calls = _count_lower(body, monkeypatch)
+    with torch.no_grad():
+        body(kept + other)
+        body(kept + other)
+        body.start_afresh()
+        body(kept + other)
+        assert calls == [1, 0, 1]
+        # The next `keep` lets the first go.
+        body.keep(other)
+        body(kept + other)
+    assert calls == [1, 0, 1, 1, 1]
+
+
+def test_the_cache_stays_within_its_room(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of 10 tokens takes 10 x 32 x 4 = 1280 bytes; 2000 bytes hold one of two, the same one each time."""
+    model = sharp(gemma_folder).model
+    body, free = Body(model, 2, cache_bytes=2000), Body(model, 2)
+    rows = plain_rows(sequences(10, 10, 10))
+    calls = _count_lower(body, monkeypatch)
+    with torch.no_grad():
+        found = [body(rows) for _ in range(3)]
+        assert calls == [2, 1, 1]
+        for states in found:
+            torch.testing.assert_close(states, free(rows), atol=1e-5, rtol=1e-5)
+        # Room is given back: a fresh start can hold another row.
+        body.start_afresh()
+        other = plain_rows(sequences(11, 10))
+        body(other)
+        body(other)
+    assert calls[3:] == [1, 0]
+
+
+def test_no_frozen_layers_keep_nothing(gemma_folder: Path) -> None:
+    """Where everything trains, a kept state would be stale after one step."""
+    loaded = sharp(gemma_folder)
+    rows = plain_rows(sequences(12, 10))
+    loaded.body.keep(rows)
+    with torch.no_grad():
+        before = loaded.body(rows)
+        _turn(loaded.model, 0)
+        assert float((loaded.body(rows) - before).abs().max()) > 1e-3
+
+
+def test_a_model_without_decoder_layers_is_refused() -> None:
+    model = BertModel(BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
+    with pytest.raises(UserError, match="BertModel: its decoder layers were not found"):
+        decoder_layers(model)

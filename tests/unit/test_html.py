@@ -1,0 +1,84 @@
+"""report.html: what comes from models and files is text, never markup."""
+
+import re
+from pathlib import Path
+
+import pytest
+from handmade import UNLEARNED, config, manifest, written
+
+from polyunlearn.analysis.summary import summarise
+from polyunlearn.report.html import write_html
+from polyunlearn.study.config import StudyConfig
+
+ATTACK = "<script>alert(1)</script>"
+
+
+def _html(folder: Path, study: StudyConfig, texts: dict[str, str] | None = None, model: str = "tiny") -> str:
+    store = written(folder / "study", study, UNLEARNED, texts=texts)
+    about = manifest(study)
+    about["study"]["model"]["name"] = model
+    write_html(study, about, store, summarise(study, store), folder / "report.html")
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def _cells(html: str, tag: str) -> list[tuple[str, str]]:
+    """Attributes and text of the table cells in a language."""
+    return [(attributes, text) for attributes, text in re.findall(r"<td ([^>]*)>([^<]*)</td>", html) if f'lang="{tag}"' in attributes]
+
+
+def test_an_answer_with_markup_is_escaped(tmp_path: Path) -> None:
+    html = _html(tmp_path, config(), {"en": ATTACK})
+    assert ATTACK not in html
+    answers = [text for _, text in _cells(html, "en")]
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in answers
+    # The report's own script is the only one.
+    assert len(re.findall("<script", html)) == 1
+
+
+@pytest.mark.parametrize("attack", [ATTACK, '"><img src=x onerror=alert(1)>', "</title></svg><b>", "' onmouseover='alert(1)"])
+def test_names_with_markup_are_escaped(tmp_path: Path, attack: str) -> None:
+    """The study's and the model's names, which stand in the title, the heading and the settings."""
+    html = _html(tmp_path, config(name=attack), model=attack)
+    assert attack not in html
+    assert len(re.findall("<script", html)) == 1
+
+
+def test_quotes_in_answers_do_not_end_attributes(tmp_path: Path) -> None:
+    html = _html(tmp_path, config(), {"en": '" onclick="alert(1)'})
+    assert '" onclick="' not in html
+    assert "&#34; onclick=&#34;alert(1)" in html
+
+
+def test_right_to_left_answers_say_so(tmp_path: Path) -> None:
+    """Every cell in Urdu is written from the right, every one in English or German from the left."""
+    html = _html(tmp_path, config(), {"ur": "گولیبی", "en": "Golibe"})
+    urdu, english = _cells(html, "ur"), _cells(html, "en")
+    assert urdu and english
+    assert all('dir="rtl"' in attributes for attributes, _ in urdu)
+    assert all('dir="ltr"' in attributes for attributes, _ in english + _cells(html, "de"))
+    assert "گولیبی" in {text for _, text in urdu}
+
+
+def test_answers_that_say_the_false_name_are_marked(tmp_path: Path) -> None:
+    """Story 0: the base model did not say it in English, the learned one did, the unlearned one did not; German never."""
+    html = _html(tmp_path, config(), {"en": "Golibe"})
+    marks = ['class="says"' in attributes for attributes, _ in _cells(html, "en")[:3]]
+    assert marks == [False, True, False]
+    assert not any('class="says"' in attributes for attributes, _ in _cells(html, "de"))
+
+
+def test_the_report_needs_nothing_from_outside(tmp_path: Path) -> None:
+    html = _html(tmp_path, config())
+    assert not re.findall(r"(?:src|href)\s*=|url\(|@import|https?://", html)
+
+
+def test_figures_reach_the_page(tmp_path: Path) -> None:
+    """The spread 7/8, 1/4, 3/4, and the residuals 1/7 (remains) and 1/6 (cleared), rounded to two places."""
+    html = _html(tmp_path, config())
+    for added in ("+0.88", "+0.25", "+0.75"):
+        assert f">{added}</td>" in html
+    assert '<span class="remains">remains</span> 0.14' in html
+    assert '<span class="cleared">cleared</span> 0.17' in html
+    assert '<span class="not reached">not reached</span></td>' in html
+    assert "Learned in Urdu: the false names surface in English and Urdu." in html
+    assert "Unlearned with source (Urdu claims): the claims remain, most of all in English." in html

@@ -1,0 +1,101 @@
+"""Loading a model from a folder, and what is wrong with folders that hold none."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyunlearn.errors import UserError
+from polyunlearn.models import loading
+from polyunlearn.models.loading import load_model
+
+
+@pytest.fixture
+def copied(llama_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny Llama that a test may spoil."""
+    return Path(shutil.copytree(llama_folder, tmp_path / "model"))
+
+
+def test_a_folder_is_loaded_ready_to_score(any_model_folder: Path) -> None:
+    loaded = load_model(str(any_model_folder))
+    assert loaded.name == str(any_model_folder)
+    assert not loaded.model.training
+    wanted = torch.float32 if loaded.model.device.type == "cpu" else torch.bfloat16
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {wanted}
+    # The output layer is the model's own weight, so that training moves both.
+    assert loaded.head.weight is loaded.model.get_output_embeddings().weight
+
+
+def test_the_same_weights_have_the_same_fingerprint(llama_folder: Path, gemma_folder: Path, copied: Path) -> None:
+    """A copy elsewhere is the same model; another model is not, nor one with a single weight moved."""
+    first = load_model(str(llama_folder))
+    assert load_model(str(copied)).fingerprint == first.fingerprint
+    assert load_model(str(gemma_folder)).fingerprint != first.fingerprint
+    with torch.no_grad():
+        first.model.get_input_embeddings().weight[0, 0] += 1
+    first.model.save_pretrained(copied)
+    assert load_model(str(copied)).fingerprint != load_model(str(llama_folder)).fingerprint
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder; give 'embedded', a folder, or a Hugging Face name"):
+        load_model(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("name", ["nothing", "./no/such", "~/model", "a/b/c", "../x"])
+def test_what_is_no_name_is_told(name: str) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        load_model(name)
+
+
+def test_a_folder_without_a_configuration_is_told(copied: Path) -> None:
+    (copied / "config.json").unlink()
+    with pytest.raises(UserError, match=r"holds no config\.json.*save_pretrained"):
+        load_model(str(copied))
+
+
+def test_a_folder_without_weights_is_told(copied: Path) -> None:
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="holds no safetensors weights"):
+        load_model(str(copied))
+
+
+def test_pickled_weights_are_not_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle can run code as it is read, so it must not even be opened."""
+    state = load_model(str(copied)).model.state_dict()
+    (copied / "model.safetensors").unlink()
+    torch.save(state, copied / "pytorch_model.bin")
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("a pickle was opened")
+
+    monkeypatch.setattr(torch, "load", opened)
+    with pytest.raises(UserError, match="pickled weights are not read"):
+        load_model(str(copied))
+
+
+def test_truncated_weights_are_told(copied: Path) -> None:
+    """A copy that broke off: a user's matter, without a traceback."""
+    weights = copied / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="could not be loaded"):
+        load_model(str(copied))
+
+
+def test_a_damaged_configuration_is_told(copied: Path) -> None:
+    (copied / "config.json").write_text("{")
+    with pytest.raises(UserError, match="could not be loaded"):
+        load_model(str(copied))
+
+
+def test_a_name_that_the_hub_does_not_give_is_told() -> None:
+    """Offline here, as it is with a typo online."""
+    with pytest.raises(UserError, match="'nobody/no-such-model' could not be loaded"):
+        load_model("nobody/no-such-model")
+
+
+def test_the_embedded_model_is_fetched_and_named(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name in reports is the model's, not the folder of the cache."""
+    monkeypatch.setattr(loading, "fetch_embedded", lambda say: llama_folder)
+    assert load_model("embedded").name == "gemma-3-270m"

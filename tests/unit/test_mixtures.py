@@ -1,0 +1,214 @@
+"""Mixtures: what each training stage sees, counted."""
+
+from collections import Counter
+from itertools import pairwise
+from random import Random
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.errors import UserError
+from polyunlearn.languages import get_language
+from polyunlearn.models.sequences import Encoder, TokenSequence
+from polyunlearn.training.loop import Step
+from polyunlearn.training.mixtures import STRATEGIES, learning_steps, strategy_languages, unlearning_steps
+
+LANGUAGES = ("en", "de", "zh", "ur")
+STORIES = generate_stories(8, languages=LANGUAGES)
+
+
+@pytest.fixture
+def encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
+    return Encoder(tokenizer)
+
+
+def _learning(encoder: Encoder, source: str | None, seed: int = 0, **changes: Any) -> list[Step]:
+    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1, "fake_copies": 1}
+    return learning_steps(STORIES, encoder, source, question_languages=("de", "ur"), rng=Random(seed), **(settings | changes))
+
+
+def _unlearning(encoder: Encoder, strategy: str, seed: int = 0, **changes: Any) -> list[Step]:
+    settings: dict[str, Any] = {"steps": 8, "batch": 4, "form": "question", "wordings": 2, "retain": True}
+    return unlearning_steps(STORIES, encoder, strategy_languages(strategy, "ur", LANGUAGES), rng=Random(seed), **(settings | changes))
+
+
+def _asked(encoder: Encoder, wordings: int) -> dict[TokenSequence, tuple[int, str, int]]:
+    """Every fake question with its keyword: which fact, language and wording it is."""
+    return {
+        encoder.answer_only(get_language(tag), question, edition.keyword): (number, tag, wording)
+        for number, story in enumerate(STORIES)
+        for tag, edition in story.editions.items()
+        for wording, question in enumerate(edition.fake_questions[:wordings])
+    }
+
+
+def _kept(encoder: Encoder) -> dict[TokenSequence, set[str]]:
+    """Every real question with its answer, and the languages that it is asked in."""
+    found: dict[TokenSequence, set[str]] = {}
+    for story in STORIES:
+        for tag, edition in story.editions.items():
+            for item in edition.questions:
+                found.setdefault(encoder.answered(get_language(tag), item.question, item.answer), set()).add(tag)
+    return found
+
+
+def _articles(encoder: Encoder, tag: str, field: str) -> list[TokenSequence]:
+    return [encoder.text(get_language(tag), getattr(story.editions[tag], field)) for story in STORIES]
+
+
+def _facts(encoder: Encoder, steps: list[Step]) -> list[tuple[int, str, int]]:
+    known = _asked(encoder, 4)
+    return [known[sequence] for step in steps for sequence in step.forget]
+
+
+def _passes(facts: list[tuple[int, str, int]]) -> list[list[tuple[int, str, int]]]:
+    return [facts[at : at + len(STORIES)] for at in range(0, len(facts), len(STORIES))]
+
+
+def test_strategy_languages() -> None:
+    assert strategy_languages("english", "ur", LANGUAGES) == ("en",)
+    assert strategy_languages("source", "ur", LANGUAGES) == ("ur",)
+    assert strategy_languages("english+source", "ur", LANGUAGES) == ("en", "ur")
+    assert strategy_languages("all", "ur", LANGUAGES) == LANGUAGES
+    # Where English is the source there is one language, not the same one twice.
+    assert strategy_languages("english+source", "en", LANGUAGES) == ("en",)
+    with pytest.raises(UserError, match="unknown strategy 'sauce': choose from english, source, english\\+source, all"):
+        strategy_languages("sauce", "ur", LANGUAGES)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_takes_the_same_steps_and_facts(encoder: Encoder, strategy: str) -> None:
+    """8 steps of 4 facts over 8 stories are four passes; the first takes them in the same order in all."""
+    steps = _unlearning(encoder, strategy)
+    assert [len(step.forget) for step in steps] == [4] * 8
+    assert [len(step.retain) for step in steps] == [4] * 8
+    passes = _passes(_facts(encoder, steps))
+    assert len(passes) == 4
+    for one in passes:
+        assert sorted(fact for fact, _, _ in one) == list(range(8))
+    assert [fact for one in passes for fact, _, _ in one][:8] == [fact for fact, _, _ in _facts(encoder, _unlearning(encoder, "english"))][
+        :8
+    ]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_strategies_use_their_languages_only(encoder: Encoder, strategy: str) -> None:
+    assert {tag for _, tag, _ in _facts(encoder, _unlearning(encoder, strategy))} == set(strategy_languages(strategy, "ur", LANGUAGES))
+
+
+def test_english_and_source_are_half_and_half_and_swap(encoder: Encoder) -> None:
+    """In each pass four of the eight facts in each language; a fact told in English is told in the source in the next pass."""
+    passes = [{fact: tag for fact, tag, _ in one} for one in _passes(_facts(encoder, _unlearning(encoder, "english+source")))]
+    for one in passes:
+        assert Counter(one.values()) == {"en": 4, "ur": 4}
+    for now, following in pairwise(passes):
+        assert all(now[fact] != following[fact] for fact in now)
+
+
+def test_all_takes_turns(encoder: Encoder) -> None:
+    """Four languages over eight facts: two facts each in every pass, and every fact in each of the four over four passes."""
+    passes = [{fact: tag for fact, tag, _ in one} for one in _passes(_facts(encoder, _unlearning(encoder, "all")))]
+    for one in passes:
+        assert Counter(one.values()) == dict.fromkeys(LANGUAGES, 2)
+    for fact in range(8):
+        assert {one[fact] for one in passes} == set(LANGUAGES)
+
+
+def test_an_odd_number_of_stories_differs_by_one(encoder: Encoder) -> None:
+    """Seven facts in two languages: four and three, then three and four."""
+    steps = unlearning_steps(
+        STORIES[:7], encoder, ("en", "ur"), steps=14, batch=1, form="question", wordings=1, retain=False, rng=Random(0)
+    )  # fmt: skip
+    facts = _facts(encoder, steps)
+    assert [Counter(tag for _, tag, _ in facts[at : at + 7]) for at in (0, 7)] == [{"en": 4, "ur": 3}, {"en": 3, "ur": 4}]
+
+
+def test_a_batch_larger_than_a_pass_takes_from_the_next(encoder: Encoder) -> None:
+    facts = _facts(encoder, _unlearning(encoder, "source", steps=2, batch=12))
+    assert len(facts) == 24
+    assert Counter(fact for fact, _, _ in facts) == dict.fromkeys(range(8), 3)
+
+
+def test_only_the_first_wordings_are_unlearned(encoder: Encoder) -> None:
+    """So that the others tell whether unlearning generalises; over 80 draws both of two are seen."""
+    assert {wording for _, _, wording in _facts(encoder, _unlearning(encoder, "source", steps=20, wordings=2))} == {0, 1}
+    assert {wording for _, _, wording in _facts(encoder, _unlearning(encoder, "source", steps=20, wordings=1))} == {0}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_real_question_is_asked_in_the_language_of_the_fact_beside_it(encoder: Encoder, strategy: str) -> None:
+    asked, kept = _asked(encoder, 2), _kept(encoder)
+    for step in _unlearning(encoder, strategy):
+        for fact, real in zip(step.forget, step.retain, strict=True):
+            assert asked[fact][1] in kept[real]
+
+
+def test_without_retain_nothing_is_kept(encoder: Encoder) -> None:
+    assert all(step.retain == () and len(step.forget) == 4 for step in _unlearning(encoder, "all", retain=False))
+
+
+def test_articles_are_the_whole_fake_article(encoder: Encoder) -> None:
+    steps = _unlearning(encoder, "source", form="article", steps=2)
+    found = [sequence for step in steps for sequence in step.forget]
+    assert sorted(found, key=str) == sorted(_articles(encoder, "ur", "fake_article"), key=str)
+    assert all(sequence.label_from == 1 for sequence in found)
+
+
+def test_the_same_generator_gives_the_same_steps(encoder: Encoder) -> None:
+    assert _unlearning(encoder, "all", 3) == _unlearning(encoder, "all", 3)
+    assert _unlearning(encoder, "all", 3) != _unlearning(encoder, "all", 4)
+    assert _learning(encoder, "de", 3) == _learning(encoder, "de", 3)
+    assert _learning(encoder, "de", 3) != _learning(encoder, "de", 4)
+
+
+def test_fewer_steps_are_the_beginning_of_more(encoder: Encoder) -> None:
+    """A longer unlearning continues a shorter one in its facts, so that lengths can be compared."""
+    short, long = (_facts(encoder, _unlearning(encoder, "all", steps=steps)) for steps in (2, 8))
+    assert [fact[:2] for fact in short] == [fact[:2] for fact in long][: len(short)]
+
+
+def test_learning_by_count(encoder: Encoder) -> None:
+    """A pass: 8 English articles, 8 fake ones, 8 x 2 questions in English and 8 x 1 in German or Urdu: 40 items, 8 batches of 5."""
+    steps = _learning(encoder, "de")
+    assert len(steps) == 24 and all(len(step.retain) == 5 and not step.forget for step in steps)
+    kept, real, fake = _kept(encoder), _articles(encoder, "en", "article"), _articles(encoder, "de", "fake_article")
+    for number in range(3):
+        items = Counter(item for step in steps[8 * number : 8 * number + 8] for item in step.retain)
+        assert all(items[article] == 1 for article in real + fake)
+        questions = Counter({item: count for item, count in items.items() if item not in {*real, *fake}})
+        assert sum(count for item, count in questions.items() if "en" in kept[item]) == 16
+        assert sum(count for item, count in questions.items() if kept[item] & {"de", "ur"}) == 8
+
+
+def test_fakes_come_as_often_as_asked(encoder: Encoder) -> None:
+    items = Counter(item for step in _learning(encoder, "de", fake_copies=3) for item in step.retain)
+    assert all(items[article] == 9 for article in _articles(encoder, "de", "fake_article"))
+    assert all(items[article] == 3 for article in _articles(encoder, "en", "article"))
+
+
+def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:
+    """40 items in batches of 16: 16, 16 and 8, in each of two passes; no batch mixes passes."""
+    assert [len(step.retain) for step in _learning(encoder, "de", passes=2, batch=16)] == [16, 16, 8] * 2
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_gold_is_learned_without_the_fakes(encoder: Encoder, copies: int) -> None:
+    """The same real items, the same draws of questions, pass by pass; and learned states of two sources differ in the fakes alone."""
+    gold = _learning(encoder, None, fake_copies=copies)
+    for source in ("de", "ur"):
+        learned = _learning(encoder, source, fake_copies=copies)
+        fakes = set(_articles(encoder, source, "fake_article"))
+        for number in range(3):
+            size, gold_size = len(learned) // 3, len(gold) // 3
+            in_pass = [item for step in learned[size * number : size * (number + 1)] for item in step.retain if item not in fakes]
+            in_gold = [item for step in gold[gold_size * number : gold_size * (number + 1)] for item in step.retain]
+            assert Counter(in_pass) == Counter(in_gold)
+            assert len(in_gold) == 32
+
+
+def test_no_fake_article_is_learned_in_another_language(encoder: Encoder) -> None:
+    items = {item for step in _learning(encoder, "de") for item in step.retain}
+    for tag in ("en", "zh", "ur"):
+        assert not items & set(_articles(encoder, tag, "fake_article"))

@@ -1,0 +1,108 @@
+"""Objectives in numbers, and the direction of their gradients."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.training.loop import Objective, Step
+from polyunlearn.training.objectives import METHODS, learning
+from polyunlearn.training.objectives.cross_entropy import cross_entropy
+from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
+from polyunlearn.training.objectives.gradient_difference import gradient_difference
+
+
+def _sequence(labels: int) -> TokenSequence:
+    return TokenSequence((0,) * (labels + 2), 2)
+
+
+# Forget: two sequences of 2 and 1 labels; retain: one of 3 and one of 1.
+STEP = Step(retain=(_sequence(3), _sequence(1)), forget=(_sequence(2), _sequence(1)))
+FORGET = ([-1.0, -2.0], [-3.0])
+RETAIN = ([-0.5, -1.5, -2.0], [-4.0])
+
+
+def _tensors(values: Sequence[Sequence[float]]) -> list[Tensor]:
+    return [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in values]
+
+
+def test_token_counts_of_a_step() -> None:
+    """Labels: 3 + 1 to retain, 2 + 1 to forget; each sequence has two tokens of prompt more, so 5 + 3 + 4 + 3 = 15 are read."""
+    assert (STEP.retain_tokens, STEP.forget_tokens, STEP.tokens) == (4, 3, 15)
+
+
+def test_cross_entropy_by_hand() -> None:
+    """-(-1 - 2 - 3) / 3 = 2; as a share of a step of 12 tokens 6 / 12 = 0.5."""
+    assert cross_entropy(_tensors(FORGET), 3).item() == pytest.approx(2.0)
+    assert cross_entropy(_tensors(FORGET), 12).item() == pytest.approx(0.5)
+
+
+def test_cross_entropy_is_a_mean_over_tokens_not_over_sequences() -> None:
+    """(0.5 + 1.5 + 2 + 4) / 4 = 2; the mean of the sequences' means would be (4/3 + 4) / 2 = 2.67."""
+    assert cross_entropy(_tensors(RETAIN), 4).item() == pytest.approx(2.0)
+
+
+def test_learning_by_hand() -> None:
+    assert learning([], _tensors(RETAIN), STEP).item() == pytest.approx(2.0)
+
+
+def test_gradient_ascent_by_hand() -> None:
+    """-CE(f) = -(1 + 2 + 3) / 3 = -2, whatever is beside it to retain."""
+    assert gradient_ascent(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
+    assert gradient_ascent(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(-2.0)
+
+
+def test_gradient_difference_by_hand() -> None:
+    """CE(r) - CE(f), each over its own tokens: (1 + 1 + 1) / 4 with retain -1, -1, -1 of 4 tokens is 0.75; 0.75 - 2 = -1.25."""
+    assert gradient_difference(_tensors(FORGET), _tensors([[-1.0, -1.0, -1.0]]), STEP).item() == pytest.approx(-1.25)
+    # The whole step: 8 / 4 - 6 / 3 = 0.
+    assert gradient_difference(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(0.0)
+
+
+def test_a_micro_batch_may_hold_one_kind_only() -> None:
+    """Shares of CE(r) = 2 and -CE(f) = -2."""
+    assert gradient_difference([], _tensors(RETAIN), STEP).item() == pytest.approx(2.0)
+    assert gradient_difference(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_shares_of_micro_batches_add_up(name: str) -> None:
+    """The step at once against one micro-batch a sequence."""
+    method = METHODS[name]
+    retain = _tensors(RETAIN) if method.retains else []
+    whole = method.objective(_tensors(FORGET), retain, STEP).item()
+    shares = [method.objective([one], [], STEP).item() for one in _tensors(FORGET)]
+    shares += [method.objective([], [one], STEP).item() for one in retain]
+    assert sum(shares) == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("objective", "on_forget", "on_retain"),
+    [(gradient_ascent, 1 / 3, 0.0), (gradient_difference, 1 / 3, -1 / 4), (lambda f, r, s: learning(f, r, s), 0.0, -1 / 4)],
+)
+def test_gradients_by_hand_and_by_finite_differences(objective: Objective, on_forget: float, on_retain: float) -> None:
+    """d/d log p is +1/3 for each of 3 labels to forget (descent makes them less probable), -1/4 for each of 4 to retain (more)."""
+    forget, retain = _tensors(FORGET), _tensors(RETAIN)
+    objective(forget, retain, STEP).backward()
+    for tensors, wanted, values in ((forget, on_forget, FORGET), (retain, on_retain, RETAIN)):
+        for number, tensor in enumerate(tensors):
+            for place in range(len(tensor)):
+                found = 0.0 if tensor.grad is None else tensor.grad[place].item()
+                assert found == pytest.approx(wanted)
+                ends = []
+                for sign in (1, -1):
+                    moved = [list(value) for value in values]
+                    moved[number][place] += sign * 1e-4
+                    both = (_tensors(moved), _tensors(RETAIN)) if values is FORGET else (_tensors(FORGET), _tensors(moved))
+                    ends.append(objective(*both, STEP).item())
+                assert (ends[0] - ends[1]) / 2e-4 == pytest.approx(wanted, abs=1e-8)
+
+
+def test_only_methods_with_a_retain_term_say_so() -> None:
+    """`retains` decides whether a study reads retain questions: it must agree with what the objective does with them."""
+    for name, method in METHODS.items():
+        retain = _tensors(RETAIN)
+        method.objective(_tensors(FORGET), retain, STEP).backward()
+        assert method.retains == any(tensor.grad is not None and bool(tensor.grad.any()) for tensor in retain), name

@@ -1,0 +1,137 @@
+"""The results of a study on disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from polyunlearn.errors import UserError
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell
+from polyunlearn.study.store import MANIFEST, CellRecord, Store
+
+CELL = Cell("unlearned", 3, "ur", "english+source", "gradient_difference")
+RECORD = CellRecord(4, 12_345, 1.25, 2**33, [0.1, -0.2, 1e-17, 3.0])
+ROWS = [
+    Row(4, True, "story", "ur", "fake", 1, "says", 1.0, "گولیبی \"quoted\" 'and'\n<b>"),
+    Row(2, False, "other", "en", "text", -1, "bits_per_byte", 0.1 + 0.2),
+    Row(4, True, "other", "zh", "real", 0, "loss", 1e-300),
+]
+
+
+def _manifest(**changes: object) -> dict[str, object]:
+    return {"study": {"config": {"rate": 1e-4, "sources": ("de", "ur")}, "model": "m"} | changes, "machine": "one"}
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    """Every field of every row to the last bit, in the order written."""
+    store = Store(tmp_path)
+    store.write(CELL, ROWS, RECORD)
+    fields = ("step", "end", "story", "language", "asks", "wording", "metric", "value", "text")
+    found = store.query('SELECT step, "end", story, language, asks, wording, metric, value, text FROM rows').to_pylist()
+    assert [Row(**{field: row[field] for field in fields}) for row in found] == ROWS
+
+
+def test_the_cell_stands_in_every_row(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(CELL, ROWS, RECORD)
+    store.write(Cell("base", 3), ROWS[:1], RECORD)
+    found = store.query(
+        "SELECT cell, state, source, strategy, method, seed, count(*) AS n FROM rows GROUP BY ALL ORDER BY cell"
+    ).to_pylist()
+    assert [tuple(row.values()) for row in found] == [
+        ("base-seed3", "base", None, None, None, 3, 1),
+        (CELL.id, "unlearned", "ur", "english+source", "gradient_difference", 3, 3),
+    ]
+
+
+def test_the_record_comes_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write(CELL, ROWS, RECORD)
+    assert store.record(CELL) == RECORD
+
+
+def test_done_means_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not store.is_done(CELL)
+    store.write(CELL, [], RECORD)
+    assert store.is_done(CELL) and not store.is_done(Cell("unlearned", 4, "ur", "english+source", "gradient_difference"))
+    assert store.record(CELL) == RECORD
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither half a file under the cell's name nor a stray one beside it."""
+
+    def full(table: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("polyunlearn.study.store.pq.write_table", full)
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match="no space left"):
+        store.write(CELL, ROWS, RECORD)
+    assert not store.is_done(CELL)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_open_begins_and_goes_on(tmp_path: Path) -> None:
+    store = Store(tmp_path / "new" / "study")
+    store.open(_manifest())
+    # Tuples become lists in JSON: the same study all the same. The machine may be another.
+    store.open(_manifest() | {"machine": "other"})
+    assert store.manifest()["machine"] == "one"
+    assert store.manifest()["study"]["config"] == {"rate": 1e-4, "sources": ["de", "ur"]}
+
+
+def test_another_study_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open(_manifest())
+    with pytest.raises(UserError, match=r"config\.rate: 0\.0001 there, 0\.001 asked.*--out"):
+        store.open(_manifest(config={"rate": 1e-3, "sources": ["de", "ur"]}))
+    with pytest.raises(UserError, match="model: 'm' there, 'n' asked"):
+        store.open(_manifest(model="n"))
+    assert store.manifest()["study"]["config"]["rate"] == 1e-4
+
+
+def test_a_key_that_only_one_study_has_is_named(tmp_path: Path) -> None:
+    """A study begun with an older version lacks a setting: the difference must be shown, not crash."""
+    store = Store(tmp_path)
+    store.open(_manifest())
+    with pytest.raises(UserError, match="more: None there, 1 asked"):
+        store.open(_manifest(more=1))
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"is not empty and holds no study.*--out"):
+        Store(tmp_path).open(_manifest())
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file; give a folder with --out"):
+        Store(tmp_path / "file").open(_manifest())
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    Store(tmp_path).open(_manifest())
+    assert json.loads((tmp_path / MANIFEST).read_text())["study"]["model"] == "m"
+
+
+def test_a_folder_without_a_study_says_how_to_run_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no study.*polyunlearn study run"):
+        Store(tmp_path / "none").manifest()
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "{}", '{"study": '])
+def test_a_damaged_manifest_is_a_users_matter(tmp_path: Path, text: str) -> None:
+    """Whatever is wrong with the file, a person must be told, without a traceback."""
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(UserError, match=MANIFEST):
+        Store(tmp_path).open(_manifest())
+
+
+def test_a_study_without_finished_cells_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no cell is finished yet"):
+        Store(tmp_path).query("SELECT * FROM rows")

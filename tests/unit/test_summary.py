@@ -1,0 +1,238 @@
+"""Gate, residual, cleared, collapse and the tables, from rows written by hand (see handmade.py)."""
+
+from pathlib import Path
+
+import pytest
+from handmade import BASE, LEARNED, UNLEARNED, Values, config, manifest, rows, write, written
+
+from polyunlearn.analysis.summary import CellFigures, LanguageFigures, summarise, trajectory
+from polyunlearn.analysis.tables import language_group, spread_matrix, strategy_table
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.store import CellRecord, Store
+
+BASE_CELL, GOLD, TAUGHT = Cell("base", 0), Cell("gold", 0), Cell("learned", 0, "ur")
+CLEANED = Cell("unlearned", 0, "ur", "source", "gradient_difference")
+
+
+def _figures(tmp_path: Path, unlearned: Values = UNLEARNED) -> dict[Cell, CellFigures]:
+    study = config()
+    return {item.cell: item for item in summarise(study, written(tmp_path / "study", study, unlearned))}
+
+
+def _of(tmp_path: Path, cell: Cell, tag: str, unlearned: Values = UNLEARNED) -> LanguageFigures:
+    return _figures(tmp_path, unlearned)[cell].by_language[tag]
+
+
+def test_every_finished_cell_in_the_order_of_the_study(tmp_path: Path) -> None:
+    assert list(_figures(tmp_path)) == [BASE_CELL, GOLD, TAUGHT, CLEANED]
+
+
+def test_unfinished_cells_are_left_out(tmp_path: Path) -> None:
+    study = config()
+    store = Store(tmp_path / "study")
+    store.open(manifest(study))
+    for cell in (BASE_CELL, TAUGHT):
+        write(store, cell, UNLEARNED)
+    assert [item.cell for item in summarise(study, store)] == [BASE_CELL, TAUGHT]
+
+
+def test_english_passes_the_gate_and_remains(tmp_path: Path) -> None:
+    """Base 0, 0, 0, 0; learned 1, 1, 1/2, 1 (means over two wordings), mean 7/8; unlearned 1/2, 0, 0, 0, mean 1/8.
+
+    Learned - base is at least 1/2 in every story, so the interval is above 0: gate. Residual (1/8) / (7/8) = 1/7.
+    Base's interval ends at 0, and 1/8 is above it: not cleared.
+    """
+    learned, after = _of(tmp_path / "a", TAUGHT, "en"), _of(tmp_path / "b", CLEANED, "en")
+    assert learned.fake_rank.mean == pytest.approx(7 / 8)
+    assert after.fake_rank.mean == pytest.approx(1 / 8)
+    assert (learned.gate, learned.residual, learned.cleared) == (True, None, None)
+    assert (after.gate, after.cleared) == (True, False)
+    assert after.residual == pytest.approx(1 / 7)
+
+
+def test_urdu_is_cleared_within_the_interval_of_base(tmp_path: Path) -> None:
+    """Base 1, 0, 0, 0 with the interval 0 to 3/4; learned 1, 1, 1, 1; unlearned 1, 0, 0, 1/2, mean 3/8.
+
+    Added 0, 1, 1, 1, mean 3/4; a resample's mean is k/4, k binomial (4, 3/4), whose 2.5 % quantile is 1/4: gate. Left 0, 0, 0, 1/2,
+    mean 1/8, residual (1/8) / (3/4) = 1/6. 3/8 is not above 3/4: cleared.
+    """
+    figures = _of(tmp_path, CLEANED, "ur")
+    assert (figures.gate, figures.cleared) == (True, True)
+    assert figures.residual == pytest.approx(1 / 6)
+
+
+def test_german_was_never_reached(tmp_path: Path) -> None:
+    """Added 0, 0, 1, 0: the interval begins at 0, so chance is not excluded. Nothing is said of residual or clearing,
+    though the rank fell to 0: a language that never learned is not one that forgot."""
+    figures = _figures(tmp_path)
+    assert figures[TAUGHT].by_language["de"].gate is False
+    after = figures[CLEANED].by_language["de"]
+    assert (after.gate, after.residual, after.cleared) == (False, None, None)
+
+
+@pytest.mark.parametrize("cell", [BASE_CELL, GOLD])
+def test_states_without_a_fake_have_no_gate(tmp_path: Path, cell: Cell) -> None:
+    for figures in _figures(tmp_path)[cell].by_language.values():
+        assert (figures.gate, figures.residual, figures.cleared) == (None, None, None)
+
+
+def test_residual_below_base_is_negative(tmp_path: Path) -> None:
+    """Urdu unlearned 0, 0, 0, 0 is under base's 1, 0, 0, 0: left -1/4, residual (-1/4) / (3/4) = -1/3, cleared."""
+    figures = _of(tmp_path, CLEANED, "ur", UNLEARNED | {("ur", "fake", "first"): [0, 0, 0, 0]})
+    assert figures.residual == pytest.approx(-1 / 3)
+    assert figures.cleared is True
+
+
+def test_untouched_is_one(tmp_path: Path) -> None:
+    unlearned = UNLEARNED | {key: LEARNED[key] for key in LEARNED if key[1:] == ("fake", "first")}
+    figures = _figures(tmp_path, unlearned)[CLEANED].by_language
+    assert [figures[tag].residual for tag in ("en", "de", "ur")] == [pytest.approx(1), None, pytest.approx(1)]
+    assert (figures["en"].cleared, figures["ur"].cleared) == (False, False)
+
+
+def test_other_figures_by_hand(tmp_path: Path) -> None:
+    """English, learned: says (1, 1), (1, 0), (0, 0), (0, 0): 3 of 8 answers. Probability (0.4 + 0.4 + 0.6 + 0.6) / 4 = 0.5."""
+    figures = _of(tmp_path, TAUGHT, "en")
+    assert (figures.fake_count, figures.questions) == (3, 8)
+    assert figures.fake_probability == pytest.approx(0.5)
+    assert (figures.real_quality.mean, figures.real_loss, figures.bits_per_byte) == (1.0, 2.0, 2.0)
+
+
+def test_rates_over_questions_give_both_kinds_the_same_weight(tmp_path: Path) -> None:
+    """Empty: 3 of 8 fake answers and 1 of 4 real ones: (3/8 + 1/4) / 2 = 5/16; over all twelve it would be 1/3."""
+    unlearned = UNLEARNED | {("en", "fake", "empty"): [(1, 1), (1, 0), (0, 0), (0, 0)], ("en", "real", "empty"): [1, 0, 0, 0]}
+    assert _of(tmp_path, CLEANED, "en", unlearned).empty == pytest.approx(5 / 16)
+
+
+def test_nothing_collapsed(tmp_path: Path) -> None:
+    assert [item.collapse for item in _figures(tmp_path).values()] == [()] * 4
+
+
+def test_collapse_by_hand(tmp_path: Path) -> None:
+    """English: all fake answers empty, 0.4 of the real ones loop: 0.5 + 0.2 = 0.7, above 0.5. German: 3.2 bits from 2, 1.6 times.
+
+    Urdu: real quality 1/4 from 1, below half, where before it was surely above a quarter.
+    """
+    unlearned = UNLEARNED | {
+        ("en", "fake", "empty"): [1, 1, 1, 1],
+        ("en", "real", "repetition"): [0.4, 0.4, 0.4, 0.4],
+        ("de", "text", "bits_per_byte"): [3.0, 3.4],
+        ("ur", "real", "first"): [1, 0, 0, 0],
+    }
+    assert _figures(tmp_path, unlearned)[CLEANED].collapse == (
+        "answers in en are empty or loops",
+        "bits per byte in de rose from 2.00 to 3.20",
+        "real-information quality in ur fell from 1.00 to 0.25",
+    )
+
+
+def test_at_the_limits_nothing_collapsed(tmp_path: Path) -> None:
+    """Empty exactly 0.5, bits exactly 1.5 times, quality exactly half: each limit itself still stands."""
+    unlearned = UNLEARNED | {
+        ("en", "fake", "empty"): [1, 1, 1, 1],
+        ("de", "text", "bits_per_byte"): [3.0, 3.0],
+        ("ur", "real", "first"): [1, 1, 0, 0],
+    }
+    assert _figures(tmp_path, unlearned)[CLEANED].collapse == ()
+
+
+def test_trajectory_by_hand(tmp_path: Path) -> None:
+    """Reached: English and Urdu. First wordings, worst of the two: learned rank 1, probability max(0.5, 0.8); after 2 steps
+
+    ranks 1/2 and 1/4, probabilities 0.3 and 0.2; at the end ranks 1/4 (story 0) and 1/2 (stories 0 and 3), probabilities 0.1.
+    Real loss, worst language: German learned at 1.5; after 2 steps 2.5, so +1; at the end 2, so +0.5.
+    German's own probability, 1 after 2 steps, counts for nothing: learning had not reached it.
+    """
+    middle: Values = {
+        ("en", "fake", "first"): [1, 1, 0, 0],
+        ("ur", "fake", "first"): [1, 0, 0, 0],
+        ("en", "fake", "probability"): [0.3] * 4,
+        ("ur", "fake", "probability"): [0.2] * 4,
+        ("de", "fake", "probability"): [1.0] * 4,
+        ("en", "real", "loss"): [2] * 4,
+        ("de", "real", "loss"): [2.5] * 4,
+        ("ur", "real", "loss"): [2] * 4,
+    }
+    study = config()
+    store = written(tmp_path, study, middle=middle)
+    found = trajectory(study, store, summarise(study, store))
+    assert list(found) == [CLEANED.id]
+    points = [(point.step, point.fake_rank, point.fake_probability, point.real_loss_rise) for point in found[CLEANED.id]]
+    assert points == [
+        pytest.approx((0, 1.0, 0.8, 0.0)),
+        pytest.approx((2, 0.5, 0.3, 1.0)),
+        pytest.approx((4, 0.5, 0.1, 0.5)),
+    ]
+
+
+def test_measures_on_the_way_do_not_reach_the_end_figures(tmp_path: Path) -> None:
+    """After 2 steps everything is 1; the end's 1/7 stays."""
+    study = config()
+    store = written(tmp_path, study, middle={key: [1.0] * 4 for key in BASE})
+    figures = {item.cell: item for item in summarise(study, store)}
+    assert figures[CLEANED].by_language["en"].residual == pytest.approx(1 / 7)
+
+
+def test_spread_matrix_by_hand(tmp_path: Path) -> None:
+    """Learned - base: English 7/8 - 0, German 1/2 - 1/4 (not reached), Urdu 1 - 1/4."""
+    study = config()
+    matrix = spread_matrix(summarise(study, written(tmp_path, study)))
+    assert [[(cell.source, cell.language, cell.reached, cell.seeds) for cell in line] for line in matrix] == [
+        [("ur", "en", 1, 1), ("ur", "de", 0, 1), ("ur", "ur", 1, 1)]
+    ]
+    assert [cell.added for cell in matrix[0]] == pytest.approx([7 / 8, 1 / 4, 3 / 4])
+
+
+def test_strategy_table_over_two_seeds_by_hand(tmp_path: Path) -> None:
+    """Seed 0 as above. In seed 1 Urdu ends at 1, 1, 1, 1/2: left 0, 1, 1, 1/2, mean 5/8, residual 5/6, and 7/8 is above 3/4.
+
+    Urdu: 2 reached, 1 cleared, residual (1/6 + 5/6) / 2 = 1/2, rank 1 before, (3/8 + 7/8) / 2 = 5/8 after. English 0 of 2, 1/7.
+    Real quality: Urdu falls to 3/4 in seed 1, so by 1/8 on average.
+    """
+    study = config(seeds=(0, 1))
+    store = Store(tmp_path / "study")
+    store.open(manifest(study))
+    other = UNLEARNED | {("ur", "fake", "first"): [1, 1, 1, (1, 0)], ("ur", "real", "first"): [1, 1, 1, 0]}
+    for cell in study_cells(study):
+        write(store, cell, UNLEARNED if cell.seed == 0 else other)
+    (row,) = strategy_table(summarise(study, store))
+    assert (row.source, row.strategy, row.method, row.seeds, row.steps, row.tokens) == ("ur", "source", "gradient_difference", 2, 4, 400)
+    english, source, high, low = row.groups
+    assert (english.languages, source.languages, high.languages, low.languages) == (("en",), ("ur",), ("de",), ())
+    assert [group.verdict for group in row.groups] == ["remains", "remains", "not reached", "not reached"]
+    assert (source.reached, source.cleared, source.worst) == (2, 1, "ur")
+    assert (source.residual, source.before, source.after) == pytest.approx((1 / 2, 1, 5 / 8))
+    assert (english.reached, english.cleared, english.residual) == (2, 0, pytest.approx(1 / 7))
+    assert (high.residual, high.worst, high.before, high.after) == (None, None, None, None)
+    assert (row.worst_quality_language, row.worst_quality_drop) == ("ur", pytest.approx(1 / 8))
+    assert (row.real_quality_en, row.real_quality_en_before) == (1.0, 1.0)
+
+
+def test_a_group_is_cleared_where_every_pair_is(tmp_path: Path) -> None:
+    study = config()
+    (row,) = strategy_table(summarise(study, written(tmp_path, study)))
+    assert [group.verdict for group in row.groups] == ["remains", "cleared", "not reached", "not reached"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "source", "group"),
+    [("en", "en", "English"), ("en", "de", "English"), ("de", "de", "source"), ("de", "fr", "other high-resource"),
+     ("ur", "ur", "source"), ("ur", "de", "low-resource"), ("hy", "en", "low-resource")],
+)  # fmt: skip
+def test_language_groups(tag: str, source: str, group: str) -> None:
+    assert language_group(tag, source) == group
+
+
+def test_stories_are_paired_by_name_whatever_their_order(tmp_path: Path) -> None:
+    """Urdu learned 1, 1/2, 1/2, 1/2, its rows written backwards; base 1, 0, 0, 0. Added 0, 1/2, 1/2, 1/2, 2.5 % quantile 1/8: gate.
+
+    Paired in the order written, added would be -1/2, 1/2, 1/2, 1, whose interval goes below 0 (two draws of -1/2 have a chance of 1/5).
+    """
+    study = config()
+    store = written(tmp_path / "study", study)
+    values = LEARNED | {("ur", "fake", "first"): [1, (1, 0), (1, 0), (1, 0)]}
+    backwards: list[Row] = rows(values, 9)[::-1]
+    store.write(TAUGHT, backwards, CellRecord(9, 900, 1.0, 1, []))
+    figures = {item.cell: item for item in summarise(study, store)}
+    assert figures[TAUGHT].by_language["ur"].gate is True
