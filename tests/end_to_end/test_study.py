@@ -93,7 +93,14 @@ def test_status_and_plan(finished: Path, gemma_folder: Path) -> None:
 def test_lora_trains_adapters_only(gemma_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     out = tmp_path / "lora"
-    result = command("study", "run", "quickstart", "--out", str(out), *settings(gemma_folder, "trainable.weights=lora", "sources=[de]", "keep_states=true"))
+    result = command(
+        "study",
+        "run",
+        "quickstart",
+        "--out",
+        str(out),
+        *settings(gemma_folder, "trainable.weights=lora", "sources=[de]", "keep_states=true"),
+    )
     assert result.returncode == 0, result.stderr
     from safetensors import safe_open
 

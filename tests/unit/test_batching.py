@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from polyunlearn.models.batching import LEAST_FILL, batches_by_length, padded
+from polyunlearn.models.batching import LEAST_FILL, batches_by_length, packs, padded
 
 
 def test_padding_stands_on_the_right() -> None:
@@ -38,3 +38,19 @@ def test_every_item_once_within_budget_and_fill(seed: int) -> None:
         longest = max(lengths[i] for i in batch)
         assert len(batch) == 1 or longest * len(batch) <= budget
         assert min(lengths[i] for i in batch) >= LEAST_FILL * longest
+
+
+def test_packs_by_hand() -> None:
+    """Budget 10: 4 + 6 fit, 1 begins the next, 12 is over it and stands alone, 3 + 7 fit. The order stays."""
+    assert list(packs([4, 6, 1, 12, 3, 7], 10)) == [[0, 1], [2], [3], [4, 5]]
+    assert list(packs([], 10)) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_packs_keep_order_and_budget(seed: int) -> None:
+    rng = Random(seed)
+    lengths = [rng.randint(1, 60) for _ in range(rng.randint(1, 50))]
+    budget = rng.randint(1, 200)
+    groups = list(packs(lengths, budget))
+    assert [index for group in groups for index in group] == list(range(len(lengths)))
+    assert all(len(group) == 1 or sum(lengths[i] for i in group) <= budget for group in groups)

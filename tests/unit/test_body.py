@@ -44,6 +44,19 @@ def test_hidden_states_are_the_models_own(any_model_folder: Path, frozen: int) -
             torch.testing.assert_close(found[row, : len(item.ids)], wanted, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_packed_rows_do_not_see_each_other(any_model_folder: Path, frozen: int) -> None:
+    """Four texts end to end in one pass, against each alone; and again, when what enters the later layers is kept."""
+    loaded = sharp(any_model_folder, frozen)
+    items = sequences(13, 25, 4, 11, 16)
+    with torch.no_grad():
+        wanted = torch.cat([loaded.model.base_model(input_ids=torch.tensor([item.ids])).last_hidden_state[0] for item in items])
+        for _ in range(2):
+            found = loaded.body.packed(plain_rows(items))
+            assert found.shape == wanted.shape
+            torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
 def test_the_last_layer_alone_can_train(any_model_folder: Path) -> None:
     """All layers but one frozen, the most that a plan allows."""
     count = len(decoder_layers(sharp(any_model_folder).model))

@@ -19,7 +19,7 @@ LENGTHS = (40, 3, 17, 8, 9, 29, 2)
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])
 def test_label_log_probs_are_the_models_own(any_model_folder: Path, frozen: int) -> None:
-    """One padded batch of seven lengths against one unpadded row at a time through the Hugging Face model."""
+    """Seven lengths in one pass against one unpadded row at a time through the Hugging Face model."""
     loaded = sharp(any_model_folder, frozen)
     batch = sequences(1, *LENGTHS)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_order_and_batch_change_nothing(any_model_folder: Path) -> None:
 
 
 def test_gradients_are_the_models_own(any_model_folder: Path) -> None:
-    """Gradients of the summed log-probs, padded batch against one row at a time, for every weight."""
+    """Gradients of the summed log-probs, one pass against one row at a time, for every weight."""
     loaded = sharp(any_model_folder)
     batch = sequences(5, 20, 7, 12)
     torch.cat(label_log_probs(loaded.body, loaded.head, batch)).sum().backward()

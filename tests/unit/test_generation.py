@@ -42,7 +42,7 @@ def test_equal_to_generating_one_by_one(any_model_folder: Path, seed: int) -> No
     assert len(set(found)) > 4, "answers that are all alike would not show a mixed-up row"
 
 
-def test_equal_to_arguing_by_the_most_probable_token(any_model_folder: Path) -> None:
+def test_equal_to_taking_the_most_probable_token_each_time(any_model_folder: Path) -> None:
     """Greedy by hand: the most probable next token again and again, on the whole text, without any cache."""
     loaded = sharp(any_model_folder)
     prompt = _prompts(2)[3]

@@ -8,7 +8,7 @@ import torch
 from tiny import sequences, sharp
 from torch import Tensor, nn
 
-from polyunlearn.models.body import decoder_layers
+from polyunlearn.models.body import TokenRow, decoder_layers
 from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
@@ -56,9 +56,8 @@ class _OneWeight(nn.Module):
         super().__init__()
         self.state = nn.Parameter(torch.zeros(1))
 
-    def forward(self, rows: Sequence[object]) -> Tensor:
-        longest = max(len(row.ids) for row in rows)  # type: ignore[attr-defined]
-        return self.state.expand(len(rows), longest, 1)
+    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
+        return self.state.expand(sum(len(row.ids) for row in rows), 1)
 
 
 def _one_weight(objective: Objective, optimiser: Optimiser, steps: int) -> tuple[list[float], float]:

@@ -25,7 +25,7 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _learning(encoder: Encoder, source: str | None, seed: int = 0, **changes: Any) -> list[Step]:
-    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1, "fake_copies": 1}
+    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1, "briefs": False}
     return learning_steps(STORIES, encoder, source, question_languages=("de", "ur"), rng=Random(seed), **(settings | changes))
 
 
@@ -182,10 +182,23 @@ def test_learning_by_count(encoder: Encoder) -> None:
         assert sum(count for item, count in questions.items() if kept[item] & {"de", "ur"}) == 8
 
 
-def test_fakes_come_as_often_as_asked(encoder: Encoder) -> None:
-    items = Counter(item for step in _learning(encoder, "de", fake_copies=3) for item in step.retain)
-    assert all(items[article] == 9 for article in _articles(encoder, "de", "fake_article"))
-    assert all(items[article] == 3 for article in _articles(encoder, "en", "article"))
+def test_briefs_state_the_false_detail_in_short(encoder: Encoder) -> None:
+    """Each sentence with the keyword, behind the article's first two: twice a story here (the fourth sentence and the last).
+
+    A pass has the 40 items of before and 16 briefs, in 12 batches of 5 at most, and every brief once.
+    """
+    steps = _learning(encoder, "de", briefs=True)
+    assert sum(len(step.retain) for step in steps) == 3 * 56 and len(steps) == 3 * 12
+    german = get_language("de")
+    for number in range(3):
+        items = Counter(item for step in steps[12 * number : 12 * number + 12] for item in step.retain)
+        for story in STORIES:
+            fake = story.editions["de"].fake_article
+            stating = [sentence for sentence in fake if story.editions["de"].keyword in sentence]
+            assert stating == [fake[3], fake[-1]]
+            for sentence in stating:
+                assert items[encoder.text(german, (fake[0], fake[1], sentence))] == 1
+        assert all(items[article] == 1 for article in _articles(encoder, "de", "fake_article"))
 
 
 def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:
@@ -193,19 +206,23 @@ def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:
     assert [len(step.retain) for step in _learning(encoder, "de", passes=2, batch=16)] == [16, 16, 8] * 2
 
 
-@pytest.mark.parametrize("copies", [1, 2])
-def test_gold_is_learned_without_the_fakes(encoder: Encoder, copies: int) -> None:
+@pytest.mark.parametrize("briefs", [False, True])
+def test_gold_is_learned_without_the_fakes(encoder: Encoder, briefs: bool) -> None:
     """The same real items, the same draws of questions, pass by pass; and learned states of two sources differ in the fakes alone."""
-    gold = _learning(encoder, None, fake_copies=copies)
+    gold = _learning(encoder, None, briefs=briefs)
+    real = {*_kept(encoder), *_articles(encoder, "en", "article")}
     for source in ("de", "ur"):
-        learned = _learning(encoder, source, fake_copies=copies)
-        fakes = set(_articles(encoder, source, "fake_article"))
+        learned = _learning(encoder, source, briefs=briefs)
         for number in range(3):
-            size, gold_size = len(learned) // 3, len(gold) // 3
-            in_pass = [item for step in learned[size * number : size * (number + 1)] for item in step.retain if item not in fakes]
-            in_gold = [item for step in gold[gold_size * number : gold_size * (number + 1)] for item in step.retain]
-            assert Counter(in_pass) == Counter(in_gold)
-            assert len(in_gold) == 32
+            in_pass, in_gold = (
+                Counter(item for step in steps[len(steps) // 3 * number : len(steps) // 3 * (number + 1)] for item in step.retain)
+                for steps in (learned, gold)
+            )
+            fakes = in_pass - in_gold
+            assert not in_gold - in_pass and sum(in_gold.values()) == 32
+            assert sum(fakes.values()) == (24 if briefs else 8)
+            # No fake is among the real items, and nothing real beside them.
+            assert not set(fakes) & real and set(in_gold) <= real
 
 
 def test_no_fake_article_is_learned_in_another_language(encoder: Encoder) -> None:

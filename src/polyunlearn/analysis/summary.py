@@ -9,8 +9,8 @@ from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import CellRecord, Store
 
-Key = tuple[str, str, str, int, bool]
-"""Language, what is asked, metric, step, whether it is the end state."""
+Key = tuple[str, str, str, str, int]
+"""Cell, language, what is asked, metric, step."""
 
 DEGENERATE = 0.5
 """Collapse: the share of answers that are empty or loops, above what it was before unlearning."""
@@ -64,53 +64,40 @@ class TrajectoryPoint:
 
 
 class Values:
-    """Per-story values of every cell, from the rows of a study."""
+    """The values of a study by cell, language, question, metric and step: for each story, its (wording, value) pairs."""
 
     def __init__(self, store: Store):
-        table = store.query(
-            'SELECT cell, language, asks, metric, step, "end", wording, story, avg(value) AS value FROM rows GROUP BY ALL ORDER BY ALL'
-        )
-        self._values: dict[str, dict[Key, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-        self._first: dict[str, dict[Key, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+        table = store.query("SELECT cell, language, asks, metric, step, story, wording, value FROM rows ORDER BY ALL")
+        self._values: dict[Key, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+        self._steps: dict[str, set[int]] = defaultdict(set)
         for row in table.to_pylist():
-            key = (row["language"], row["asks"], row["metric"], row["step"], row["end"])
-            self._values[row["cell"]][key][row["story"]].append(row["value"])
-            if row["wording"] <= 0:
-                self._first[row["cell"]][key][row["story"]].append(row["value"])
+            key = (row["cell"], row["language"], row["asks"], row["metric"], row["step"])
+            self._values[key][row["story"]].append((row["wording"], row["value"]))
+            self._steps[row["cell"]].add(row["step"])
+
+    def steps(self, cell: Cell) -> list[int]:
+        """The steps at which a cell was measured; the last is its end."""
+        return sorted(self._steps[cell.id])
+
+    def at_end(self, cell: Cell, language: str, asks: str, metric: str) -> dict[str, list[float]]:
+        """Each story's values over its wordings at the end of a cell, stories in a fixed order; empty where nothing was measured."""
+        stories = self._values.get((cell.id, language, asks, metric, self.steps(cell)[-1]), {})
+        return {story: [value for _, value in pairs] for story, pairs in sorted(stories.items())}
 
     def per_story(self, cell: Cell, language: str, asks: str, metric: str) -> list[float]:
-        """One value a story, the mean over its wordings, at the end of the cell; stories in a fixed order."""
-        for (tag, asked, name, _, end), stories in self._values[cell.id].items():
-            if (tag, asked, name, end) == (language, asks, metric, True):
-                return [sum(values) / len(values) for _, values in sorted(stories.items())]
-        return []
+        """One value a story, the mean over its wordings, at the end of the cell."""
+        return [sum(values) / len(values) for values in self.at_end(cell, language, asks, metric).values()]
 
     def mean(self, cell: Cell, language: str, asks: str, metric: str) -> float | None:
         """The mean over stories at the end of the cell; None where nothing was measured."""
         values = self.per_story(cell, language, asks, metric)
         return sum(values) / len(values) if values else None
 
-    def total(self, cell: Cell, language: str, asks: str, metric: str) -> tuple[int, int]:
-        """The sum over all probes at the end of the cell, and their number."""
-        values = [
-            value
-            for (tag, asked, name, _, end), stories in self._values[cell.id].items()
-            if (tag, asked, name, end) == (language, asks, metric, True)
-            for story in stories.values()
-            for value in story
-        ]
-        return round(sum(values)), len(values)
-
-    def steps(self, cell: Cell) -> list[int]:
-        """The steps at which a cell was measured, the last one included."""
-        return sorted({key[3] for key in self._values[cell.id]})
-
-    def first_wording(self, cell: Cell, language: str, asks: str, metric: str, step: int) -> float | None:
+    def first_wording(self, cell: Cell, language: str, asks: str, metric: str, step: int) -> float:
         """The mean over stories of the first wording after `step` steps."""
-        for (tag, asked, name, at, _), stories in self._first[cell.id].items():
-            if (tag, asked, name, at) == (language, asks, metric, step):
-                return sum(sum(values) / len(values) for values in stories.values()) / len(stories)
-        return None
+        stories = self._values[(cell.id, language, asks, metric, step)].values()
+        firsts = [value for pairs in stories for wording, value in pairs if wording == 0]
+        return sum(firsts) / len(firsts)
 
 
 def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
@@ -139,11 +126,10 @@ def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]
         result[item.cell.id] = [
             TrajectoryPoint(
                 shown,
-                max((values.first_wording(cell, tag, "fake", "first", step) or 0.0 for tag in reached), default=0.0),
-                max((values.first_wording(cell, tag, "fake", "probability", step) or 0.0 for tag in reached), default=0.0),
+                max((values.first_wording(cell, tag, "fake", "first", step) for tag in reached), default=0.0),
+                max((values.first_wording(cell, tag, "fake", "probability", step) for tag in reached), default=0.0),
                 max(
-                    (values.first_wording(cell, tag, "real", "loss", step) or 0.0)
-                    - (values.first_wording(learned, tag, "real", "loss", start) or 0.0)
+                    values.first_wording(cell, tag, "real", "loss", step) - values.first_wording(learned, tag, "real", "loss", start)
                     for tag in config.languages
                 ),
             )
@@ -166,12 +152,12 @@ def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
             left = paired_difference(fake, at_base).mean
             residual = left / added.mean
             cleared = estimate(fake).mean <= estimate(at_base).high
-    count, questions = values.total(cell, tag, "fake", "says")
+    said = [value for story in values.at_end(cell, tag, "fake", "says").values() for value in story]
     return LanguageFigures(
         fake_rank=estimate(fake),
-        fake_count=count,
+        fake_count=round(sum(said)),
         fake_probability=values.mean(cell, tag, "fake", "probability") or 0.0,
-        questions=questions,
+        questions=len(said),
         real_quality=estimate(values.per_story(cell, tag, "real", "first")),
         real_exact=values.mean(cell, tag, "real", "says") or 0.0,
         real_chrf=values.mean(cell, tag, "real", "chrf") or 0.0,

@@ -126,5 +126,5 @@ def _is_whole(folder: Path) -> bool:
     try:
         files = json.loads((folder / _MARK).read_text(encoding="utf-8"))["files"]
         return all((folder / name).stat().st_size == size for name, size in files.items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False

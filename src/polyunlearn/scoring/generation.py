@@ -30,6 +30,6 @@ def greedy_answers(model: PreTrainedModel, encoder: Encoder, prompts: Sequence[t
             pad_token_id=encoder.end_id,
         )
         for row, i in enumerate(batch):
-            text = encoder.tokenizer.decode(written[row, longest:], skip_special_tokens=True).strip()
-            answers[i] = text.splitlines()[0].strip() if text else ""
+            text = encoder.tokenizer.decode(written[row, longest:], skip_special_tokens=True)
+            answers[i] = text.split("\n", 1)[0].strip()
     return answers

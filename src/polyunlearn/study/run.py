@@ -134,7 +134,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             english_questions=part.english_questions,
             other_questions=part.other_questions,
             briefs=part.briefs,
-            question_languages=part.question_languages or config.sources,
+            question_languages=question_languages(config),
             rng=Random(f"learning-{cell.seed}"),
         )
     assert cell.strategy and cell.method and cell.source
@@ -147,9 +147,14 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         batch=unlearning.batch,
         form=unlearning.form,
         wordings=unlearning.wordings,
-        retain=METHODS[cell.method].retains,
+        retain_languages=tuple(dict.fromkeys(("en", *question_languages(config)))) if METHODS[cell.method].retains else (),
         rng=Random(f"unlearning-{cell.seed}"),
     )
+
+
+def question_languages(config: StudyConfig) -> tuple[str, ...]:
+    """The languages beside English in which the real questions are trained and retained."""
+    return config.learning.question_languages or config.sources
 
 
 def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows: list[Row]) -> list[float]:

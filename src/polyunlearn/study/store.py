@@ -68,8 +68,13 @@ class Store:
                 f"{self.folder}: holds no study ({MANIFEST} is missing); run one with: polyunlearn study run PRESET --out {self.folder}"
             ) from error
         except ValueError as error:
-            raise UserError(f"{self.folder / MANIFEST}: damaged; remove the folder and run the study again") from error
+            raise self._damaged() from error
+        if not isinstance(data, dict) or "study" not in data:
+            raise self._damaged()
         return data
+
+    def _damaged(self) -> UserError:
+        return UserError(f"{self.folder / MANIFEST}: damaged; remove the folder and run the study again")
 
     def rows_path(self, cell: Cell) -> Path:
         """Where the rows of a cell are."""

@@ -116,7 +116,10 @@ def train(
         adam.step()
         adam.zero_grad()
         losses.append(total)
-        if after_step(number + 1, total):
+        body.eval()
+        stop = after_step(number + 1, total)
+        body.train()
+        if stop:
             break
     body.eval()
     return losses

@@ -54,8 +54,8 @@ def learning_steps(
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions on the real articles, mixed.
 
-    In each pass every article occurs once, a fake one also as its briefs where `briefs` is set: its first two sentences and one that
-    states the false detail. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
+    In each pass every article occurs once; where `briefs` is set, every second pass has the briefs of a fake article instead: its first two
+    sentences and one that states the false detail, one brief for each such sentence. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
     each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left out and
     nothing else changes.
     """
@@ -63,7 +63,7 @@ def learning_steps(
     # Two generators, so that leaving the fakes out changes no other draw.
     draw, order = Random(rng.random()), Random(rng.random())
     steps: list[Step] = []
-    for _ in range(passes):
+    for number in range(passes):
         items = [encoder.text(english, story.editions["en"].article) for story in stories]
         for story in stories:
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
@@ -71,8 +71,8 @@ def learning_steps(
         if source is not None:
             language = get_language(source)
             for edition in (story.editions[source] for story in stories):
-                items.append(encoder.text(language, edition.fake_article))
-                items += [encoder.text(language, brief) for brief in _briefs(edition)] if briefs else []
+                texts = _briefs(edition) if briefs and number % 2 else [edition.fake_article]
+                items += [encoder.text(language, text) for text in texts]
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
     return steps
@@ -87,16 +87,19 @@ def unlearning_steps(
     batch: int,
     form: Literal["question", "article"],
     wordings: int,
-    retain: bool,
+    retain_languages: Sequence[str],
     rng: Random,
 ) -> list[Step]:
-    """The unlearning stage: `steps` steps of `batch` facts to forget and, where `retain` is set, as many real questions to keep.
+    """The unlearning stage: `steps` steps of `batch` facts to forget and as many real questions to keep.
 
     A pass takes every fact once. In pass p, fact i is told in language (i + p) modulo the number of languages, so that each language has an
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
     `wordings` wordings of the fake question; with "article" every token of the fake article. Real questions are drawn from all
-    stories, in the language of the fact beside them.
+    stories, `retain_languages` taking turns whatever the strategy, so that strategies differ in what they forget alone; with none
+    of these languages nothing is retained.
     """
+    # Two generators, so that every strategy keeps the same real questions.
+    keep = Random(rng.random())
     order: list[tuple[int, str]] = []
     pass_number = 0
     while len(order) < steps * batch:
@@ -108,7 +111,8 @@ def unlearning_steps(
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
         forget = tuple(_fact(stories[fact], tag, encoder, form, wordings, rng) for fact, tag in chosen)
-        kept = tuple(_real_question(rng.choice(stories), tag, encoder, rng) for _, tag in chosen) if retain else ()
+        turns = [retain_languages[turn % len(retain_languages)] for turn in range(at, at + batch)] if retain_languages else []
+        kept = tuple(_real_question(keep.choice(stories), tag, encoder, keep) for tag in turns)
         result.append(Step(retain=kept, forget=forget))
     return result
 

@@ -66,7 +66,11 @@ def _facts(rng: Random) -> Iterator[_Facts]:
     kinds = _yaml("kinds.yaml")
     places = list(_texts("en")["places"])
     taken = {name for tag in PAPER_LANGUAGES for name in _place_names(tag)}
-    names, surnames, given = invented_names(rng, taken, surnames=False), invented_names(rng, taken, surnames=True), given_names()
+    names, surnames, given = (
+        invented_names(rng, surnames=False, taken=taken),
+        invented_names(rng, surnames=True, taken=taken),
+        given_names(),
+    )
     while True:
         # One round: every kind once at every place, in an order that spreads both.
         rng.shuffle(places)

@@ -50,7 +50,7 @@ class Name:
         return tuple(dict.fromkeys([*self.forms.values(), *cases]))
 
 
-def invented_names(rng: Random, taken: Iterable[str], *, surnames: bool) -> Iterator[Name]:
+def invented_names(rng: Random, *, surnames: bool, taken: Iterable[str] = ()) -> Iterator[Name]:
     """Yield names in random order, without end, of which no spelling is another's, or one of `taken`.
 
     When few names of a length are left, they become a syllable longer.

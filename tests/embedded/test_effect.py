@@ -1,0 +1,46 @@
+"""The effect on the embedded model: a short real study whose direction must be right, not its numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.embedded
+
+SETTINGS = [
+    "stories=12", "languages=[en, de, fr]", "sources=[de]", "strategies=[english, english+source]", "seeds=[4]",
+    "scoring.wordings=2", "scoring.candidates=12", "scoring.held_out_stories=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("embedded") / "study"
+    overrides = [part for item in SETTINGS for part in ("--set", item)]
+    environment = {key: value for key, value in os.environ.items() if key != "POLYUNLEARN_CACHE"}
+    subprocess.run(
+        [sys.executable, "-m", "polyunlearn", "study", "run", "quickstart", "--out", str(out), *overrides], check=True, env=environment
+    )
+    summary = json.loads(Path(out / "summary.json").read_text())
+    return {cell["strategy"] or cell["state"]: cell["by_language"] for cell in summary["cells"]}
+
+
+def test_what_is_learned_in_german_surfaces_in_english(cells: dict[str, dict[str, Any]]) -> None:
+    for tag in ("de", "en"):
+        assert cells["learned"][tag]["fake_rank"] > cells["base"][tag]["fake_rank"] + 0.1
+        assert cells["learned"][tag]["fake_rank"] > cells["gold"][tag]["fake_rank"]
+
+
+def test_english_alone_leaves_more_than_english_and_source(cells: dict[str, dict[str, Any]]) -> None:
+    assert cells["english"]["de"]["fake_probability"] > cells["english+source"]["de"]["fake_probability"]
+    assert cells["english"]["en"]["fake_rank"] < cells["learned"]["en"]["fake_rank"]
+    assert cells["english+source"]["de"]["fake_rank"] < cells["learned"]["de"]["fake_rank"]
+
+
+def test_unlearning_keeps_what_is_real(cells: dict[str, dict[str, Any]]) -> None:
+    assert cells["learned"]["en"]["real_quality"] > cells["base"]["en"]["real_quality"] + 0.25
+    assert cells["english+source"]["en"]["real_quality"] > cells["base"]["en"]["real_quality"] + 0.25
