@@ -1,11 +1,14 @@
 """Which weights train: the body, some of its layers, low-rank adapters on them, or everything."""
 
+import errno
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -74,7 +77,12 @@ def restore(parameters: Mapping[str, nn.Parameter], state: Mapping[str, Tensor])
 def save_state(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a snapshot as safetensors, atomically."""
     with atomic_path(path) as temporary:
-        save_file(dict(state), temporary)
+        try:
+            save_file(dict(state), temporary)
+        except SafetensorError as error:
+            # safetensors hides the operating system's error number in its text.
+            code = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
 
 
 def load_state(path: Path) -> dict[str, Tensor]:

@@ -68,7 +68,7 @@ def _language(figures: LanguageFigures) -> dict[str, Any]:
         "empty": figures.empty,
         "off_script": figures.off_script,
         "bits_per_byte": figures.bits_per_byte,
-        "gate": figures.gate,
+        "gate": bool(figures.gate),
         "cleared": figures.cleared,
         "residual": figures.residual,
     }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.training.mixtures import strategy_languages
 
 State = Literal["base", "gold", "learned", "unlearned"]
 
@@ -32,12 +33,16 @@ class Cell:
 
 
 def study_cells(config: StudyConfig) -> Iterator[Cell]:
-    """All cells, parents before children, each source's cells together."""
+    """All cells, parents before children, each source's cells together.
+
+    Strategies that come to the same languages, as "source" and "english" do for English claims, make one cell.
+    """
     for seed in config.seeds:
         yield Cell("base", seed)
         yield Cell("gold", seed)
         for source in config.sources:
             yield Cell("learned", seed, source)
+            distinct = {strategy_languages(strategy, source, config.languages): strategy for strategy in reversed(config.strategies)}
             for method in config.methods:
-                for strategy in config.strategies:
+                for strategy in reversed(distinct.values()):
                     yield Cell("unlearned", seed, source, strategy, method)
