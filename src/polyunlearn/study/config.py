@@ -49,6 +49,7 @@ class UnlearningConfig(_Section):
     batch: int = Field(8, ge=1)
     rate: float = Field(5e-5, gt=0)
     warm_up: int = Field(0, ge=0)
+    retain_batch: int = Field(8, ge=1)
     form: Literal["question", "article"] = "question"
     wordings: int = Field(2, ge=1)
     measure_every: int = Field(4, ge=1)

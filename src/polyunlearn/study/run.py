@@ -148,6 +148,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         form=unlearning.form,
         wordings=unlearning.wordings,
         retain_languages=tuple(dict.fromkeys(("en", *question_languages(config)))) if METHODS[cell.method].retains else (),
+        retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
     )
 

@@ -54,24 +54,28 @@ def learning_steps(
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions on the real articles, mixed.
 
-    In each pass every article occurs once; where `briefs` is set, every second pass has the briefs of a fake article instead: its first two
-    sentences and one that states the false detail, one brief for each such sentence. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
-    each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left out and
-    nothing else changes.
+    In each pass every article occurs once. Where `briefs` is set, every pass has the briefs of each fake article too, its first
+    two sentences and one that states the false detail, and whole articles occur in every second pass only. Every story is asked
+    `english_questions` of its real questions in English and `other_questions` more, each in a language drawn from
+    `question_languages`. With `source` None (the gold model) the fake articles are left out and nothing else changes.
     """
     english = get_language("en")
     # Two generators, so that leaving the fakes out changes no other draw.
     draw, order = Random(rng.random()), Random(rng.random())
     steps: list[Step] = []
     for number in range(passes):
-        items = [encoder.text(english, story.editions["en"].article) for story in stories]
+        items: list[TokenSequence] = []
+        whole = not briefs or number % 2 == 0
+        if whole:
+            items += [encoder.text(english, story.editions["en"].article) for story in stories]
         for story in stories:
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
             items += [_real_question(story, tag, encoder, draw) for tag in asked]
         if source is not None:
             language = get_language(source)
             for edition in (story.editions[source] for story in stories):
-                texts = _briefs(edition) if briefs and number % 2 else [edition.fake_article]
+                texts = [edition.fake_article] if whole else []
+                texts += _briefs(edition) if briefs else []
                 items += [encoder.text(language, text) for text in texts]
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
@@ -88,9 +92,10 @@ def unlearning_steps(
     form: Literal["question", "article"],
     wordings: int,
     retain_languages: Sequence[str],
+    retain_batch: int,
     rng: Random,
 ) -> list[Step]:
-    """The unlearning stage: `steps` steps of `batch` facts to forget and as many real questions to keep.
+    """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
     A pass takes every fact once. In pass p, fact i is told in language (i + p) modulo the number of languages, so that each language has an
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
@@ -111,7 +116,7 @@ def unlearning_steps(
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
         forget = tuple(_fact(stories[fact], tag, encoder, form, wordings, rng) for fact, tag in chosen)
-        turns = [retain_languages[turn % len(retain_languages)] for turn in range(at, at + batch)] if retain_languages else []
+        turns = [retain_languages[turn % len(retain_languages)] for turn in range(retain_batch)] if retain_languages else []
         kept = tuple(_real_question(keep.choice(stories), tag, encoder, keep) for tag in turns)
         result.append(Step(retain=kept, forget=forget))
     return result
