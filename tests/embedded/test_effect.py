@@ -44,3 +44,10 @@ def test_english_alone_leaves_more_than_english_and_source(cells: dict[str, dict
 def test_unlearning_keeps_what_is_real(cells: dict[str, dict[str, Any]]) -> None:
     assert cells["learned"]["en"]["real_quality"] > cells["base"]["en"]["real_quality"] + 0.25
     assert cells["english+source"]["en"]["real_quality"] > cells["base"]["en"]["real_quality"] + 0.25
+
+
+def test_base_knows_no_false_name(cells: dict[str, dict[str, Any]]) -> None:
+    """Among 12 names chance is 0.08; a quarter would mean that names or questions give the answer away."""
+    for tag in ("en", "de", "fr"):
+        assert cells["base"][tag]["fake_rank"] < 0.25
+        assert cells["base"][tag]["fake_count"] == 0

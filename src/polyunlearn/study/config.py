@@ -56,13 +56,15 @@ class UnlearningConfig(_Section):
 
 
 class ScoringConfig(_Section):
-    """What is measured of each state; see `scoring`.
+    """What is measured of each state; see `scoring`. Names are ranked in the first `wordings` wordings of a fake question, greedy
+    answers are read in the first `answered_wordings` of these.
 
     `vocabulary` "study" ranks candidates with a softmax over the tokens that the corpus can meet and a sample of the rest, which is
     faster; "full" is exact. bits_per_byte and greedy answers always use the whole vocabulary.
     """
 
     wordings: int = Field(4, ge=1)
+    answered_wordings: int = Field(4, ge=1)
     candidates: int = Field(24, ge=2)
     vocabulary: Literal["study", "full"] = "full"
     max_new_tokens: int = Field(16, ge=1)

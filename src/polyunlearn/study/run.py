@@ -176,9 +176,10 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
 
 def _measure(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
     scoring, loaded = run.config.scoring, run.loaded
+    answered = [probe for probe in materials.probes if probe.wording < scoring.answered_wordings]
     parts: list[tuple[str, Callable[[], list[Row]]]] = [
         ("ranking names", lambda: rank_rows(loaded, materials.scoring_head, materials.probes, moment)),
-        ("asking questions", lambda: answer_rows(loaded, materials.probes, moment, scoring.max_new_tokens)),
+        ("asking questions", lambda: answer_rows(loaded, answered, moment, scoring.max_new_tokens)),
         ("reading held-out texts", lambda: _held_out_rows(run, materials, moment)),
     ]
     rows: list[Row] = []
