@@ -13,7 +13,7 @@ import pytest
 from polyunlearn.languages import PAPER_LANGUAGES
 
 SMALL = ["stories=4", "learning.passes=2", "unlearning.steps=4", "unlearning.measure_every=2", "unlearning.batch=4", "scoring.max_new_tokens=4",
-         "scoring.wordings=2", "scoring.candidates=4", "trainable.from_layer=2"]  # fmt: skip
+         "scoring.wordings=2", "scoring.answered_wordings=2", "scoring.candidates=4", "trainable.from_layer=2"]  # fmt: skip
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +78,7 @@ def test_killed_and_resumed_gives_the_same_rows(gemma_folder: Path, finished: Pa
 def test_another_study_in_the_same_folder_is_refused(gemma_folder: Path, finished: Path) -> None:
     result = command("study", "run", "quickstart", "--out", str(finished), *settings(gemma_folder, "unlearning.rate=1e-3"))
     assert result.returncode == 2
-    assert "config.unlearning.rate: 5e-05 there, 0.001 asked" in result.stderr.replace("\n", " ")
+    assert "config.unlearning.rate: 1e-05 there, 0.001 asked" in result.stderr.replace("\n", " ")
     assert "--out" in result.stderr
 
 

@@ -1,17 +1,19 @@
 """What a study will cost, said before anything runs: cells, tokens, time and memory."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psutil
 import torch
 
+from polyunlearn.languages import get_language
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.scoring.probes import Probe
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, make_materials, study_stories
+from polyunlearn.study.materials import make_materials, study_stories
 from polyunlearn.study.run import cell_steps, frozen_layers
 
 TRAINING_EFFICIENCY = 0.5
@@ -56,33 +58,27 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         steps = cell_steps(config, cell, own.stories, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
-        ranking = _ranking_tokens(own, loaded)
+        first = [probe for probe in own.probes if probe.wording == 0]
+        answered = [probe for probe in own.probes if probe.wording < config.scoring.answered_wordings]
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
-        prompts, candidates, wordings = ranking.prompts, ranking.candidates, config.scoring.wordings + 1
-        scoring = round((prompts + candidates) * (1 + points * 2 / wordings))
-        answers = prompts + len(own.probes) * config.scoring.max_new_tokens
+        prompts, candidates = _ranking_tokens(own.probes, loaded)
+        at_points = _ranking_tokens(first, loaded) if points else (0, 0)
+        prompts, candidates = prompts + points * at_points[0], candidates + points * at_points[1]
+        asked, _ = _ranking_tokens(answered, loaded)
+        written = len(answered) * config.scoring.max_new_tokens
         flops = cost.training(training, labels, own.training_head.weight.shape[0]) / TRAINING_EFFICIENCY
-        flops += cost.scoring(scoring, candidates, own.scoring_head.weight.shape[0]) / SCORING_EFFICIENCY
-        flops += cost.scoring(answers, answers - prompts, loaded.head.weight.shape[0]) / SCORING_EFFICIENCY
-        cells.append(CellPlan(cell.id, training, scoring + answers, flops / rate))
+        flops += cost.scoring(prompts + candidates, candidates, own.scoring_head.weight.shape[0]) / SCORING_EFFICIENCY
+        flops += cost.scoring(asked + written, written, loaded.head.weight.shape[0]) / SCORING_EFFICIENCY
+        cells.append(CellPlan(cell.id, training, prompts + candidates + asked + written, flops / rate))
     return StudyPlan(cells, rate, cost.memory(), psutil.virtual_memory().available)
 
 
-@dataclass(frozen=True)
-class _Ranking:
-    prompts: int
-    candidates: int
-
-
-def _ranking_tokens(materials: Materials, loaded: LoadedModel) -> _Ranking:
-    from polyunlearn.languages import get_language
-
+def _ranking_tokens(probes: Sequence[Probe], loaded: LoadedModel) -> tuple[int, int]:
+    """The tokens of the prompts, and those of the candidates behind them."""
     encoder = loaded.encoder
-    prompts = sum(len(encoder.prompt(get_language(probe.language), probe.question)) for probe in materials.probes)
-    # Every story's names are ranked in every probe of its language, so the mean length of a name will do.
-    names = {(probe.language, name) for probe in materials.probes for name in probe.candidates}
-    mean = sum(len(encoder.continuation(get_language(tag), name)) for tag, name in names) / len(names)
-    return _Ranking(prompts, round(sum(len(probe.candidates) for probe in materials.probes) * (mean - 1)))
+    prompts = sum(len(encoder.prompt(get_language(probe.language), probe.question)) for probe in probes)
+    lengths = {(p.language, name): len(encoder.continuation(get_language(p.language), name)) for p in probes for name in p.candidates}
+    return prompts, sum(lengths[probe.language, name] - 1 for probe in probes for name in probe.candidates)
 
 
 class _Cost:
