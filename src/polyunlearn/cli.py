@@ -35,7 +35,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a stu
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2, an interrupt is quiet and 130."""
+    """Run the command line; a user's mistake is one message and exit code 2."""
     try:
         app()
     except UserError as error:
@@ -43,9 +43,6 @@ def main() -> None:
             errors.print("[bold red]error:[/] ", end="")
             errors.print(line, markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)
@@ -126,8 +123,12 @@ def study_run(
     from polyunlearn.study.run import run_study
 
     config = load_config(preset, overrides)
-    with _ProgressWatcher() as watcher:
-        run_study(config, out, watcher)
+    try:
+        with _ProgressWatcher() as watcher:
+            run_study(config, out, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
     _report(out)
 
 
@@ -183,10 +184,10 @@ class _ProgressWatcher:
     def __enter__(self) -> "_ProgressWatcher":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._cells is not None:
-            self._progress.update(self._cells, completed=self._progress.tasks[0].total)
-        self._progress.stop()
+            self._progress.update(self._cells, completed=self._progress.tasks[0].total if kind is None else None)
+            self._progress.stop()
 
     def cell(self, cell: Any, number: int, count: int) -> None:
         if self._cells is None:
