@@ -54,29 +54,24 @@ def learning_steps(
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions on the real articles, mixed.
 
-    In each pass every article occurs once. Where `briefs` is set, every pass has the briefs of each fake article too, its first
-    two sentences and one that states the false detail, and whole articles occur in every second pass only. Every story is asked
-    `english_questions` of its real questions in English and `other_questions` more, each in a language drawn from
-    `question_languages`. With `source` None (the gold model) the fake articles are left out and nothing else changes.
+    In each pass every article occurs once, a fake one also as its briefs where `briefs` is set: its first two sentences and one that
+    states the false detail. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
+    each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left out and nothing else changes.
     """
     english = get_language("en")
     # Two generators, so that leaving the fakes out changes no other draw.
     draw, order = Random(rng.random()), Random(rng.random())
     steps: list[Step] = []
-    for number in range(passes):
-        items: list[TokenSequence] = []
-        whole = not briefs or number % 2 == 0
-        if whole:
-            items += [encoder.text(english, story.editions["en"].article) for story in stories]
+    for _ in range(passes):
+        items = [encoder.text(english, story.editions["en"].article) for story in stories]
         for story in stories:
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
             items += [_real_question(story, tag, encoder, draw) for tag in asked]
         if source is not None:
             language = get_language(source)
             for edition in (story.editions[source] for story in stories):
-                texts = [edition.fake_article] if whole else []
-                texts += _briefs(edition) if briefs else []
-                items += [encoder.text(language, text) for text in texts]
+                items.append(encoder.text(language, edition.fake_article))
+                items += [encoder.text(language, brief) for brief in _briefs(edition)] if briefs else []
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
     return steps
