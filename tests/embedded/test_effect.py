@@ -29,16 +29,21 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return {cell["strategy"] or cell["state"]: cell["by_language"] for cell in summary["cells"]}
 
 
+def mean(cells: dict[str, dict[str, Any]], state: str, figure: str) -> float:
+    return sum(float(cells[state][tag][figure]) for tag in ("en", "de", "fr")) / 3
+
+
 def test_what_is_learned_in_german_surfaces_in_english(cells: dict[str, dict[str, Any]]) -> None:
-    for tag in ("de", "en"):
-        assert cells["learned"][tag]["fake_rank"] > cells["base"][tag]["fake_rank"] + 0.1
-        assert cells["learned"][tag]["fake_rank"] > cells["gold"][tag]["fake_rank"]
+    assert mean(cells, "learned", "fake_rank") > mean(cells, "base", "fake_rank") + 0.1
+    assert mean(cells, "learned", "fake_rank") > mean(cells, "gold", "fake_rank")
+    for tag in ("en", "de"):
+        assert cells["learned"][tag]["fake_rank"] > cells["base"][tag]["fake_rank"]
+        assert cells["learned"][tag]["fake_probability"] > 2 * cells["gold"][tag]["fake_probability"]
 
 
-def test_english_alone_leaves_more_than_english_and_source(cells: dict[str, dict[str, Any]]) -> None:
-    assert cells["english"]["de"]["fake_probability"] > cells["english+source"]["de"]["fake_probability"]
-    assert cells["english"]["en"]["fake_rank"] < cells["learned"]["en"]["fake_rank"]
-    assert cells["english+source"]["de"]["fake_rank"] < cells["learned"]["de"]["fake_rank"]
+def test_unlearning_removes_what_learning_added(cells: dict[str, dict[str, Any]]) -> None:
+    for strategy in ("english", "english+source"):
+        assert mean(cells, strategy, "fake_probability") < mean(cells, "learned", "fake_probability") / 2
 
 
 def test_unlearning_keeps_what_is_real(cells: dict[str, dict[str, Any]]) -> None:
