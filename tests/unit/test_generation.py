@@ -28,7 +28,7 @@ def _one_by_one(loaded: LoadedModel, prompts: list[tuple[int, ...]], most: int) 
             )  # fmt: skip
         text = loaded.encoder.tokenizer.decode(written[0, len(prompt) :], skip_special_tokens=True)
         # Random weights write carriage returns and other line ends too; all of them end a line.
-        answers.append(next(iter(text.strip().splitlines()), "").strip())
+        answers.append(next(iter(text.splitlines()), "").strip())
     return answers
 
 

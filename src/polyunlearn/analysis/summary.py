@@ -18,6 +18,12 @@ DEGENERATE = 0.5
 BITS_RATIO = 1.5
 """Collapse: bits per byte in some language, as a multiple of what it was before unlearning."""
 
+KNOWN = 0.25
+"""A language knew the real stories where the interval of its real-information quality lay above this; others cannot lose them."""
+
+LOSS_RISE = 2.0
+"""Collapse: rise of the real loss, in nats a token, in some language that knew the real stories."""
+
 QUALITY_SHARE = 0.5
 """Collapse: real-information quality in some language, as a share of what it was before unlearning."""
 
@@ -188,6 +194,8 @@ def _collapse(now: Mapping[str, LanguageFigures], before: CellFigures | None) ->
             reasons.append(f"answers in {tag} are empty or loops")
         if figures.bits_per_byte and then.bits_per_byte and figures.bits_per_byte > BITS_RATIO * then.bits_per_byte:
             reasons.append(f"bits per byte in {tag} rose from {then.bits_per_byte:.2f} to {figures.bits_per_byte:.2f}")
-        if then.real_quality.low > 0.25 and figures.real_quality.mean < QUALITY_SHARE * then.real_quality.mean:
+        if then.real_quality.low > KNOWN and figures.real_loss - then.real_loss > LOSS_RISE:
+            reasons.append(f"the real loss in {tag} rose from {then.real_loss:.2f} to {figures.real_loss:.2f} nats a token")
+        if then.real_quality.low > KNOWN and figures.real_quality.mean < QUALITY_SHARE * then.real_quality.mean:
             reasons.append(f"real-information quality in {tag} fell from {then.real_quality.mean:.2f} to {figures.real_quality.mean:.2f}")
     return tuple(reasons)

@@ -1,6 +1,6 @@
 """What every figure of the report means: range, direction, and what a model that never learned the claim shows."""
 
-from polyunlearn.analysis.summary import BITS_RATIO, DEGENERATE, QUALITY_SHARE
+from polyunlearn.analysis.summary import BITS_RATIO, DEGENERATE, LOSS_RISE, QUALITY_SHARE
 
 GLOSSARY = {
     "fake rank": "Share of fake questions for which the false name has the highest length-normalised log-probability among the false names of "
@@ -18,7 +18,7 @@ GLOSSARY = {
     "cleared": "The fake rank after unlearning is not above the upper end of base's 95 % interval. A group of languages is cleared where every "
     "language that learning reached is, in every seed.",
     "collapsed": f"The model broke rather than forgot: in some language answers became empty or loops (share up by more than {DEGENERATE:g}), bits per "
-    f"byte rose above {BITS_RATIO:g} times, or real quality fell below {QUALITY_SHARE:g} times its value before unlearning.",
+    f"byte rose above {BITS_RATIO:g} times, or real quality fell below {QUALITY_SHARE:g} times, or the real loss rose {LOSS_RISE:g} nats above, its value before unlearning.",
     "bits per byte": "Bits needed per UTF-8 byte of articles that no training saw. Lower is better; compare within a language.",
     "off script": "Share of answers of which at least half the letters are not of the asked language's script.",
     "repetition": "Mean share of an answer's character 4-grams that repeat an earlier one; near 1 is a loop.",

@@ -31,5 +31,5 @@ def greedy_answers(model: PreTrainedModel, encoder: Encoder, prompts: Sequence[t
         )
         for row, i in enumerate(batch):
             text = encoder.tokenizer.decode(written[row, longest:], skip_special_tokens=True)
-            answers[i] = text.split("\n", 1)[0].strip()
+            answers[i] = next(iter(text.splitlines()), "").strip()
     return answers
