@@ -18,7 +18,7 @@ from polyunlearn.study.run import cell_steps, frozen_layers
 
 TRAINING_EFFICIENCY = 0.5
 SCORING_EFFICIENCY = 0.5
-"""The share of the measured matrix-multiplication rate that training and scoring reach, from benchmarks on two cores."""
+"""The share of the measured matrix-multiplication rate that training and scoring are taken to reach: assumed, not measured."""
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,8 @@ def train(
     in place. Raises `ValueError` where a trainable weight gets no gradient at the first step.
     """
     accelerator = Accelerator()
-    rates = torch.optim.AdamW(parameters.values(), lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
-    module, adam = accelerator.prepare(_LabelLogProbs(body, head), rates)
+    adam = torch.optim.AdamW(parameters.values(), lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
+    module, adam = accelerator.prepare(_LabelLogProbs(body, head), adam)
     body.train()
     losses: list[float] = []
     for number, step in enumerate(steps):
