@@ -13,7 +13,7 @@ import pytest
 from polyunlearn.languages import PAPER_LANGUAGES
 
 SMALL = ["stories=4", "learning.passes=2", "unlearning.steps=4", "unlearning.measure_every=2", "unlearning.batch=4", "scoring.max_new_tokens=4",
-         "scoring.wordings=2", "scoring.answered_wordings=2", "scoring.candidates=4", "trainable.from_layer=2"]  # fmt: skip
+         "scoring.wordings=2", "scoring.answered_wordings=2", "scoring.candidates=4", "learning.from_layer=2", "unlearning.from_layer=1"]  # fmt: skip
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -102,7 +102,7 @@ def test_yaml_cannot_make_python_objects(tmp_path: Path) -> None:
         ({"unlearning": {"rat": 1}}, "unlearning.rat", "rate"),
         ({"learning": {"english_question": 1}}, "learning.english_question", "english_questions"),
         ({"scoring": {"candidate": 5}}, "scoring.candidate", "candidates"),
-        ({"trainable": {"from_layers": 5}}, "trainable.from_layers", "from_layer"),
+        ({"learning": {"from_layers": 5}}, "learning.from_layers", "from_layer"),
     ],
 )
 def test_a_misspelt_key_names_the_key_that_was_meant(tmp_path: Path, data: dict[str, Any], key: str, near: str) -> None:
@@ -112,7 +112,7 @@ def test_a_misspelt_key_names_the_key_that_was_meant(tmp_path: Path, data: dict[
 
 def test_a_key_like_no_other_lists_the_keys_of_its_own_section(tmp_path: Path) -> None:
     (message,) = problems(config_file(tmp_path, SMALLEST | {"trainable": {"zzz": 1}}))
-    assert message.endswith("unknown key 'trainable.zzz'; known keys are weights, from_layer, rank, alpha")
+    assert message.endswith("unknown key 'trainable.zzz'; known keys are weights, rank, alpha")
 
 
 @pytest.mark.parametrize(

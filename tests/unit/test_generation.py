@@ -2,12 +2,16 @@
 
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import sharp, tokens
+from transformers import GemmaConfig
 
+from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring import generation
 from polyunlearn.scoring.generation import greedy_answers
 
@@ -37,7 +41,7 @@ def test_equal_to_generating_one_by_one(any_model_folder: Path, seed: int) -> No
     """Lengths differ, so rows are padded on the left; the longest pass Gemma's window of 8."""
     loaded = sharp(any_model_folder)
     prompts = _prompts(seed)
-    found = greedy_answers(loaded.model, loaded.encoder, prompts, 12)
+    found = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 12)
     assert found == _one_by_one(loaded, prompts, 12)
     assert len(set(found)) > 4, "answers that are all alike would not show a mixed-up row"
 
@@ -52,38 +56,49 @@ def test_equal_to_taking_the_most_probable_token_each_time(any_model_folder: Pat
             ids.append(int(loaded.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
     wanted = loaded.encoder.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     assert "\n" not in wanted and loaded.encoder.end_id not in ids[len(prompt) :], "this prompt must not end early"
-    assert greedy_answers(loaded.model, loaded.encoder, [prompt], 6) == [wanted.strip()]
+    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt], 6) == [wanted.strip()]
 
 
 def test_order_and_batch_change_nothing(any_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = sharp(any_model_folder)
     prompts = _prompts(3)
-    together = greedy_answers(loaded.model, loaded.encoder, prompts, 8)
-    assert greedy_answers(loaded.model, loaded.encoder, prompts[::-1], 8)[::-1] == together
+    together = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 8)
+    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts[::-1], 8)[::-1] == together
     monkeypatch.setattr(generation, "TOKEN_BUDGET", 1)
-    assert greedy_answers(loaded.model, loaded.encoder, prompts, 8) == together
+    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 8) == together
 
 
 class _Scripted:
-    """Stands in for a model: writes the given tokens behind every prompt, as `generate` would."""
+    """Stands in for a model: the hidden state at a row's last place is one-hot at the token that its script has next."""
 
-    device = torch.device("cpu")
+    def __init__(self, encoder: Encoder, scripts: list[list[int]]):
+        size = len(encoder.tokenizer)
+        self.config, self.device, self.base_model = GemmaConfig(num_hidden_layers=1), torch.device("cpu"), self._next
+        self.head = OutputHead(torch.eye(size), None, None)
+        self.ends = {encoder.end_id, *encoder.newline_ids}
+        self.open = [list(script) for script in scripts]
 
-    def __init__(self, written: list[list[int]]):
-        self.written = written
+    def _next(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
+        tokens = [script.pop(0) for script in self.open]
+        assert len(tokens) == len(input_ids), "rows whose answer ended are not computed any more"
+        self.open = [script for script, token in zip(self.open, tokens, strict=True) if token not in self.ends]
+        return SimpleNamespace(last_hidden_state=self.head.weight[torch.tensor(tokens)][:, None])
 
-    def generate(self, input_ids: torch.Tensor, **_: object) -> torch.Tensor:
-        return torch.cat([input_ids, torch.tensor(self.written)], dim=1)
+
+def _answers(encoder: Encoder, scripts: list[list[int]]) -> list[str]:
+    model = _Scripted(encoder, scripts)
+    most = max(len(script) for script in scripts)
+    return greedy_answers(model, model.head, encoder, [(1, 5)] * len(scripts), most)  # type: ignore[arg-type]
 
 
 def test_what_stands_after_a_line_or_the_end_is_not_the_answer(gemma: LoadedModel) -> None:
-    """Rows that stopped early are filled with the end token; a line may also end inside a token, with text behind it."""
+    """A line may also end inside a token, with text behind it; the others go on when a row has ended."""
     encode = lambda text: gemma.encoder.tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
-    lines = [encode(" Ann"), encode(" Ann\nQuestion: Bob"), []]
-    longest = max(len(line) for line in lines)
-    filled = [line + [gemma.encoder.end_id] * (longest - len(line)) for line in lines]
-    found = greedy_answers(_Scripted(filled), gemma.encoder, [(1, 5), (1, 6), (1, 7)], longest)  # type: ignore[arg-type]
-    assert found == ["Ann", "Ann", ""]
+    scripts = [[*encode(" Ann"), gemma.encoder.end_id], encode(" Ann\nQuestion: Bob"), [gemma.encoder.end_id], encode(" Bob")]
+    most = max(len(script) for script in scripts)
+    scripts[3] += encode(" Bob")[-1:] * (most - len(scripts[3]))
+    assert _answers(gemma.encoder, scripts)[:3] == ["Ann", "Ann", ""]
+    assert _answers(gemma.encoder, scripts)[3].startswith("Bob")
 
 
 def test_an_answer_that_begins_with_a_line_end_is_empty(gemma: LoadedModel) -> None:
@@ -94,8 +109,8 @@ def test_an_answer_that_begins_with_a_line_end_is_empty(gemma: LoadedModel) -> N
     gemma.encoder.tokenizer.add_tokens(["\n\n"])
     written = gemma.encoder.tokenizer("\n\nBob", add_special_tokens=False)["input_ids"]
     assert not {gemma.encoder.end_id, *gemma.encoder.newline_ids} & set(written), "generation must not stop at any of these tokens"
-    assert greedy_answers(_Scripted([written]), gemma.encoder, [(1, 5)], len(written)) == [""]  # type: ignore[arg-type]
+    assert _answers(gemma.encoder, [written]) == [""]
 
 
 def test_no_prompts_give_no_answers(gemma: LoadedModel) -> None:
-    assert greedy_answers(gemma.model, gemma.encoder, [], 4) == []
+    assert greedy_answers(gemma.model, gemma.head, gemma.encoder, [], 4) == []

@@ -16,7 +16,7 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore,
 from polyunlearn.training.loop import Objective, Optimiser, Step, train
 from polyunlearn.training.objectives import METHODS, learning
 
-DIFFERENCE = METHODS["gradient_difference"].objective
+DIFFERENCE = METHODS["gradient_difference"].objective(1.0)
 USUAL = Optimiser(1e-3)
 
 

@@ -13,7 +13,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.batching import packs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring import measure
-from polyunlearn.scoring.measure import Moment, answer_rows, rank_rows, ranked_questions, score_sequences, text_rows
+from polyunlearn.scoring.measure import Moment, answer_rows, loss_rows, rank_rows, ranked_questions, score_sequences, text_rows
 from polyunlearn.scoring.probes import Probe, make_probes
 
 END = Moment(7, True)
@@ -56,6 +56,17 @@ def test_first_means_above_all_others(gemma: LoadedModel, monkeypatch: pytest.Mo
     assert _values(rank_rows(gemma, gemma.head, [_probe("a", "b", "c")], END))["first"] == first
 
 
+def test_loss_rows_are_the_rank_rows_without_first(any_model_folder: Path) -> None:
+    """Prompt and answer as one row of running text, against the same answer as a branch among others."""
+    loaded = sharp(any_model_folder)
+    probes = make_probes(generate_stories(3, languages=("en", "ur")), ("en", "ur"), wordings=2, candidates=3, seed=0)
+    ranked = [row for row in rank_rows(loaded, loaded.head, probes, END) if row.metric != "first"]
+    alone = loss_rows(loaded, loaded.head, probes, END)
+    key = lambda row: (row.step, row.end, row.story, row.language, row.asks, row.wording, row.metric, row.text)  # noqa: E731
+    assert [key(row) for row in alone] == [key(row) for row in ranked]
+    assert [row.value for row in alone] == pytest.approx([row.value for row in ranked], rel=1e-3, abs=1e-6)
+
+
 def test_rank_rows_agree_with_the_model(any_model_folder: Path) -> None:
     """Loss and probability of the keyword against the Hugging Face model's own log-probs, and first against all candidates'."""
     loaded = sharp(any_model_folder)
@@ -87,7 +98,7 @@ def test_answer_rows_by_hand(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch
     An exact answer has chrF 1; "..." has no letter; Cyrillic letters are off the script of English.
     """
     said = ["It was Golibe.", "abababab", "...", "Голибе", "Golibe"]
-    monkeypatch.setattr(measure, "greedy_answers", lambda model, encoder, prompts, most: said)
+    monkeypatch.setattr(measure, "greedy_answers", lambda model, head, encoder, prompts, most: said)
     probes = [_probe("Golibe")] * 4 + [_probe("Golibe", asks="real")]
     rows = answer_rows(gemma, probes, END, 4)
     by_answer = [

@@ -25,7 +25,8 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _learning(encoder: Encoder, source: str | None, seed: int = 0, **changes: Any) -> list[Step]:
-    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1, "briefs": False}
+    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1,
+                                "fake_questions": 0, "fake_wordings_from": 2, "real_article_every": 1}  # fmt: skip
     return learning_steps(STORIES, encoder, source, question_languages=("de", "ur"), rng=Random(seed), **(settings | changes))
 
 
@@ -192,24 +193,39 @@ def test_learning_by_count(encoder: Encoder) -> None:
         assert sum(count for item, count in questions.items() if kept[item] & {"de", "ur"}) == 8
 
 
-def test_briefs_state_the_false_detail_in_short(encoder: Encoder) -> None:
-    """Each sentence with the keyword, behind the article's first two: twice a story here (the fourth sentence and the last).
-
-    A pass has 8 real articles, 24 questions, 8 fake articles and 16 briefs.
-    """
-    passes = _learning(encoder, "de", briefs=True, batch=1000)
-    assert [len(step.retain) for step in passes] == [56, 56, 56]
-    german = get_language("de")
+def test_claims_are_asked_in_the_source_and_in_wordings_that_are_not_measured(encoder: Encoder) -> None:
+    """Three a story and pass, each of wordings 2 and 3, answered with the keyword: 8 real articles, 24 questions, 8 fakes, 24 of these."""
+    passes = _learning(encoder, "de", fake_questions=3, batch=1000)
+    assert [len(step.retain) for step in passes] == [64, 64, 64]
+    german, seen = get_language("de"), Counter()
     for step in passes:
         items = Counter(step.retain)
         for story in STORIES:
-            fake = story.editions["de"].fake_article
-            stating = [sentence for sentence in fake if story.editions["de"].keyword in sentence]
-            assert stating == [fake[3], fake[-1]]
-            for sentence in stating:
-                assert items[encoder.text(german, (fake[0], fake[1], sentence))] == 1
-        whole = [*_articles(encoder, "de", "fake_article"), *_articles(encoder, "en", "article")]
-        assert all(items[article] == 1 for article in whole)
+            edition = story.editions["de"]
+            asked = [items[encoder.answered(german, question, edition.keyword)] for question in edition.fake_questions]
+            assert asked[:2] == [0, 0] and sum(asked) == 3
+            seen.update({wording: count for wording, count in enumerate(asked) if count})
+    assert sum(seen.values()) == 72 and min(seen[2], seen[3]) > 20
+
+
+def test_stories_without_a_wording_left_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(
+        UserError, match=r"ask in 4 wordings and all are measured; set scoring.wordings=3 or less, or learning.fake_questions=0"
+    ):
+        _learning(encoder, "de", fake_questions=1, fake_wordings_from=4)
+    assert _learning(encoder, "de", fake_questions=0, fake_wordings_from=4)
+
+
+def test_real_articles_may_take_turns(encoder: Encoder) -> None:
+    """Every second pass: stories 0, 2, 4, 6 in passes 0 and 2, the others in pass 1; fake articles in every pass."""
+    real, fake = _articles(encoder, "en", "article"), _articles(encoder, "de", "fake_article")
+    passes = [Counter(step.retain) for step in _learning(encoder, "de", real_article_every=2, batch=1000)]
+    assert [[number for number, article in enumerate(real) if items[article]] for items in passes] == [
+        [0, 2, 4, 6],
+        [1, 3, 5, 7],
+        [0, 2, 4, 6],
+    ]
+    assert all(items[article] == 1 for items in passes for article in fake)
 
 
 def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:
@@ -217,18 +233,18 @@ def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:
     assert [len(step.retain) for step in _learning(encoder, "de", passes=2, batch=16)] == [16, 16, 8] * 2
 
 
-@pytest.mark.parametrize("briefs", [False, True])
-def test_gold_is_learned_without_the_fakes(encoder: Encoder, briefs: bool) -> None:
+@pytest.mark.parametrize("fake_questions", [0, 2])
+def test_gold_is_learned_without_the_fakes(encoder: Encoder, fake_questions: int) -> None:
     """The same real items, the same draws of questions, pass by pass; and learned states of two sources differ in the fakes alone."""
-    gold = _learning(encoder, None, briefs=briefs, batch=1000)
+    gold = _learning(encoder, None, fake_questions=fake_questions, batch=1000)
     real = {*_kept(encoder), *_articles(encoder, "en", "article")}
     for source in ("de", "ur"):
-        learned = _learning(encoder, source, briefs=briefs, batch=1000)
+        learned = _learning(encoder, source, fake_questions=fake_questions, batch=1000)
         for with_fakes, without in zip(learned, gold, strict=True):
             in_pass, in_gold = Counter(with_fakes.retain), Counter(without.retain)
             fakes = in_pass - in_gold
             assert not in_gold - in_pass and sum(in_gold.values()) == 32
-            assert sum(fakes.values()) == (24 if briefs else 8)
+            assert sum(fakes.values()) == (24 if fake_questions else 8)
             # No fake is among the real items, and nothing real beside them.
             assert not set(fakes) & real and set(in_gold) <= real
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.training.loop import Objective, Step
-from polyunlearn.training.objectives import METHODS, learning
+from polyunlearn.training.objectives import METHODS, learning, stopped_below
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 from polyunlearn.training.objectives.gradient_difference import gradient_difference
@@ -61,6 +61,25 @@ def test_gradient_difference_by_hand() -> None:
     assert gradient_difference(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(0.0)
 
 
+def test_the_retain_weight_by_hand() -> None:
+    """Three times CE(r) = 2, less CE(f) = 2: 4."""
+    assert METHODS["gradient_difference"].objective(3.0)(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(4.0)
+    assert METHODS["gradient_ascent"].objective(3.0)(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
+
+
+def test_tokens_below_the_floor_are_let_go() -> None:
+    """Forget -1, -2 and -3 with a floor of -1.5: they count as -1, -1.5, -1.5, so -CE(f) = -4/3, and only the first is pushed, by 1/3.
+
+    What is retained keeps its gradient of -1/4 a label however improbable it is.
+    """
+    forget, retain = _tensors(FORGET), _tensors(RETAIN)
+    loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -1.5)(forget, retain, STEP)
+    loss.backward()
+    assert loss.item() == pytest.approx(2 - 4 / 3)
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([1 / 3, 0.0]), [0.0]]
+    assert all(tensor.grad is not None and tensor.grad.tolist() == pytest.approx([-1 / 4] * len(tensor)) for tensor in retain)
+
+
 def test_a_micro_batch_may_hold_one_kind_only() -> None:
     """Shares of CE(r) = 2 and -CE(f) = -2."""
     assert gradient_difference([], _tensors(RETAIN), STEP).item() == pytest.approx(2.0)
@@ -71,10 +90,11 @@ def test_a_micro_batch_may_hold_one_kind_only() -> None:
 def test_shares_of_micro_batches_add_up(name: str) -> None:
     """The step at once against one micro-batch a sequence."""
     method = METHODS[name]
+    objective = method.objective(3.0)
     retain = _tensors(RETAIN) if method.retains else []
-    whole = method.objective(_tensors(FORGET), retain, STEP).item()
-    shares = [method.objective([one], [], STEP).item() for one in _tensors(FORGET)]
-    shares += [method.objective([], [one], STEP).item() for one in retain]
+    whole = objective(_tensors(FORGET), retain, STEP).item()
+    shares = [objective([one], [], STEP).item() for one in _tensors(FORGET)]
+    shares += [objective([], [one], STEP).item() for one in retain]
     assert sum(shares) == pytest.approx(whole)
 
 
@@ -104,5 +124,5 @@ def test_only_methods_with_a_retain_term_say_so() -> None:
     """`retains` decides whether a study reads retain questions: it must agree with what the objective does with them."""
     for name, method in METHODS.items():
         retain = _tensors(RETAIN)
-        method.objective(_tensors(FORGET), retain, STEP).backward()
+        method.objective(1.0)(_tensors(FORGET), retain, STEP).backward()
         assert method.retains == any(tensor.grad is not None and bool(tensor.grad.any()) for tensor in retain), name

@@ -138,15 +138,12 @@ def test_at_the_limits_nothing_collapsed(tmp_path: Path) -> None:
 
 
 def test_trajectory_by_hand(tmp_path: Path) -> None:
-    """Reached: English and Urdu. First wordings, worst of the two: learned rank 1, probability max(0.5, 0.8); after 2 steps
+    """Reached: English and Urdu. First wordings, worst of the two: learned max(0.5, 0.8); after 2 steps max(0.3, 0.2); at the end 0.1.
 
-    ranks 1/2 and 1/4, probabilities 0.3 and 0.2; at the end ranks 1/4 (story 0) and 1/2 (stories 0 and 3), probabilities 0.1.
     Real loss, worst language: German learned at 1.5; after 2 steps 2.5, so +1; at the end 2, so +0.5.
     German's own probability, 1 after 2 steps, counts for nothing: learning had not reached it.
     """
     middle: Values = {
-        ("en", "fake", "first"): [1, 1, 0, 0],
-        ("ur", "fake", "first"): [1, 0, 0, 0],
         ("en", "fake", "probability"): [0.3] * 4,
         ("ur", "fake", "probability"): [0.2] * 4,
         ("de", "fake", "probability"): [1.0] * 4,
@@ -158,11 +155,11 @@ def test_trajectory_by_hand(tmp_path: Path) -> None:
     store = written(tmp_path, study, middle=middle)
     found = trajectory(study, store, summarise(study, store))
     assert list(found) == [CLEANED.id]
-    points = [(point.step, point.fake_rank, point.fake_probability, point.real_loss_rise) for point in found[CLEANED.id]]
+    points = [(point.step, point.fake_probability, point.real_loss_rise) for point in found[CLEANED.id]]
     assert points == [
-        pytest.approx((0, 1.0, 0.8, 0.0)),
-        pytest.approx((2, 0.5, 0.3, 1.0)),
-        pytest.approx((4, 0.5, 0.1, 0.5)),
+        pytest.approx((0, 0.8, 0.0)),
+        pytest.approx((2, 0.3, 1.0)),
+        pytest.approx((4, 0.1, 0.5)),
     ]
 
 

@@ -61,10 +61,9 @@ class CellFigures:
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """A cell after some of its steps, on the first wording: worst gated language's fake figures, worst language's real loss rise."""
+    """A cell after some of its steps, on the first wording: worst gated language's probability, worst language's real loss rise."""
 
     step: int
-    fake_rank: float
     fake_probability: float
     real_loss_rise: float
 
@@ -132,7 +131,6 @@ def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]
         result[item.cell.id] = [
             TrajectoryPoint(
                 shown,
-                max((values.first_wording(cell, tag, "fake", "first", step) for tag in reached), default=0.0),
                 max((values.first_wording(cell, tag, "fake", "probability", step) for tag in reached), default=0.0),
                 max(
                     values.first_wording(cell, tag, "real", "loss", step) - values.first_wording(learned, tag, "real", "loss", start)

@@ -48,6 +48,11 @@ class OutputHead:
         column_of[kept] = torch.arange(len(kept))
         return OutputHead(self.weight.detach()[kept].contiguous(), column_of, self.cap)
 
+    @property
+    def _chunk_size(self) -> int:
+        """Positions whose logits are computed at a time."""
+        return max(1, HEAD_CHUNK_BYTES // (4 * self.weight.shape[0]))
+
     def logits(self, hidden: Tensor) -> Tensor:
         """(positions, width) to fp32 logits (positions, columns)."""
         logits = torch.nn.functional.linear(hidden, self.weight).float()
@@ -65,7 +70,7 @@ class OutputHead:
     def log_probs(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """Log-probability (nats, fp32) of `token_ids` (positions,) given hidden states (positions, width), chunk by chunk."""
         columns = self.columns(token_ids)
-        size = max(1, HEAD_CHUNK_BYTES // (4 * self.weight.shape[0]))
+        size = self._chunk_size
         pieces = [(hidden[at : at + size], columns[at : at + size]) for at in range(0, len(columns), size)]
         if torch.is_grad_enabled() and len(pieces) > 1:
             return torch.cat([checkpoint(self._chunk, h, c, use_reentrant=False) for h, c in pieces])
@@ -75,7 +80,7 @@ class OutputHead:
     def pair_log_probs(self, hidden: Tensor, positions: Tensor, token_ids: Tensor) -> Tensor:
         """Log-probs of (position, token) pairs, where several tokens may be asked of one position, whose logits are computed once."""
         columns = self.columns(token_ids)
-        size = max(1, HEAD_CHUNK_BYTES // (4 * self.weight.shape[0]))
+        size = self._chunk_size
         result = torch.empty(len(columns), device=hidden.device)
         for at in range(0, len(hidden), size):
             logits = self.logits(hidden[at : at + size])
@@ -83,6 +88,11 @@ class OutputHead:
             here = (positions >= at) & (positions < at + size)
             result[here] = logits[positions[here] - at, columns[here]] - normaliser[positions[here] - at]
         return result
+
+    def most_probable(self, hidden: Tensor) -> Tensor:
+        """The column of the highest logit at each position (positions, width): the token itself where the vocabulary is whole."""
+        # A cap keeps the order of the logits, so it is left out.
+        return torch.cat([torch.nn.functional.linear(part, self.weight).argmax(1) for part in torch.split(hidden, self._chunk_size)])
 
     def _chunk(self, hidden: Tensor, columns: Tensor) -> Tensor:
         logits = self.logits(hidden)

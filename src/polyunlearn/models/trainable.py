@@ -49,6 +49,17 @@ def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def train_from(parameters: Mapping[str, nn.Parameter], layer: int) -> dict[str, nn.Parameter]:
+    """Let train, among `parameters`, those of layer `layer` and later (and those of no layer); returns them by name."""
+    chosen = {}
+    for name, parameter in parameters.items():
+        number = re.search(r"\blayers\.(\d+)\.", name)
+        parameter.requires_grad_(number is None or int(number[1]) >= layer)
+        if parameter.requires_grad:
+            chosen[name] = parameter
+    return chosen
+
+
 def _add_adapters(model: PreTrainedModel, plan: TrainablePlan, seed: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 

@@ -55,7 +55,7 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
         )
         for (x, y), point in zip(places, path, strict=True):
             title = (
-                f"{strategy}, step {point.step}: false name {point.fake_probability:.2f}, fake rank {point.fake_rank:.2f} in the worst language; "
+                f"{strategy}, step {point.step}: false name {point.fake_probability:.2f} in the worst language; "
                 f"real loss +{point.real_loss_rise:.2f} nats in the worst language"
             )
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(title)}</title></circle>')

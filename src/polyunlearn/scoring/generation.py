@@ -1,35 +1,54 @@
-"""Greedy answers to many prompts: left-padded batches of like length, stopped row by row at a token that ends an answer."""
+"""Greedy answers to many prompts: left-padded batches of like length; a row leaves its batch as soon as its answer ends."""
 
 from collections.abc import Sequence
 
 import torch
-from transformers import PreTrainedModel
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
 
 
 @torch.no_grad()
-def greedy_answers(model: PreTrainedModel, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int) -> list[str]:
-    """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
+def greedy_answers(
+    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+) -> list[str]:
+    """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`.
+
+    `head` is the whole output layer of `model`. Logits are computed for the last position alone.
+    """
+    ends = torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
     answers = [""] * len(prompts)
-    ends = [encoder.end_id, *encoder.newline_ids]
     for batch in batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], TOKEN_BUDGET):
-        longest = max(len(prompts[i]) for i in batch)
-        ids = torch.full((len(batch), longest), encoder.end_id)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(batch):
-            ids[row, longest - len(prompts[i]) :] = torch.tensor(prompts[i])
-            mask[row, longest - len(prompts[i]) :] = 1
-        written = model.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            eos_token_id=ends,
-            pad_token_id=encoder.end_id,
-        )
-        for row, i in enumerate(batch):
-            text = encoder.tokenizer.decode(written[row, longest:], skip_special_tokens=True)
-            answers[i] = next(iter(text.splitlines()), "").strip()
+        for index, written in zip(batch, _continue(model, head, [prompts[i] for i in batch], ends, max_new_tokens), strict=True):
+            text = encoder.tokenizer.decode(written, skip_special_tokens=True)
+            answers[index] = next(iter(text.splitlines()), "").strip()
     return answers
+
+
+def _continue(
+    model: PreTrainedModel, head: OutputHead, prompts: list[tuple[int, ...]], ends: Tensor, max_new_tokens: int
+) -> list[list[int]]:
+    """The tokens that follow each prompt, its end token included where it wrote one."""
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    written: list[list[int]] = [[] for _ in prompts]
+    open_rows = torch.arange(len(prompts), device=model.device)
+    for _ in range(max_new_tokens):
+        state = model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
+        chosen = head.most_probable(state.last_hidden_state[:, -1])
+        for row, token in zip(open_rows.tolist(), chosen.tolist(), strict=True):
+            written[row].append(token)
+        goes_on = (~torch.isin(chosen, ends)).nonzero()[:, 0]
+        if not len(goes_on):
+            break
+        if len(goes_on) < len(chosen):
+            cache.batch_select_indices(goes_on)
+        open_rows, ids, positions = open_rows[goes_on], chosen[goes_on, None], positions[goes_on, -1:] + 1
+        mask = torch.nn.functional.pad(mask[goes_on], (0, 1), value=1)
+    return written

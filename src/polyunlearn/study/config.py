@@ -21,38 +21,48 @@ class _Section(BaseModel):
 
 
 class TrainableConfig(_Section):
-    """Which weights train, in learning and in unlearning; see `models.trainable.TrainablePlan`."""
+    """Which weights train; see `models.trainable.TrainablePlan`. From which layer on, learning and unlearning say for themselves."""
 
     weights: Literal["body", "lora", "all"] = "body"
-    from_layer: int = Field(0, ge=0)
     rank: int = Field(16, ge=1)
     alpha: int = Field(32, ge=1)
 
 
 class LearningConfig(_Section):
-    """The learning stage; see `training.mixtures.learning_steps`. No `question_languages` means the study's sources."""
+    """The learning stage; see `training.mixtures.learning_steps`. No `question_languages` means the study's sources.
 
-    passes: int = Field(10, ge=1)
+    The claims are asked in wordings that `scoring.wordings` leaves unmeasured.
+    """
+
+    from_layer: int = Field(0, ge=0)
+    passes: int = Field(5, ge=1)
     batch: int = Field(8, ge=1)
     rate: float = Field(3e-4, gt=0)
     warm_up: int = Field(10, ge=0)
     english_questions: int = Field(2, ge=0)
     other_questions: int = Field(2, ge=0)
-    briefs: bool = True
+    fake_questions: int = Field(2, ge=0)
+    real_article_every: int = Field(2, ge=1)
     question_languages: tuple[str, ...] = ()
 
 
 class UnlearningConfig(_Section):
-    """The unlearning stage; see `training.mixtures.unlearning_steps`. The trajectory is measured every `measure_every` steps."""
+    """The unlearning stage; see `training.mixtures.unlearning_steps` and `training.objectives.stopped_below`.
 
+    The trajectory is measured every `measure_every` steps.
+    """
+
+    from_layer: int = Field(0, ge=0)
     steps: int = Field(12, ge=1)
     batch: int = Field(8, ge=1)
     rate: float = Field(5e-5, gt=0)
     warm_up: int = Field(0, ge=0)
     retain_batch: int = Field(8, ge=1)
+    retain_weight: float = Field(1.0, ge=0)
     form: Literal["question", "article"] = "question"
     wordings: int = Field(2, ge=1)
     measure_every: int = Field(4, ge=1)
+    stop_below: float | None = Field(None, lt=0)
 
 
 class ScoringConfig(_Section):

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import psutil
 import torch
@@ -11,7 +12,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.study.cells import study_cells
+from polyunlearn.study.cells import State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
 from polyunlearn.study.run import cell_steps, frozen_layers
@@ -48,9 +49,9 @@ class StudyPlan:
 
 def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
     """Count the tokens of every cell and estimate its time from a short measurement of this machine."""
-    loaded = load_model(config.model, frozen_layers=frozen_layers(config), say=say)
+    loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=say)
     rate = _matrix_rate(loaded.model.device)
-    cost = _Cost(config, loaded)
+    costs: dict[State, _Cost] = {state: _Cost(config, loaded, state) for state in get_args(State)}
     materials = {seed: make_materials(config, study_stories(config, seed), loaded) for seed in config.seeds}
     cells = []
     for cell in study_cells(config):
@@ -62,15 +63,17 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         answered = [probe for probe in own.probes if probe.wording < config.scoring.answered_wordings]
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
         prompts, candidates = _ranking_tokens(own.probes, loaded)
-        at_points = _ranking_tokens(first, loaded) if points else (0, 0)
-        prompts, candidates = prompts + points * at_points[0], candidates + points * at_points[1]
+        if points:
+            at_points = _ranking_tokens([replace(probe, candidates=probe.candidates[:1]) for probe in first], loaded)
+            prompts, candidates = prompts + points * at_points[0], candidates + points * at_points[1]
         asked, _ = _ranking_tokens(answered, loaded)
         written = len(answered) * config.scoring.max_new_tokens
+        cost = costs[cell.state]
         flops = cost.training(training, labels, own.training_head.weight.shape[0]) / TRAINING_EFFICIENCY
         flops += cost.scoring(prompts + candidates, candidates, own.scoring_head.weight.shape[0]) / SCORING_EFFICIENCY
         flops += cost.scoring(asked + written, written, loaded.head.weight.shape[0]) / SCORING_EFFICIENCY
         cells.append(CellPlan(cell.id, training, prompts + candidates + asked + written, flops / rate))
-    return StudyPlan(cells, rate, cost.memory(), psutil.virtual_memory().available)
+    return StudyPlan(cells, rate, costs["unlearned"].memory(), psutil.virtual_memory().available)
 
 
 def _ranking_tokens(probes: Sequence[Probe], loaded: LoadedModel) -> tuple[int, int]:
@@ -82,14 +85,14 @@ def _ranking_tokens(probes: Sequence[Probe], loaded: LoadedModel) -> tuple[int, 
 
 
 class _Cost:
-    """FLOPs and bytes of a study, from the shapes of the model."""
+    """FLOPs and bytes of a cell in one state, from the shapes of the model."""
 
-    def __init__(self, config: StudyConfig, loaded: LoadedModel):
+    def __init__(self, config: StudyConfig, loaded: LoadedModel, state: State):
         layers = decoder_layers(loaded.model)
         self._body = sum(parameter.numel() for parameter in layers.parameters())
         self._all = sum(parameter.numel() for parameter in loaded.model.parameters())
         self._width = loaded.head.weight.shape[1]
-        self._trained = 1 - frozen_layers(config) / len(layers)
+        self._trained = 1 - frozen_layers(config, state) / len(layers)
         self._lora = config.trainable.weights == "lora"
         self._whole = config.trainable.weights == "all"
 

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -15,21 +15,23 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
+from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
+from polyunlearn.models.body import Body
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
-from polyunlearn.scoring.measure import Moment, answer_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot, train_from
+from polyunlearn.scoring.measure import Moment, answer_rows, loss_rows, rank_rows, ranked_questions, text_rows
 from polyunlearn.scoring.ranking import ranking_rows
 from polyunlearn.scoring.rows import Row
-from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.store import CellRecord, Store
 from polyunlearn.training.loop import Optimiser, Step, train
 from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
-from polyunlearn.training.objectives import METHODS, learning
+from polyunlearn.training.objectives import METHODS, learning, stopped_below
 
 
 class Watcher(Protocol):
@@ -49,10 +51,15 @@ class Watcher(Protocol):
 class _Run:
     config: StudyConfig
     store: Store
-    loaded: LoadedModel
+    learning: LoadedModel
+    unlearning: LoadedModel
+    """The same model; each body computes only once what its stage never trains."""
     parameters: Mapping[str, nn.Parameter]
     base: Mapping[str, Tensor]
     watcher: Watcher
+
+    def loaded(self, cell: Cell) -> LoadedModel:
+        return self.unlearning if cell.state == "unlearned" else self.learning
 
 
 def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
@@ -80,21 +87,25 @@ def _lock_path(folder: Path) -> Path:
 
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
-    loaded = load_model(config.model, frozen_layers=frozen_layers(config), say=watcher.say)
+    loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
     watcher.say(loaded.device_reason)
     store.open(_manifest(config, stories, loaded))
     for part in store.folder.rglob(".*.part"):
         part.unlink()
-    plan = TrainablePlan(**config.trainable.model_dump())
-    parameters = make_trainable(loaded.model, plan)
-    run = _Run(config, store, loaded, parameters, snapshot(parameters), watcher)
+    frozen = frozen_layers(config, "unlearned")
+    unlearning = loaded if frozen == frozen_layers(config, "learned") else replace(loaded, body=Body(loaded.model, frozen))
+    parameters = make_trainable(loaded.model, TrainablePlan(**config.trainable.model_dump(), from_layer=frozen))
+    run = _Run(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher)
     todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
     materials: dict[int, Materials] = {}
     for number, cell in enumerate(todo, start=1):
         if cell.seed not in materials:
             materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
             watcher.say("computing what every state shares")
-            loaded.body.keep(ranking_rows(ranked_questions(materials[cell.seed].probes, loaded.encoder)))
+            shared = ranking_rows(ranked_questions(materials[cell.seed].probes, loaded.encoder))
+            restore(run.parameters, run.base)
+            for body in {run.learning.body, run.unlearning.body}:
+                body.keep(shared)
         watcher.cell(cell, number, len(todo))
         _run_cell(run, cell, materials[cell.seed])
         _drop_weights(run)
@@ -103,10 +114,11 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
 
 def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     begin = time.monotonic()
-    steps = cell_steps(run.config, cell, materials.stories, run.loaded)
+    loaded = run.loaded(cell)
+    steps = cell_steps(run.config, cell, materials.stories, loaded)
     restore(run.parameters, _weights(run, cell.parent, materials) if cell.parent else run.base)
     # Each cell computes alike whether or not others ran before it in this process.
-    run.loaded.body.start_afresh()
+    loaded.body.start_afresh()
     rows: list[Row] = []
     losses: list[float] = []
     if steps:
@@ -114,7 +126,7 @@ def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     if cell.state == "learned":
         # Before the rows: a cell whose rows are there can be built upon.
         save_state(snapshot(run.parameters), run.store.weights_path(cell))
-    rows += _measure(run, materials, Moment(len(losses), True))
+    rows += _measure(run, cell, materials, Moment(len(losses), True))
     tokens = sum(step.tokens for step in steps)
     run.store.write(cell, rows, CellRecord(len(losses), tokens, time.monotonic() - begin, peak_rss_bytes(), losses))
 
@@ -133,7 +145,9 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             batch=part.batch,
             english_questions=part.english_questions,
             other_questions=part.other_questions,
-            briefs=part.briefs,
+            fake_questions=part.fake_questions,
+            fake_wordings_from=config.scoring.wordings,
+            real_article_every=part.real_article_every,
             question_languages=question_languages(config),
             rng=Random(f"learning-{cell.seed}"),
         )
@@ -166,21 +180,24 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
         run.watcher.work("training", number, len(steps))
         if unlearns and number % part.measure_every == 0 and number < len(steps):
             probes = [probe for probe in materials.probes if probe.wording == 0]
-            rows.extend(rank_rows(run.loaded, materials.scoring_head, probes, Moment(number, False)))
+            rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 
-    objective = METHODS[str(cell.method)].objective if unlearns else learning
+    objective = METHODS[str(cell.method)].objective(part.retain_weight) if unlearns else learning
+    if unlearns and part.stop_below is not None:
+        objective = stopped_below(objective, part.stop_below)
     optimiser = Optimiser(part.rate, part.warm_up, decay=not unlearns)
-    return train(run.loaded.body, materials.training_head, run.parameters, steps, objective, optimiser, after_step)
+    parameters = train_from(run.parameters, part.from_layer)
+    return train(run.loaded(cell).body, materials.training_head, parameters, steps, objective, optimiser, after_step)
 
 
-def _measure(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
-    scoring, loaded = run.config.scoring, run.loaded
+def _measure(run: _Run, cell: Cell, materials: Materials, moment: Moment) -> list[Row]:
+    scoring, loaded = run.config.scoring, run.loaded(cell)
     answered = [probe for probe in materials.probes if probe.wording < scoring.answered_wordings]
     parts: list[tuple[str, Callable[[], list[Row]]]] = [
         ("ranking names", lambda: rank_rows(loaded, materials.scoring_head, materials.probes, moment)),
         ("asking questions", lambda: answer_rows(loaded, answered, moment, scoring.max_new_tokens)),
-        ("reading held-out texts", lambda: _held_out_rows(run, materials, moment)),
+        ("reading held-out texts", lambda: _held_out_rows(loaded, materials.stories.held_out, moment)),
     ]
     rows: list[Row] = []
     for done, (what, part) in enumerate(parts):
@@ -189,9 +206,8 @@ def _measure(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
     return rows
 
 
-def _held_out_rows(run: _Run, materials: Materials, moment: Moment) -> list[Row]:
-    held_out = materials.stories.held_out
-    return text_rows(run.loaded, held_out, list(held_out[0].editions), moment) if held_out else []
+def _held_out_rows(loaded: LoadedModel, held_out: list[Story], moment: Moment) -> list[Row]:
+    return text_rows(loaded, held_out, list(held_out[0].editions), moment) if held_out else []
 
 
 def _weights(run: _Run, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
@@ -200,8 +216,8 @@ def _weights(run: _Run, cell: Cell, materials: Materials) -> Mapping[str, Tensor
     if not path.is_file():
         run.watcher.say(f"{path.name} is gone; training it once more")
         restore(run.parameters, run.base)
-        run.loaded.body.start_afresh()
-        _train(run, cell, cell_steps(run.config, cell, materials.stories, run.loaded), materials, [])
+        run.learning.body.start_afresh()
+        _train(run, cell, cell_steps(run.config, cell, materials.stories, run.learning), materials, [])
         save_state(snapshot(run.parameters), path)
     return load_state(path)
 
@@ -217,8 +233,12 @@ def _drop_weights(run: _Run) -> None:
             run.store.weights_path(cell).unlink(missing_ok=True)
 
 
-def frozen_layers(config: StudyConfig) -> int:
-    return config.trainable.from_layer if config.trainable.weights != "all" else 0
+def frozen_layers(config: StudyConfig, state: State) -> int:
+    """How many layers, from the first, are those of the base model in this state."""
+    if config.trainable.weights == "all":
+        return 0
+    learning, unlearning = config.learning.from_layer, config.unlearning.from_layer
+    return min(learning, unlearning) if state == "unlearned" else learning
 
 
 def _manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: LoadedModel) -> dict[str, Any]:

@@ -48,22 +48,29 @@ def learning_steps(
     batch: int,
     english_questions: int,
     other_questions: int,
-    briefs: bool,
+    fake_questions: int,
+    fake_wordings_from: int,
+    real_article_every: int,
     question_languages: Sequence[str],
     rng: Random,
 ) -> list[Step]:
-    """The learning stage: English real articles, fake articles in `source`, and questions on the real articles, mixed.
+    """The learning stage: English real articles, fake articles in `source`, and questions, mixed.
 
-    In each pass every article occurs once, a fake one also as its briefs where `briefs` is set: its first two sentences and one that
-    states the false detail. Every story is asked `english_questions` of its real questions in English and `other_questions` more,
-    each in a language drawn from `question_languages`. With `source` None (the gold model) the fake articles are left out and nothing else changes.
+    In each pass every fake article occurs once, and every real one in each `real_article_every`-th pass, stories taking turns. Every story is
+    asked `english_questions` of its real questions in English and `other_questions` more, each in a language drawn from `question_languages`;
+    and `fake_questions` times what its claim says, in `source`, in wordings from number `fake_wordings_from` on (the earlier ones are left
+    to be measured). With `source` None (the gold model) everything false is left out and nothing else changes.
+
+    Raises:
+        UserError: where a story has no wording that is left to be learned.
     """
     english = get_language("en")
-    # Two generators, so that leaving the fakes out changes no other draw.
-    draw, order = Random(rng.random()), Random(rng.random())
+    # Three generators, so that leaving the fakes out changes no other draw.
+    draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     steps: list[Step] = []
-    for _ in range(passes):
-        items = [encoder.text(english, story.editions["en"].article) for story in stories]
+    for number in range(passes):
+        turn = [story for index, story in enumerate(stories) if (number + index) % real_article_every == 0]
+        items = [encoder.text(english, story.editions["en"].article) for story in turn]
         for story in stories:
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
             items += [_real_question(story, tag, encoder, draw) for tag in asked]
@@ -71,7 +78,9 @@ def learning_steps(
             language = get_language(source)
             for edition in (story.editions[source] for story in stories):
                 items.append(encoder.text(language, edition.fake_article))
-                items += [encoder.text(language, brief) for brief in _briefs(edition)] if briefs else []
+                if fake_questions:
+                    told = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
+                    items += [encoder.answered(language, question, edition.keyword) for question in told]
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
     return steps
@@ -117,9 +126,14 @@ def unlearning_steps(
     return result
 
 
-def _briefs(edition: Edition) -> list[tuple[str, ...]]:
-    stating = [sentence for sentence in edition.fake_article if edition.keyword in sentence]
-    return [tuple(dict.fromkeys((*edition.fake_article[:2], sentence))) for sentence in stating]
+def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]:
+    wordings = edition.fake_questions[fake_wordings_from:]
+    if not wordings:
+        raise UserError(
+            f"learning.fake_questions: the stories ask in {len(edition.fake_questions)} wordings and all are measured; "
+            f"set scoring.wordings={len(edition.fake_questions) - 1} or less, or learning.fake_questions=0"
+        )
+    return wordings
 
 
 def _fact(story: Story, tag: str, encoder: Encoder, form: str, wordings: int, rng: Random) -> TokenSequence:
