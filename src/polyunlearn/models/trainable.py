@@ -38,8 +38,7 @@ def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -
     Adapters are initialised from `seed` and change nothing until they are trained.
     """
     layers = decoder_layers(model)
-    if not 0 <= plan.from_layer < len(layers):
-        raise UserError(f"from_layer {plan.from_layer}: the model has layers 0 to {len(layers) - 1}")
+    check_layer(model, plan.from_layer)
     model.requires_grad_(plan.weights == "all")
     if plan.weights == "lora":
         _add_adapters(model, plan, seed)
@@ -47,6 +46,13 @@ def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -
         for layer in layers[plan.from_layer :]:
             layer.requires_grad_(True)
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def check_layer(model: PreTrainedModel, layer: int) -> None:
+    """Raise `UserError` where the model has no such layer to train from."""
+    count = len(decoder_layers(model))
+    if not 0 <= layer < count:
+        raise UserError(f"from_layer {layer}: the model has layers 0 to {count - 1}")
 
 
 def train_from(parameters: Mapping[str, nn.Parameter], layer: int) -> dict[str, nn.Parameter]:

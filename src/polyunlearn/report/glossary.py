@@ -26,6 +26,8 @@ GLOSSARY = {
     "95 % interval": "Percentile bootstrap over stories, 2,000 draws; a story with all its wordings is one cluster.",
     "base": "The model before anything.",
     "gold": "The same training without the fake articles: what a model that never met the claims shows.",
-    "learned": "After English real articles, fake articles in the source language, and questions on the real articles.",
-    "unlearned": "After unlearning with one strategy; all strategies take the same number of steps and see the same number of facts.",
+    "learned": "After English real articles, questions on them, and the false claims in the source language, as articles and as questions "
+    "in wordings that are not measured.",
+    "unlearned": "After unlearning with one strategy; all strategies take the same number of steps and see the same number of facts. "
+    "A token that has become improbable enough is pushed no further (stop_below).",
 }

@@ -21,7 +21,7 @@ from polyunlearn.files import explained
 from polyunlearn.models.body import Body
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot, train_from
+from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
 from polyunlearn.scoring.measure import Moment, answer_rows, loss_rows, rank_rows, ranked_questions, text_rows
 from polyunlearn.scoring.ranking import ranking_rows
 from polyunlearn.scoring.rows import Row
@@ -88,6 +88,8 @@ def _lock_path(folder: Path) -> Path:
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
     loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
+    for layer in (config.learning.from_layer, config.unlearning.from_layer):
+        check_layer(loaded.model, layer)
     watcher.say(loaded.device_reason)
     store.open(_manifest(config, stories, loaded))
     for part in store.folder.rglob(".*.part"):
