@@ -28,6 +28,8 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
     template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     rows = strategy_table(figures)
     matrix = spread_matrix(figures)
+    paths = trajectory(config, store, figures)
+    shown = {item.cell.strategy or item.cell.state for item in figures}
     write_text_atomically(
         path,
         template.render(
@@ -39,11 +41,11 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             groups=GROUPS,
             strategies=rows,
             findings=_findings(matrix, rows),
-            charts=[_source_charts(source, figures, trajectory(config, store, figures)) for source in config.sources],
+            charts=[_source_charts(source, figures, paths) for source in config.sources],
             figures=figures,
             samples=_samples(store, config),
             glossary=GLOSSARY,
-            colours=COLOURS,
+            colours={name: colour for name, colour in COLOURS.items() if name in shown},
             seconds=sum(item.record.seconds for item in figures),
             peak=max(item.record.peak_rss_bytes for item in figures),
         ),

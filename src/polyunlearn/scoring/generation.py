@@ -6,9 +6,12 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.batching import batches_by_length
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
+
+TOKEN_BUDGET = 2048
+"""Padded tokens in a batch, answers included: each new token reads every weight once for the whole batch, so batches are large."""
 
 
 @torch.no_grad()
