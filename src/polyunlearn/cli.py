@@ -164,6 +164,22 @@ def study_report(folder: Folder) -> None:
     _report(folder)
 
 
+@app.command("bench")
+def bench(
+    model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
+    only: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+) -> None:
+    """Time training, ranking and answering against the usual way, in turn, on the same examples and weights."""
+    from polyunlearn.bench.run import run_bench
+    from polyunlearn.report.bench import print_bench, write_bench
+
+    figures = list(run_bench(model, only, lambda text: errors.print(text, highlight=False)))
+    print_bench(figures, console)
+    if json_file:
+        write_bench(figures, json_file)
+
+
 def _report(folder: Path) -> None:
     from polyunlearn.report.build import build_report
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.embedded
 
 SETTINGS = [
     "stories=12", "languages=[en, de, fr]", "sources=[de]", "strategies=[english, english+source]", "seeds=[4]",
-    "scoring.wordings=2", "scoring.candidates=12", "scoring.held_out_stories=1",
+    "learning.passes=8", "unlearning.steps=9", "unlearning.measure_every=5",
 ]  # fmt: skip
 
 
@@ -44,6 +44,12 @@ def test_what_is_learned_in_german_surfaces_in_english(cells: dict[str, dict[str
 def test_unlearning_removes_what_learning_added(cells: dict[str, dict[str, Any]]) -> None:
     for strategy in ("english", "english+source"):
         assert mean(cells, strategy, "fake_probability") < mean(cells, "learned", "fake_probability") / 2
+
+
+def test_english_alone_clears_english_and_leaves_more_in_german(cells: dict[str, dict[str, Any]]) -> None:
+    assert cells["english"]["en"]["fake_rank"] < cells["learned"]["en"]["fake_rank"] / 2
+    assert cells["english"]["de"]["fake_probability"] > cells["english+source"]["de"]["fake_probability"]
+    assert cells["english"]["de"]["residual"] > cells["english+source"]["de"]["residual"]
 
 
 def test_unlearning_keeps_what_is_real(cells: dict[str, dict[str, Any]]) -> None:

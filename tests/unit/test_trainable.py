@@ -13,7 +13,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot, train_from
 
 
 def _loss(loaded: LoadedModel) -> Tensor:
@@ -50,6 +50,25 @@ def test_from_layer_moves_the_later_layers_only(any_model_folder: Path) -> None:
         moved, named, everything = _moved_by_one_step(sharp(any_model_folder, frozen), TrainablePlan("body", from_layer=2))
         assert moved == named == {name for name in everything if (_layer(name) or 0) >= 2}
         assert moved and moved < everything
+
+
+@pytest.mark.parametrize("weights", ["body", "lora", "all"])
+def test_a_stage_trains_from_its_own_layer_on(any_model_folder: Path, weights: str) -> None:
+    """Layers 1 and later are free; a stage from layer 2 moves those alone, the next from layer 1 all of them. What is of no layer always trains."""
+    loaded = sharp(any_model_folder)
+    free = make_trainable(loaded.model, TrainablePlan(weights, from_layer=1, rank=4))  # type: ignore[arg-type]
+    for first in (2, 1):
+        chosen = train_from(free, first)
+        assert set(chosen) == {name for name in free if _layer(name) is None or (_layer(name) or 0) >= first}
+        before = snapshot(free)
+        loss = _loss(loaded)
+        loss.backward()
+        torch.optim.SGD(chosen.values(), lr=0.5).step()
+        moved = {name for name, parameter in free.items() if not torch.equal(parameter, before[name])}
+        assert moved and moved <= set(chosen)
+        if weights != "lora":  # LoRA's A moves from the second step on
+            assert moved == set(chosen)
+        loaded.model.zero_grad()
 
 
 def test_all_moves_everything(any_model_folder: Path) -> None:

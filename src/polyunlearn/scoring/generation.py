@@ -14,20 +14,28 @@ TOKEN_BUDGET = 2048
 """Padded tokens in a batch, answers included: each new token reads every weight once for the whole batch, so batches are large."""
 
 
-@torch.no_grad()
 def greedy_answers(
     model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
 ) -> list[str]:
-    """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`.
+    """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
+    written = greedy_tokens(model, head, encoder, prompts, max_new_tokens)
+    lines = [encoder.tokenizer.decode(tokens, skip_special_tokens=True).splitlines() for tokens in written]
+    return [next(iter(line), "").strip() for line in lines]
+
+
+@torch.no_grad()
+def greedy_tokens(
+    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+) -> list[list[int]]:
+    """The most probable next tokens of each prompt, up to and with the first that ends an answer.
 
     `head` is the whole output layer of `model`. Logits are computed for the last position alone.
     """
     ends = torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
-    answers = [""] * len(prompts)
+    answers: list[list[int]] = [[]] * len(prompts)
     for batch in batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], TOKEN_BUDGET):
         for index, written in zip(batch, _continue(model, head, [prompts[i] for i in batch], ends, max_new_tokens), strict=True):
-            text = encoder.tokenizer.decode(written, skip_special_tokens=True)
-            answers[index] = next(iter(text.splitlines()), "").strip()
+            answers[index] = written
     return answers
 
 

@@ -2,8 +2,6 @@
 
 import hashlib
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +17,7 @@ from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
 from polyunlearn.models.body import Body
+from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
@@ -255,9 +254,3 @@ def _manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: Loade
         "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
         "packages": {name: version(name) for name in packages},
     }
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

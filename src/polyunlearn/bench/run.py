@@ -1,0 +1,111 @@
+"""Running the cases: two processes a case, one a way, which take turns; so times are paired and memory is each way's own."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import torch
+from transformers import AutoConfig
+
+from polyunlearn.bench.cases import Case, Outcome, Way, cases
+from polyunlearn.errors import UserError
+from polyunlearn.models.cost import matrix_rate, peak_rss_bytes
+from polyunlearn.models.embedded import fetch_embedded
+from polyunlearn.models.loading import EMBEDDED
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One case: the least seconds of each way, their ratio, ours as a share of the matrix rate measured beside it, and peak memory.
+
+    `max_abs_difference` is the largest difference between the values of both ways: losses, log-probs a token, or, for answers, the
+    share of tokens that differ; None where ours leaves tokens out of the softmax and the values are not comparable.
+    """
+
+    name: str
+    usual_seconds: float
+    ours_seconds: float
+    ratio: float
+    gemm_share: float
+    peak_bytes_usual: int
+    peak_bytes_ours: int
+    max_abs_difference: float | None
+
+
+def run_bench(model: str, only: str, say: Callable[[str], None]) -> Iterator[Figure]:
+    """Run every case whose name holds `only`, and yield its figure as soon as it is there.
+
+    Raises:
+        UserError: where no case has such a name.
+    """
+    folder = str(fetch_embedded(say)) if model == EMBEDDED else model
+    every = cases(AutoConfig.from_pretrained(folder).num_hidden_layers)
+    chosen = [case for case in every if only in case.name]
+    if not chosen:
+        raise UserError(f"no case holds {only!r}; the cases are: {'; '.join(case.name for case in every)}")
+    for case in chosen:
+        say(case.name)
+        yield _figure(case, folder)
+
+
+def _figure(case: Case, model: str) -> Figure:
+    context = multiprocessing.get_context("spawn")
+    ways: tuple[Way, Way] = ("usual", "ours")
+    ends: dict[Way, Connection] = {}
+    outcomes: dict[Way, list[Outcome]] = {way: [] for way in ways}
+    peaks: dict[Way, int] = {}
+    rates = []
+    processes = []
+    try:
+        for way in ways:
+            ends[way], theirs = context.Pipe()
+            processes.append(context.Process(target=_worker, args=(case.name, way, model, theirs), daemon=True))
+            processes[-1].start()
+            theirs.close()
+            # The first time warms caches and is not counted.
+            _ask(ends[way], case, way)
+        for _ in range(REPEATS):
+            for way in ways:
+                outcome, peaks[way] = _ask(ends[way], case, way)
+                outcomes[way].append(outcome)
+            rates.append(matrix_rate(torch.device("cuda" if torch.cuda.is_available() else "cpu")))
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    seconds = {way: min(outcome.seconds for outcome in outcomes[way]) for way in ways}
+    return Figure(
+        case.name,
+        seconds["usual"],
+        seconds["ours"],
+        seconds["usual"] / seconds["ours"],
+        outcomes["ours"][0].flops / seconds["ours"] / max(rates),
+        peaks["usual"],
+        peaks["ours"],
+        difference(outcomes["usual"][0].values, outcomes["ours"][0].values) if case.exact else None,
+    )
+
+
+def difference(usual: Sequence[float], ours: Sequence[float]) -> float:
+    """The largest absolute difference; infinite where the ways gave different numbers of values."""
+    return max((abs(a - b) for a, b in zip(usual, ours, strict=True)), default=0.0) if len(usual) == len(ours) else float("inf")
+
+
+def _ask(end: Connection, case: Case, way: Way) -> tuple[Outcome, int]:
+    end.send(None)
+    try:
+        answer: tuple[Outcome, int] = end.recv()
+    except EOFError:
+        raise RuntimeError(f"{case.name}, {way}: its process died; see the message above") from None
+    return answer
+
+
+def _worker(name: str, way: Way, model: str, end: Connection) -> None:
+    case = next(case for case in cases(AutoConfig.from_pretrained(model).num_hidden_layers) if case.name == name)
+    work = case.make(model, way)
+    while True:
+        end.recv()
+        end.send((work(), peak_rss_bytes()))

@@ -1,0 +1,102 @@
+"""The usual way: what one writes with transformers, batched, with its cache and a fused optimiser."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from polyunlearn.models.batching import padded
+from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.scoring.ranking import RankedQuestion
+from polyunlearn.training.loop import Step
+
+ROWS = 24
+"""Rows in a batch of candidates or prompts."""
+
+
+def train(model: PreTrainedModel, steps: Sequence[Step], rate: float) -> tuple[float, list[float]]:
+    """Seconds a step and the losses of gradient difference with the Hugging Face Trainer: all logits, padded batches."""
+    watch = _Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder, per_device_train_batch_size=1, max_steps=len(steps), learning_rate=rate, lr_scheduler_type="constant",
+            optim="adamw_torch_fused", max_grad_norm=1.0, save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True,
+            remove_unused_columns=False, use_cpu=model.device.type == "cpu",
+        )  # fmt: skip
+        batches = [{"retain": _batch(step.retain), "forget": _batch(step.forget)} for step in steps]
+        trainer = _Difference(model=model, args=arguments, train_dataset=batches, callbacks=[watch])
+        trainer.train()
+    model.eval()
+    return sum(watch.seconds) / len(watch.seconds), trainer.losses
+
+
+class _Difference(Trainer):  # type: ignore[misc]
+    """CE(retain) - CE(forget), each from the model's own loss."""
+
+    def __init__(self, **arguments: Any):
+        super().__init__(**arguments)
+        self.losses: list[float] = []
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        return torch.utils.data.DataLoader(self.train_dataset, batch_size=None)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        loss: Tensor = model(**inputs["retain"]).loss - model(**inputs["forget"]).loss
+        self.losses.append(loss.item())
+        return loss
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._begin = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._begin)
+
+
+def _batch(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:
+    ids = padded([sequence.ids for sequence in sequences])
+    labels = padded([(-100,) * sequence.label_from + sequence.labels for sequence in sequences], fill=-100)
+    mask = padded([(1,) * len(sequence.ids) for sequence in sequences])
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+@torch.no_grad()
+def rank(model: PreTrainedModel, questions: Sequence[RankedQuestion]) -> list[float]:
+    """Mean log-prob a token of every candidate: one padded row a candidate, all logits."""
+    scores = []
+    for question in questions:
+        for at in range(0, len(question.candidates), ROWS):
+            candidates = question.candidates[at : at + ROWS]
+            rows = [TokenSequence((*question.prompt, *candidate), len(question.prompt)) for candidate in candidates]
+            batch = _batch(rows)
+            labels = batch.pop("labels").to(model.device)
+            logits = model(**{name: value.to(model.device) for name, value in batch.items()}).logits
+            losses = torch.nn.functional.cross_entropy(
+                logits[:, :-1].float().transpose(1, 2), labels[:, 1:], ignore_index=-100, reduction="none"
+            )
+            scores += [-(loss.sum() / len(candidate)).item() for loss, candidate in zip(losses, candidates, strict=True)]
+    return scores
+
+
+@torch.no_grad()
+def answer(model: PreTrainedModel, prompts: Sequence[tuple[int, ...]], most: int, ends: list[int], rows: int) -> list[list[int]]:
+    """Greedy answers with `generate`, in left-padded batches of `rows` prompts in the order given."""
+    answers = []
+    for at in range(0, len(prompts), rows):
+        batch = prompts[at : at + rows]
+        longest = max(len(prompt) for prompt in batch)
+        ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in batch], device=model.device)
+        mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in batch], device=model.device)
+        written = model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=most, do_sample=False, eos_token_id=ends, pad_token_id=ends[0]
+        )
+        answers += written[:, longest:].tolist()
+    return answers
