@@ -13,7 +13,7 @@ pytestmark = pytest.mark.embedded
 
 SETTINGS = [
     "stories=12", "languages=[en, de, fr]", "sources=[de]", "strategies=[english, english+source]", "seeds=[4]",
-    "learning.passes=8", "unlearning.steps=9", "unlearning.measure_every=5",
+    "learning.passes=8", "unlearning.measure_every=18",
 ]  # fmt: skip
 
 
