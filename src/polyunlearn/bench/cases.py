@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,8 +57,7 @@ def _training(plan: TrainablePlan, restricted: bool) -> Callable[[str, Way], Wor
         tokens = sum(step.tokens - len(step.retain) - len(step.forget) for step in steps)
         flops = cost.training(tokens, labels, head.weight.shape[0], lora=plan.weights == "lora") / len(steps)
 
-        def ours() -> Outcome:
-            restore(parameters, start)
+        def ours() -> tuple[float, list[float]]:
             marks = [time.perf_counter()]
 
             def after_step(number: int, loss: float) -> bool:
@@ -67,14 +66,14 @@ def _training(plan: TrainablePlan, restricted: bool) -> Callable[[str, Way], Wor
 
             objective = METHODS["gradient_difference"].objective(1.0)
             losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step)
-            return Outcome((marks[-1] - marks[0]) / len(steps), flops, losses)
+            return (marks[-1] - marks[0]) / len(steps), losses
 
-        def theirs() -> Outcome:
+        def work() -> Outcome:
             restore(parameters, start)
-            seconds, losses = usual.train(loaded.model, steps, RATE)
+            seconds, losses = ours() if way == "ours" else usual.train(loaded.model, steps, RATE)
             return Outcome(seconds, flops, losses)
 
-        return ours if way == "ours" else theirs
+        return work
 
     return make
 
@@ -89,17 +88,15 @@ def _ranking(restricted: bool) -> Callable[[str, Way], Work]:
         places = sum(1 + sum(own) - len(own) for own in lengths)
         flops = Cost.of(loaded).scoring(tokens, places, head.weight.shape[0])
 
-        def ours() -> Outcome:
-            begin = time.perf_counter()
-            scores = candidate_log_probs(loaded.body, head, questions)
-            return Outcome(time.perf_counter() - begin, flops, [score for one in scores for score in one.tolist()])
+        def ours() -> list[float]:
+            return [score for scores in candidate_log_probs(loaded.body, head, questions) for score in scores.tolist()]
 
-        def theirs() -> Outcome:
+        def work() -> Outcome:
             begin = time.perf_counter()
-            scores = usual.rank(loaded.model, questions)
+            scores = ours() if way == "ours" else usual.rank(loaded.model, questions)
             return Outcome(time.perf_counter() - begin, flops, scores)
 
-        return ours if way == "ours" else theirs
+        return work
 
     return make
 
@@ -110,23 +107,22 @@ def _answers(rows: int) -> Callable[[str, Way], Work]:
         loaded, prompts = material.loaded, material.prompts
         ends = [loaded.encoder.end_id, *loaded.encoder.newline_ids]
 
-        def outcome(begin: float, answers: Sequence[Sequence[int]]) -> Outcome:
+        def answers() -> list[list[int]]:
+            if way == "ours":
+                return greedy_tokens(loaded.model, loaded.head, loaded.encoder, prompts, MOST)
+            return usual.answer(loaded.model, prompts, MOST, ends, rows)
+
+        def work() -> Outcome:
+            begin = time.perf_counter()
+            found = answers()
             seconds = time.perf_counter() - begin
             # The usual way fills rows that have ended; an answer is what stands before its end.
-            cut = [list(itertools.takewhile(lambda token: token not in ends, answer)) for answer in answers]
+            cut = [list(itertools.takewhile(lambda token: token not in ends, answer)) for answer in found]
             written = sum(len(answer) + 1 for answer in cut)
             flops = Cost.of(loaded).scoring(sum(map(len, prompts)) + written, written, loaded.head.weight.shape[0])
             return Outcome(seconds, flops, [float(token) for answer in cut for token in (*answer, -1)])
 
-        def ours() -> Outcome:
-            begin = time.perf_counter()
-            return outcome(begin, greedy_tokens(loaded.model, loaded.head, loaded.encoder, prompts, MOST))
-
-        def theirs() -> Outcome:
-            begin = time.perf_counter()
-            return outcome(begin, usual.answer(loaded.model, prompts, MOST, ends, rows))
-
-        return ours if way == "ours" else theirs
+        return work
 
     return make
 

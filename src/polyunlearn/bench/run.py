@@ -21,8 +21,8 @@ REPEATS = 3
 class Figure:
     """One case: the least seconds of each way, their ratio, ours as a share of the matrix rate measured beside it, and peak memory.
 
-    `max_abs_difference` is the largest difference between the values of both ways: losses, log-probs a token, or, for answers, the
-    share of tokens that differ; None where ours leaves tokens out of the softmax and the values are not comparable.
+    `max_abs_difference` is the largest difference between the values of both ways: losses, log-probs a token, or, for answers,
+    token numbers, so that 0 means the same answers; None where ours leaves tokens out of the softmax and the values are not comparable.
     """
 
     name: str

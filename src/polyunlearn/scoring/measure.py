@@ -46,16 +46,12 @@ def rank_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], mo
 
 def loss_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
     """Rows of `probability` and `loss` of each probe's own answer alone: what `rank_rows` gives without `first`, at a fraction of its cost."""
-    sequences = [_answered(question) for question in ranked_questions(probes, loaded.encoder)]
+    sequences = [loaded.encoder.answer_only(get_language(probe.language), probe.question, probe.answer) for probe in probes]
     rows: list[Row] = []
     for probe, log_probs in zip(probes, score_sequences(loaded, head, sequences), strict=True):
         values = {"probability": math.exp(log_probs.sum().item()), "loss": -log_probs.mean().item()}
         rows += _rows(probe, moment, values)
     return rows
-
-
-def _answered(question: RankedQuestion) -> TokenSequence:
-    return TokenSequence((*question.prompt, *question.candidates[0]), len(question.prompt))
 
 
 def ranked_questions(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:

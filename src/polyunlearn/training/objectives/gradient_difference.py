@@ -11,8 +11,8 @@ from polyunlearn.training.objectives.cross_entropy import cross_entropy
 def gradient_difference(forget: Sequence[Tensor], retain: Sequence[Tensor], step: Step, *, retain_weight: float = 1.0) -> Tensor:
     r"""Keep the retain set while ascending on the forget set: :math:`L = \lambda\,\mathrm{CE}(r) - \mathrm{CE}(f)`.
 
-    With `retain_weight` :math:`\lambda = 1` it is the published form. Each term is a mean over its own tokens. Source: Liu et al., arXiv 2203.12817. The forget term has no lower bound. Cost: one
-    forward and one backward pass over both sets. Needs no reference model.
+    With `retain_weight` :math:`\lambda = 1` it is the published form. Each term is a mean over its own tokens. Source: Liu et
+    al., arXiv 2203.12817. The forget term has no lower bound. Cost: one forward and one backward pass over both sets. Needs no reference model.
     """
     terms = []
     if retain:
