@@ -1,13 +1,14 @@
 """The body: masks, branches, and what it keeps of the layers that never train."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
 from tiny import plain_rows, sequences, sharp, tokens
-from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import BertConfig, BertModel, DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, TokenRow, decoder_layers
@@ -18,9 +19,9 @@ def _count_lower(body: Body, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = body._compute
 
-    def counted(rows: Sequence[TokenRow]) -> dict[TokenRow, torch.Tensor]:
+    def counted(rows: Sequence[TokenRow], read: Collection[TokenRow]) -> Any:
         calls.append(len(rows))
-        return original(rows)
+        return original(rows, read)
 
     monkeypatch.setattr(body, "_compute", counted)
     return calls
@@ -72,8 +73,8 @@ def test_a_sliding_layer_sees_eight_tokens_and_a_full_one_all(gemma_folder: Path
     loaded = sharp(gemma_folder, 1)
     first = sequences(3, 20)[0].ids
     other = (first[0] + 5, *first[1:])
-    lower = loaded.body._compute([TokenRow.plain(first), TokenRow.plain(other)])
-    change = (lower[TokenRow.plain(first)] - lower[TokenRow.plain(other)]).abs().amax(dim=1)
+    lower = loaded.body._compute([TokenRow.plain(first), TokenRow.plain(other)], read=())
+    change = (lower[TokenRow.plain(first)].states - lower[TokenRow.plain(other)].states).abs().amax(dim=1)
     assert float(change[7]) > 1e-4 and float(change[8:].max()) < 1e-6
     with torch.no_grad():
         a, b = loaded.body([TokenRow.plain(first), TokenRow.plain(other)])
@@ -184,3 +185,39 @@ def test_a_model_without_decoder_layers_is_refused() -> None:
     model = BertModel(BertConfig(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8))
     with pytest.raises(UserError, match="BertModel: its decoder layers were not found"):
         decoder_layers(model)
+
+
+def test_a_prompt_that_is_read_leaves_its_keys_and_values(any_model_folder: Path) -> None:
+    """Against the model's own cache on the prompt alone, with a candidate behind it; computed once where it is kept for reading."""
+    rng = Random(13)
+    prompt = tokens(rng, 11)
+    row = TokenRow((*prompt, *tokens(rng, 3)), tuple(range(14)), (0,) * 11 + (1,) * 3)
+    for frozen in (0, 2):
+        loaded = sharp(any_model_folder, frozen)
+        own = DynamicCache()
+        with torch.no_grad():
+            last = loaded.model.base_model(input_ids=torch.tensor([prompt]), past_key_values=own, use_cache=True).last_hidden_state[0, -1]
+            _, (found, _) = loaded.body.read([row, *plain_rows(sequences(14, 20))])
+        assert found.length == 11 and len(found.keys_values) == len(decoder_layers(loaded.model))
+        torch.testing.assert_close(found.last, last, atol=1e-4, rtol=1e-4)
+        for part, layer in zip(found.keys_values, own.layers, strict=True):
+            torch.testing.assert_close(part, torch.stack([layer.keys[0], layer.values[0]]), atol=1e-4, rtol=1e-4)
+
+
+def test_reading_computes_once_what_is_kept_without_keys_and_values(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row kept for `forward` alone is computed once more when it is first read; the room of what it replaces is given back."""
+    body = sharp(gemma_folder, 2).body
+    rows = plain_rows(sequences(15, 10, 12))
+    calls = _count_lower(body, monkeypatch)
+    with torch.no_grad():
+        body(rows)
+        body.read(rows)
+        body.read(rows)
+        body(rows)
+    assert calls == [2, 2, 0, 0]
+    body.keep([])
+    assert body._room == 2**30
+    body.keep(rows, read=rows[:1])
+    with torch.no_grad():
+        body.read(rows)
+    assert calls[4:] == [0, 2, 1]

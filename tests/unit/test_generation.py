@@ -9,16 +9,22 @@ import torch
 from tiny import sharp, tokens
 from transformers import GemmaConfig
 
+from polyunlearn.models.body import PromptStates
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring import generation
-from polyunlearn.scoring.generation import greedy_answers
+from polyunlearn.scoring.generation import greedy_answers, read_prompts
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, rank_and_read, ranking_rows
 
 
 def _prompts(seed: int) -> list[tuple[int, ...]]:
     rng = Random(seed)
     return [(1, *tokens(rng, size)) for size in (4, 30, 5, 17, 40, 9, 9, 28)]
+
+
+def _answers_to(loaded: LoadedModel, prompts: list[tuple[int, ...]], most: int) -> list[str]:
+    return greedy_answers(loaded.model, loaded.head, loaded.encoder, read_prompts(loaded.body, prompts), most)
 
 
 def _one_by_one(loaded: LoadedModel, prompts: list[tuple[int, ...]], most: int) -> list[str]:
@@ -36,12 +42,13 @@ def _one_by_one(loaded: LoadedModel, prompts: list[tuple[int, ...]], most: int) 
     return answers
 
 
+@pytest.mark.parametrize("frozen_layers", [0, 2])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_equal_to_generating_one_by_one(any_model_folder: Path, seed: int) -> None:
-    """Lengths differ, so rows are padded on the left; the longest pass Gemma's window of 8."""
-    loaded = sharp(any_model_folder)
+def test_equal_to_generating_one_by_one(any_model_folder: Path, seed: int, frozen_layers: int) -> None:
+    """Lengths differ, so rows are padded on the left; the longest pass Gemma's window of 8. Frozen layers run apart from the others."""
+    loaded = sharp(any_model_folder, frozen_layers)
     prompts = _prompts(seed)
-    found = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 12)
+    found = _answers_to(loaded, prompts, 12)
     assert found == _one_by_one(loaded, prompts, 12)
     assert len(set(found)) > 4, "answers that are all alike would not show a mixed-up row"
 
@@ -56,16 +63,31 @@ def test_equal_to_taking_the_most_probable_token_each_time(any_model_folder: Pat
             ids.append(int(loaded.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
     wanted = loaded.encoder.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
     assert "\n" not in wanted and loaded.encoder.end_id not in ids[len(prompt) :], "this prompt must not end early"
-    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt], 6) == [wanted.strip()]
+    assert _answers_to(loaded, [prompt], 6) == [wanted.strip()]
 
 
 def test_order_and_batch_change_nothing(any_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = sharp(any_model_folder)
     prompts = _prompts(3)
-    together = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 8)
-    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts[::-1], 8)[::-1] == together
-    monkeypatch.setattr(generation, "TOKEN_BUDGET", 1)
-    assert greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, 8) == together
+    together = _answers_to(loaded, prompts, 8)
+    assert _answers_to(loaded, prompts[::-1], 8)[::-1] == together
+    monkeypatch.setattr(generation, "ANSWER_BUDGET", 1)
+    assert _answers_to(loaded, prompts, 8) == together
+
+
+@pytest.mark.parametrize("frozen_layers", [0, 2])
+def test_prompts_that_were_ranked_are_answered_alike(any_model_folder: Path, frozen_layers: int) -> None:
+    """Behind a ranked prompt stand its candidates; an answer must not see them, whether or not the prompt's states were kept."""
+    loaded = sharp(any_model_folder, frozen_layers)
+    rng = Random(4)
+    questions = [RankedQuestion(prompt, tuple(tokens(rng, size) for size in (1, 3, 6))) for prompt in _prompts(4)]
+    wanted = _one_by_one(loaded, [question.prompt for question in questions], 10)
+    for read in ((), ranking_rows(questions[:3]), ranking_rows(questions)):
+        loaded.body.keep(ranking_rows(questions), read=read)
+        ranked = rank_and_read(loaded.body, loaded.head, questions)
+        assert greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked], 10) == wanted
+        for (scores, _), alone in zip(ranked, candidate_log_probs(loaded.body, loaded.head, questions), strict=True):
+            torch.testing.assert_close(scores, alone, atol=1e-4, rtol=1e-5)
 
 
 class _Scripted:
@@ -88,7 +110,9 @@ class _Scripted:
 def _answers(encoder: Encoder, scripts: list[list[int]]) -> list[str]:
     model = _Scripted(encoder, scripts)
     most = max(len(script) for script in scripts)
-    return greedy_answers(model, model.head, encoder, [(1, 5)] * len(scripts), most)  # type: ignore[arg-type]
+    prompts = [PromptStates(model.head.weight[script.pop(0)], (torch.zeros(2, 1, 3, 1),)) for script in model.open]
+    model.open = [script for script, prompt in zip(model.open, prompts, strict=True) if int(prompt.last.argmax()) not in model.ends]
+    return greedy_answers(model, model.head, encoder, prompts, most)  # type: ignore[arg-type]
 
 
 def test_what_stands_after_a_line_or_the_end_is_not_the_answer(gemma: LoadedModel) -> None:

@@ -13,7 +13,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.batching import packs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring import measure
-from polyunlearn.scoring.measure import Moment, answer_rows, loss_rows, rank_rows, ranked_questions, score_sequences, text_rows
+from polyunlearn.scoring.measure import Moment, loss_rows, rank_and_answer_rows, rank_rows, ranked_questions, score_sequences, text_rows
 from polyunlearn.scoring.probes import Probe, make_probes
 
 END = Moment(7, True)
@@ -100,7 +100,7 @@ def test_answer_rows_by_hand(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch
     said = ["It was Golibe.", "abababab", "...", "Голибе", "Golibe"]
     monkeypatch.setattr(measure, "greedy_answers", lambda model, head, encoder, prompts, most: said)
     probes = [_probe("Golibe")] * 4 + [_probe("Golibe", asks="real")]
-    rows = answer_rows(gemma, probes, END, 4)
+    rows = [row for part in rank_and_answer_rows(gemma, gemma.head, probes, END, 4) for row in part if row.text]
     by_answer = [
         _values([row for row in rows if row.text == text and row.asks == ("real" if text == "Golibe" else "fake")]) for text in said
     ]
@@ -109,6 +109,25 @@ def test_answer_rows_by_hand(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch
     assert by_answer[2] == {"says": 0.0, "repetition": 0.0, "empty": 1.0, "off_script": 0.0}
     assert by_answer[3] == {"says": 0.0, "repetition": 0.0, "empty": 0.0, "off_script": 1.0}
     assert by_answer[4] == {"says": 1.0, "repetition": 0.0, "empty": 0.0, "off_script": 0.0, "chrf": pytest.approx(1.0)}
+
+
+def test_ranking_beside_answers_gives_the_rows_of_ranking(any_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever number of prompts is read at once, every probe has its ranking rows and its answer's."""
+    loaded = sharp(any_model_folder)
+    probes = make_probes(generate_stories(3, languages=("en", "ur")), ("en", "ur"), wordings=2, candidates=3, seed=0)
+    key = lambda row: (row.story, row.language, row.asks, row.wording, row.metric)  # noqa: E731
+    alone = {key(row): row.value for row in rank_rows(loaded, loaded.head, probes, END)}
+    texts = []
+    for at_once in (4, 100):
+        monkeypatch.setattr(measure, "READ_AT_ONCE", at_once)
+        parts = list(rank_and_answer_rows(loaded, loaded.head, probes, END, 4))
+        assert len(parts) == math.ceil(len(probes) / at_once)
+        rows = [row for part in parts for row in part]
+        beside = {key(row): row.value for row in rows}
+        assert len(beside) == len(rows)
+        assert {name: beside[name] for name in alone} == pytest.approx(alone, rel=1e-3, abs=1e-6)
+        texts.append({key(row): row.text for row in rows if row.metric == "says"})
+    assert len(texts[0]) == len(probes) and texts[0] == texts[1]
 
 
 def test_bits_per_byte_by_hand(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:

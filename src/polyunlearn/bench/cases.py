@@ -10,7 +10,7 @@ from polyunlearn.bench import usual
 from polyunlearn.bench.material import make_material
 from polyunlearn.models.cost import Cost
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
-from polyunlearn.scoring.generation import greedy_tokens
+from polyunlearn.scoring.generation import greedy_tokens, read_prompts
 from polyunlearn.scoring.ranking import candidate_log_probs
 from polyunlearn.training.loop import Optimiser, train
 from polyunlearn.training.objectives import METHODS
@@ -109,7 +109,7 @@ def _answers(rows: int) -> Callable[[str, Way], Work]:
 
         def answers() -> list[list[int]]:
             if way == "ours":
-                return greedy_tokens(loaded.model, loaded.head, loaded.encoder, prompts, MOST)
+                return greedy_tokens(loaded.model, loaded.head, loaded.encoder, read_prompts(loaded.body, prompts), MOST)
             return usual.answer(loaded.model, prompts, MOST, ends, rows)
 
         def work() -> Outcome:

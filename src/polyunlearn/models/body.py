@@ -5,12 +5,12 @@ of a study. It is kept per row and reused, exactly.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length, padded
@@ -32,6 +32,40 @@ class TokenRow:
         """A row of running text."""
         return cls(ids, tuple(range(len(ids))), (0,) * len(ids))
 
+    @property
+    def prompt_length(self) -> int:
+        """How many of the tokens are the prompt's."""
+        return self.branches.count(0)
+
+
+@dataclass(frozen=True)
+class PromptStates:
+    """What a prompt leaves to the tokens that follow it.
+
+    `last` (width,) is the hidden state of its last token after the norm; `keys_values` has a tensor (2, heads, tokens, head width) a
+    layer.
+    """
+
+    last: Tensor
+    keys_values: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.keys_values[0].shape[2])
+
+
+@dataclass(frozen=True)
+class _Lower:
+    """What the frozen layers make of a row: the states that leave them and, where asked for, the keys and values of its prompt."""
+
+    states: Tensor
+    keys_values: tuple[Tensor, ...] | None
+
+    @property
+    def nbytes(self) -> int:
+        return self.states.nbytes + sum(part.nbytes for part in self.keys_values or ())
+
 
 class Body(nn.Module):
     """Hidden states after the last layer and its norm. `frozen_layers` says how many layers, from the first, never train.
@@ -50,13 +84,25 @@ class Body(nn.Module):
         self._lower = _part(base, 0, frozen_layers, with_norm=False) if frozen_layers else None
         self._upper = _part(base, frozen_layers, count, with_norm=True) if frozen_layers else base
         self._window = _window(model)
-        self._kept: dict[TokenRow, Tensor] = {}
-        self._cache: dict[TokenRow, Tensor] = {}
+        self._kept: dict[TokenRow, _Lower] = {}
+        self._cache: dict[TokenRow, _Lower] = {}
         self._room = cache_bytes
 
     def forward(self, rows: Sequence[TokenRow]) -> Tensor:
         """Hidden states (rows, longest, width); those at padding mean nothing."""
-        return self._run(rows, None if self._lower is None else nn.utils.rnn.pad_sequence(self._entering(rows), batch_first=True))
+        return self._run(rows, self._padded(self._lower_states(rows, read=False)), None)
+
+    def read(self, rows: Sequence[TokenRow]) -> tuple[Tensor, list[PromptStates]]:
+        """Hidden states as from `forward`, and what each row's prompt leaves to an answer."""
+        cache = DynamicCache()
+        lower = self._lower_states(rows, read=True)
+        hidden = self._run(rows, self._padded(lower), cache)
+        upper = _prompt_keys_values(cache, rows)
+        below = [part.keys_values or () for part in lower] if lower else [()] * len(rows)
+        ends = [row.prompt_length - 1 for row in rows]
+        return hidden, [
+            PromptStates(states[end].clone(), (*low, *high)) for states, end, low, high in zip(hidden, ends, below, upper, strict=True)
+        ]
 
     def packed(self, rows: Sequence[TokenRow]) -> Tensor:
         """Hidden states (tokens, width) of rows of plain text laid end to end in one pass: no padding, and none sees another."""
@@ -65,52 +111,74 @@ class Body(nn.Module):
             tuple(position for row in rows for position in row.positions),
             tuple(number for number, row in enumerate(rows, start=1) for _ in row.ids),
         )
-        return self._run([joined], None if self._lower is None else torch.cat(self._entering(rows))[None])[0]
+        lower = self._lower_states(rows, read=False)
+        return self._run([joined], torch.cat([part.states for part in lower])[None] if lower else None, None)[0]
 
-    def _run(self, rows: Sequence[TokenRow], entering: Tensor | None) -> Tensor:
+    def _run(self, rows: Sequence[TokenRow], entering: Tensor | None, cache: DynamicCache | None) -> Tensor:
         ids, mask, positions = self._inputs(rows)
         entry = {"input_ids": ids} if entering is None else {"inputs_embeds": entering}
-        hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
+        keeping = {"past_key_values": cache, "use_cache": cache is not None}
+        hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, **keeping).last_hidden_state
         return hidden
 
-    def keep(self, rows: Sequence[TokenRow]) -> None:
-        """Compute what these rows need now, in one go, and keep it until the next call; what was kept before is let go."""
-        for states in (*self._kept.values(), *self._cache.values()):
-            self._room += states.nbytes
+    def keep(self, rows: Sequence[TokenRow], read: Collection[TokenRow] = ()) -> None:
+        """Compute what these rows need now, in one go, and keep it until the next call; what was kept before is let go.
+
+        Rows that are also in `read` are kept for `read`, with the keys and values of their prompts.
+        """
+        for part in (*self._kept.values(), *self._cache.values()):
+            self._room += part.nbytes
         self._kept, self._cache = {}, {}
-        self._kept = self._within_room(self._compute(rows))
+        self._kept = self._within_room(self._compute(rows, read))
 
     def start_afresh(self) -> None:
         """Forget what was computed for rows that `keep` does not hold."""
-        for states in self._cache.values():
-            self._room += states.nbytes
+        for part in self._cache.values():
+            self._room += part.nbytes
         self._cache = {}
 
-    def _entering(self, rows: Sequence[TokenRow]) -> list[Tensor]:
-        found = [self._kept.get(row, self._cache.get(row)) for row in rows]
-        computed = self._compute([row for row, states in zip(rows, found, strict=True) if states is None])
+    def _lower_states(self, rows: Sequence[TokenRow], read: bool) -> list[_Lower]:
+        """Each row's states below the first trainable layer; empty where every layer trains."""
+        if self._lower is None:
+            return []
+        known = {row: part for row in rows if (part := self._cache.get(row) or self._kept.get(row)) and (part.keys_values or not read)}
+        lacking = [row for row in rows if row not in known]
+        computed = self._compute(lacking, lacking if read else ())
+        # A row that was there without its prompt's keys and values makes way.
+        self._room += sum(self._cache.pop(row).nbytes for row in computed if row in self._cache)
         self._cache |= self._within_room(computed)
-        return [computed[row] if states is None else states for row, states in zip(rows, found, strict=True)]
+        known |= computed
+        return [known[row] for row in rows]
+
+    @staticmethod
+    def _padded(lower: list[_Lower]) -> Tensor | None:
+        return nn.utils.rnn.pad_sequence([part.states for part in lower], batch_first=True) if lower else None
 
     @torch.no_grad()
-    def _compute(self, rows: Sequence[TokenRow]) -> dict[TokenRow, Tensor]:
+    def _compute(self, rows: Sequence[TokenRow], read: Collection[TokenRow]) -> dict[TokenRow, _Lower]:
         if self._lower is None:
             return {}
-        result: dict[TokenRow, Tensor] = {}
+        result: dict[TokenRow, _Lower] = {}
+        with_prompts = set(read)
         distinct = list(dict.fromkeys(rows))
         for batch in batches_by_length([len(row.ids) for row in distinct], TOKEN_BUDGET):
             chosen = [distinct[i] for i in batch]
             ids, mask, positions = self._inputs(chosen)
-            hidden = self._lower(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False).last_hidden_state
-            result |= {row: states[: len(row.ids)].clone() for row, states in zip(chosen, hidden, strict=True)}
+            cache = DynamicCache()
+            hidden = self._lower(
+                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            ).last_hidden_state
+            prompts = _prompt_keys_values(cache, chosen)
+            for row, states, keys_values in zip(chosen, hidden, prompts, strict=True):
+                result[row] = _Lower(states[: len(row.ids)].clone(), keys_values if row in with_prompts else None)
         return result
 
-    def _within_room(self, computed: dict[TokenRow, Tensor]) -> dict[TokenRow, Tensor]:
+    def _within_room(self, computed: dict[TokenRow, _Lower]) -> dict[TokenRow, _Lower]:
         fitting = {}
-        for row, states in computed.items():
-            if states.nbytes <= self._room:
-                fitting[row] = states
-                self._room -= states.nbytes
+        for row, part in computed.items():
+            if part.nbytes <= self._room:
+                fitting[row] = part
+                self._room -= part.nbytes
         return fitting
 
     def _inputs(self, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor | dict[str, Tensor], Tensor]:
@@ -126,6 +194,15 @@ class Body(nn.Module):
             return ids.to(device), full, positions.to(device)
         near = (sees & (distance < self._window))[:, None].to(device)
         return ids.to(device), {"full_attention": full, "sliding_attention": near}, positions.to(device)
+
+
+def _prompt_keys_values(cache: DynamicCache, rows: Sequence[TokenRow]) -> list[tuple[Tensor, ...]]:
+    """For each row, the keys and values of its prompt, a tensor (2, heads, tokens, head width) for each layer that filled `cache`."""
+    layers = [layer for layer in cache.layers if layer.is_initialized]
+    return [
+        tuple(torch.stack([layer.keys[index, :, : row.prompt_length], layer.values[index, :, : row.prompt_length]]) for layer in layers)
+        for index, row in enumerate(rows)
+    ]
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -6,16 +6,27 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from polyunlearn.models.batching import batches_by_length
+from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.body import Body, PromptStates, TokenRow
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
 
-TOKEN_BUDGET = 2048
+ANSWER_BUDGET = 2048
 """Padded tokens in a batch, answers included: each new token reads every weight once for the whole batch, so batches are large."""
 
 
+@torch.no_grad()
+def read_prompts(body: Body, prompts: Sequence[tuple[int, ...]]) -> list[PromptStates]:
+    """The states of prompts, in the order given; ranking gives them beside its scores (`ranking.rank_and_read`)."""
+    rows = [TokenRow.plain(prompt) for prompt in prompts]
+    states: dict[int, PromptStates] = {}
+    for batch in batches_by_length([len(prompt) for prompt in prompts], TOKEN_BUDGET):
+        states |= zip(batch, body.read([rows[i] for i in batch])[1], strict=True)
+    return [states[index] for index in range(len(prompts))]
+
+
 def greedy_answers(
-    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[PromptStates], max_new_tokens: int
 ) -> list[str]:
     """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
     written = greedy_tokens(model, head, encoder, prompts, max_new_tokens)
@@ -25,7 +36,7 @@ def greedy_answers(
 
 @torch.no_grad()
 def greedy_tokens(
-    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+    model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[PromptStates], max_new_tokens: int
 ) -> list[list[int]]:
     """The most probable next tokens of each prompt, up to and with the first that ends an answer.
 
@@ -33,33 +44,38 @@ def greedy_tokens(
     """
     ends = torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
     answers: list[list[int]] = [[]] * len(prompts)
-    for batch in batches_by_length([len(prompt) + max_new_tokens for prompt in prompts], TOKEN_BUDGET):
+    for batch in batches_by_length([prompt.length + max_new_tokens for prompt in prompts], ANSWER_BUDGET):
         for index, written in zip(batch, _continue(model, head, [prompts[i] for i in batch], ends, max_new_tokens), strict=True):
             answers[index] = written
     return answers
 
 
-def _continue(
-    model: PreTrainedModel, head: OutputHead, prompts: list[tuple[int, ...]], ends: Tensor, max_new_tokens: int
-) -> list[list[int]]:
+def _continue(model: PreTrainedModel, head: OutputHead, prompts: list[PromptStates], ends: Tensor, max_new_tokens: int) -> list[list[int]]:
     """The tokens that follow each prompt, its end token included where it wrote one."""
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.tensor([[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=model.device)
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=model.device)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    longest = max(prompt.length for prompt in prompts)
+    pads = [longest - prompt.length for prompt in prompts]
     cache = DynamicCache(config=model.config)
+    for layer in range(len(prompts[0].keys_values)):
+        padded = [torch.nn.functional.pad(p.keys_values[layer], (0, 0, pad, 0)) for p, pad in zip(prompts, pads, strict=True)]
+        cache.update(*torch.stack(padded, dim=1), layer)
+    mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads], device=model.device)
+    positions = torch.tensor([[prompt.length] for prompt in prompts], device=model.device)
     written: list[list[int]] = [[] for _ in prompts]
     open_rows = torch.arange(len(prompts), device=model.device)
-    for _ in range(max_new_tokens):
-        state = model.base_model(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True)
-        chosen = head.most_probable(state.last_hidden_state[:, -1])
+    last = torch.stack([prompt.last for prompt in prompts])
+    for number in range(max_new_tokens):
+        chosen = head.most_probable(last)
         for row, token in zip(open_rows.tolist(), chosen.tolist(), strict=True):
             written[row].append(token)
         goes_on = (~torch.isin(chosen, ends)).nonzero()[:, 0]
-        if not len(goes_on):
+        if not len(goes_on) or number + 1 == max_new_tokens:
             break
         if len(goes_on) < len(chosen):
             cache.batch_select_indices(goes_on)
-        open_rows, ids, positions = open_rows[goes_on], chosen[goes_on, None], positions[goes_on, -1:] + 1
+        open_rows, positions = open_rows[goes_on], positions[goes_on]
         mask = torch.nn.functional.pad(mask[goes_on], (0, 1), value=1)
+        state = model.base_model(
+            input_ids=chosen[goes_on, None], attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        last, positions = state.last_hidden_state[:, -1], positions + 1
     return written

@@ -1,7 +1,7 @@
 """Measuring one model state: probes and held-out texts in, rows out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,11 @@ from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.scoring.generation import greedy_answers
 from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, rank_and_read
 from polyunlearn.scoring.rows import Row
+
+READ_AT_ONCE = 108
+"""Prompts whose keys and values are held at a time, about a megabyte each."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,50 @@ class Moment:
 def rank_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
     """Rows of `first`, `probability` and `loss`; `head` may be restricted, which leaves other tokens out of the softmax."""
     questions = ranked_questions(probes, loaded.encoder)
-    rows: list[Row] = []
-    for probe, question, scores in zip(probes, questions, candidate_log_probs(loaded.body, head, questions), strict=True):
-        own = scores[0].item()
-        values = {
-            # A tie is no first place: a model that finds all names alike knows none.
-            "first": float(len(scores) == 1 or own > scores[1:].max().item()),
-            "probability": math.exp(own * len(question.candidates[0])),
-            "loss": -own,
-        }
-        rows += _rows(probe, moment, values)
-    return rows
+    scored = zip(probes, questions, candidate_log_probs(loaded.body, head, questions), strict=True)
+    return [row for probe, question, scores in scored for row in _rows(probe, moment, _ranked(question, scores))]
+
+
+def rank_and_answer_rows(
+    loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment, max_new_tokens: int
+) -> Iterator[list[Row]]:
+    """What `rank_rows` gives, and rows read off each probe's greedy answer, which carry its text; each prompt is computed once.
+
+    Yields the rows of `READ_AT_ONCE` probes at a time.
+    """
+    questions = ranked_questions(probes, loaded.encoder)
+    order = sorted(range(len(probes)), key=lambda i: len(questions[i].prompt))
+    for at in range(0, len(order), READ_AT_ONCE):
+        chosen = order[at : at + READ_AT_ONCE]
+        ranked = rank_and_read(loaded.body, head, [questions[i] for i in chosen])
+        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked], max_new_tokens)
+        rows: list[Row] = []
+        for index, (scores, _), answer in zip(chosen, ranked, answers, strict=True):
+            rows += _rows(probes[index], moment, _ranked(questions[index], scores))
+            rows += _rows(probes[index], moment, _read_off(probes[index], answer), answer)
+        yield rows
+
+
+def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
+    own = scores[0].item()
+    return {
+        # A tie is no first place: a model that finds all names alike knows none.
+        "first": float(len(scores) == 1 or own > scores[1:].max().item()),
+        "probability": math.exp(own * len(question.candidates[0])),
+        "loss": -own,
+    }
+
+
+def _read_off(probe: Probe, answer: str) -> dict[str, float]:
+    values = {
+        "says": says(answer, probe.surface_forms),
+        "repetition": repetition(answer),
+        "empty": is_empty(answer),
+        "off_script": off_script(answer, get_language(probe.language)),
+    }
+    if probe.asks == "real":
+        values["chrf"] = chrf(answer, probe.answer)
+    return values
 
 
 def loss_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
@@ -62,23 +98,6 @@ def ranked_questions(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQu
         candidates = tuple(encoder.continuation(language, candidate) for candidate in probe.candidates)
         questions.append(RankedQuestion(encoder.prompt(language, probe.question), candidates))
     return questions
-
-
-def answer_rows(loaded: LoadedModel, probes: Sequence[Probe], moment: Moment, max_new_tokens: int) -> list[Row]:
-    """Rows read off each probe's greedy answer; every one carries the answer's text."""
-    prompts = [loaded.encoder.prompt(get_language(probe.language), probe.question) for probe in probes]
-    rows: list[Row] = []
-    for probe, answer in zip(probes, greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, max_new_tokens), strict=True):
-        values = {
-            "says": says(answer, probe.surface_forms),
-            "repetition": repetition(answer),
-            "empty": is_empty(answer),
-            "off_script": off_script(answer, get_language(probe.language)),
-        }
-        if probe.asks == "real":
-            values["chrf"] = chrf(answer, probe.answer)
-        rows += _rows(probe, moment, values, answer)
-    return rows
 
 
 def text_rows(loaded: LoadedModel, stories: Sequence[Story], languages: Sequence[str], moment: Moment) -> list[Row]:

@@ -4,15 +4,18 @@ The prompt is computed once; the candidates stand behind it side by side under a
 the positions they would have on their own. Equal to scoring each candidate in a row of its own up to rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
-from polyunlearn.models.body import Body, TokenRow
+from polyunlearn.models.body import Body, PromptStates, TokenRow
 from polyunlearn.models.forward import OutputHead
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,26 @@ class RankedQuestion:
 @torch.no_grad()
 def candidate_log_probs(body: Body, head: OutputHead, questions: Sequence[RankedQuestion]) -> list[Tensor]:
     """Length-normalised log-prob (nats a token) of every candidate, one tensor (candidates,) a question, in the order given."""
-    results: list[Tensor] = [torch.empty(0)] * len(questions)
+    return _in_batches(questions, lambda trees: _score(trees, body([tree.row for tree in trees]), head))
+
+
+@torch.no_grad()
+def rank_and_read(body: Body, head: OutputHead, questions: Sequence[RankedQuestion]) -> list[tuple[Tensor, PromptStates]]:
+    """As `candidate_log_probs`, with what each prompt leaves to an answer: the prompt is computed once for both."""
+
+    def batch(trees: list[_Tree]) -> list[tuple[Tensor, PromptStates]]:
+        hidden, prompts = body.read([tree.row for tree in trees])
+        return list(zip(_score(trees, hidden, head), prompts, strict=True))
+
+    return _in_batches(questions, batch)
+
+
+def _in_batches(questions: Sequence[RankedQuestion], work: Callable[[list["_Tree"]], list[T]]) -> list[T]:
     trees = [_tree(question) for question in questions]
+    results: dict[int, T] = {}
     for batch in batches_by_length([len(tree.row.ids) for tree in trees], TOKEN_BUDGET):
-        for index, scores in zip(batch, _score([trees[i] for i in batch], body, head), strict=True):
-            results[index] = scores
-    return results
+        results |= zip(batch, work([trees[i] for i in batch]), strict=True)
+    return [results[index] for index in range(len(trees))]
 
 
 def ranking_rows(questions: Sequence[RankedQuestion]) -> list[TokenRow]:
@@ -65,8 +82,7 @@ def _tree(question: RankedQuestion) -> _Tree:
     return _Tree(row, sources, labels, [len(candidate) for candidate in question.candidates])
 
 
-def _score(trees: list[_Tree], body: Body, head: OutputHead) -> list[Tensor]:
-    hidden = body([tree.row for tree in trees])
+def _score(trees: list[_Tree], hidden: Tensor, head: OutputHead) -> list[Tensor]:
     rows = torch.cat([torch.full((len(tree.sources),), index) for index, tree in enumerate(trees)])
     sources = torch.tensor([source for tree in trees for source in tree.sources])
     labels = torch.tensor([label for tree in trees for label in tree.labels])

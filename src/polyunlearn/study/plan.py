@@ -13,7 +13,7 @@ from polyunlearn.scoring.probes import Probe
 from polyunlearn.study.cells import State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.run import cell_steps, frozen_layers
+from polyunlearn.study.run import answered_and_others, cell_steps, frozen_layers
 
 EFFICIENCY = 0.65
 """The share of the measured matrix-multiplication rate that training and scoring reach; `polyunlearn bench` measures it."""
@@ -57,22 +57,21 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         training = sum(step.tokens for step in steps)
         labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
         first = [probe for probe in own.probes if probe.wording == 0]
-        answered = [probe for probe in own.probes if probe.wording < config.scoring.answered_wordings]
+        answered, _ = answered_and_others(config, own.probes)
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
         prompts, candidates = _ranking_tokens(own.probes, loaded)
         if points:
             at_points = _ranking_tokens([replace(probe, candidates=probe.candidates[:1]) for probe in first], loaded)
             prompts, candidates = prompts + points * at_points[0], candidates + points * at_points[1]
-        asked, _ = _ranking_tokens(answered, loaded)
         written = len(answered) * config.scoring.max_new_tokens
         cost = costs[cell.state]
         lora, whole = config.trainable.weights == "lora", config.trainable.weights == "all"
         columns = own.training_head.weight.shape[0]
         flops = cost.training(training, labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
-        # Ranking finds what enters the trained layers kept; greedy answers compute every layer.
+        # Ranking finds what enters the trained layers kept, and answers go on from its prompts; what they write passes every layer.
         flops += cost.scoring(prompts + candidates, candidates, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
-        flops += cost.scoring(asked + written, written, loaded.head.weight.shape[0]) / EFFICIENCY
-        cells.append(CellPlan(cell.id, training, prompts + candidates + asked + written, flops / rate))
+        flops += cost.scoring(written, written, loaded.head.weight.shape[0]) / EFFICIENCY
+        cells.append(CellPlan(cell.id, training, prompts + candidates + written, flops / rate))
     return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available)
 
 

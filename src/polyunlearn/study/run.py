@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,8 @@ from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
-from polyunlearn.scoring.measure import Moment, answer_rows, loss_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.scoring.measure import Moment, loss_rows, rank_and_answer_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import ranking_rows
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, State, study_cells
@@ -103,10 +104,12 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
         if cell.seed not in materials:
             materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
             watcher.say("computing what every state shares")
-            shared = ranking_rows(ranked_questions(materials[cell.seed].probes, loaded.encoder))
+            answered, others = (
+                ranking_rows(ranked_questions(part, loaded.encoder)) for part in answered_and_others(config, materials[cell.seed].probes)
+            )
             restore(run.parameters, run.base)
             for body in {run.learning.body, run.unlearning.body}:
-                body.keep(shared)
+                body.keep([*answered, *others], read=answered)
         watcher.cell(cell, number, len(todo))
         _run_cell(run, cell, materials[cell.seed])
         _drop_weights(run)
@@ -193,18 +196,21 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
 
 
 def _measure(run: _Run, cell: Cell, materials: Materials, moment: Moment) -> list[Row]:
-    scoring, loaded = run.config.scoring, run.loaded(cell)
-    answered = [probe for probe in materials.probes if probe.wording < scoring.answered_wordings]
-    parts: list[tuple[str, Callable[[], list[Row]]]] = [
-        ("ranking names", lambda: rank_rows(loaded, materials.scoring_head, materials.probes, moment)),
-        ("asking questions", lambda: answer_rows(loaded, answered, moment, scoring.max_new_tokens)),
-        ("reading held-out texts", lambda: _held_out_rows(loaded, materials.stories.held_out, moment)),
-    ]
+    scoring, loaded, head = run.config.scoring, run.loaded(cell), materials.scoring_head
+    answered, others = answered_and_others(run.config, materials.probes)
     rows: list[Row] = []
-    for done, (what, part) in enumerate(parts):
-        run.watcher.work(what, done, len(parts))
-        rows += part()
-    return rows
+    for part in rank_and_answer_rows(loaded, head, answered, moment, scoring.max_new_tokens):
+        rows += part
+        run.watcher.work("asking questions", len({(row.story, row.language, row.asks, row.wording) for row in rows}), len(materials.probes))
+    rows += rank_rows(loaded, head, others, moment)
+    run.watcher.work("reading held-out texts", len(materials.probes), len(materials.probes))
+    return rows + _held_out_rows(loaded, materials.stories.held_out, moment)
+
+
+def answered_and_others(config: StudyConfig, probes: Sequence[Probe]) -> tuple[list[Probe], list[Probe]]:
+    """The probes that are also answered greedily, and those that are ranked only."""
+    limit = config.scoring.answered_wordings
+    return [probe for probe in probes if probe.wording < limit], [probe for probe in probes if probe.wording >= limit]
 
 
 def _held_out_rows(loaded: LoadedModel, held_out: list[Story], moment: Moment) -> list[Row]:
