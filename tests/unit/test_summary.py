@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from handmade import BASE, LEARNED, UNLEARNED, Values, config, manifest, rows, write, written
 
-from polyunlearn.analysis.summary import CellFigures, LanguageFigures, summarise, trajectory
+from polyunlearn.analysis.summary import CellFigures, LanguageFigures, TrajectoryPoint, left_at_cost, summarise, trajectory
 from polyunlearn.analysis.tables import language_group, spread_matrix, strategy_table
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
@@ -161,6 +161,14 @@ def test_trajectory_by_hand(tmp_path: Path) -> None:
         pytest.approx((2, 0.3, 1.0)),
         pytest.approx((4, 0.1, 0.5)),
     ]
+
+
+def test_equal_cost_by_hand() -> None:
+    """At 0.5 nats only the learned state and the point of 0.4 may count, and 0.4 has left less; at 1.0 the end wins; at 0 nothing moved."""
+    path = [TrajectoryPoint(0, 0.9, 0.0), TrajectoryPoint(6, 0.2, 1.2), TrajectoryPoint(12, 0.3, 0.4), TrajectoryPoint(18, 0.1, 0.9)]
+    assert left_at_cost(path) == path[2]
+    assert left_at_cost(path, 1.0) == path[3]
+    assert left_at_cost(path, 0.0) == path[0]
 
 
 def test_measures_on_the_way_do_not_reach_the_end_figures(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ LOSS_RISE = 2.0
 QUALITY_SHARE = 0.5
 """Collapse: real-information quality in some language, as a share of what it was before unlearning."""
 
+COST = 0.5
+"""The cost at which strategies are compared: the rise of the real loss, in nats a token, in the worst language."""
+
 
 @dataclass(frozen=True)
 class LanguageFigures:
@@ -142,6 +145,11 @@ def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]
     return result
 
 
+def left_at_cost(path: Iterable[TrajectoryPoint], cost: float = COST) -> TrajectoryPoint:
+    """Where on its way a strategy had left the least, among the points that cost no more than `cost`; the learned state costs nothing."""
+    return min((point for point in path if point.step == 0 or point.real_loss_rise <= cost), key=lambda point: point.fake_probability)
+
+
 def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
     base = Cell("base", cell.seed)
     fake = values.per_story(cell, tag, "fake", "first")
@@ -155,7 +163,8 @@ def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
         if cell.state == "unlearned" and gate:
             left = paired_difference(fake, at_base).mean
             residual = left / added.mean
-            cleared = estimate(fake).mean <= estimate(at_base).high
+            # Both are multiples of the same share; their last bits must not decide.
+            cleared = estimate(fake).mean <= estimate(at_base).high + 1e-9
     said = [value for story in values.at_end(cell, tag, "fake", "says").values() for value in story]
     return LanguageFigures(
         fake_rank=estimate(fake),

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
-from polyunlearn.analysis.summary import CellFigures, TrajectoryPoint, trajectory
+from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
 from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
@@ -45,6 +45,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             figures=figures,
             samples=_samples(store, config),
             glossary=GLOSSARY,
+            cost=COST,
             colours={name: colour for name, colour in COLOURS.items() if name in shown},
             seconds=sum(item.record.seconds for item in figures),
             peak=max(item.record.peak_rss_bytes for item in figures),
@@ -73,7 +74,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _source_charts(source: str, figures: Sequence[CellFigures], paths: Mapping[str, list[TrajectoryPoint]]) -> dict[str, str]:
+def _source_charts(source: str, figures: Sequence[CellFigures], paths: Mapping[str, list[TrajectoryPoint]]) -> dict[str, Any]:
     first = min(item.cell.seed for item in figures)
     states = [item for item in figures if item.cell.seed == first and item.cell.source in (None, source)]
     points = {str(item.cell.strategy): paths[item.cell.id] for item in states if item.cell.id in paths}
@@ -83,6 +84,7 @@ def _source_charts(source: str, figures: Sequence[CellFigures], paths: Mapping[s
         "fake": before_after_chart(states, "fake_rank"),
         "real": before_after_chart(states, "real_quality"),
         "trajectory": trajectory_chart(points),
+        "at_cost": {strategy: left_at_cost(path) for strategy, path in points.items()},
     }
 
 
