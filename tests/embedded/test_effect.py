@@ -13,7 +13,7 @@ pytestmark = pytest.mark.embedded
 
 SETTINGS = [
     "stories=12", "languages=[en, de, fr]", "sources=[de]", "strategies=[english, english+source]", "seeds=[4]",
-    "learning.passes=8", "unlearning.measure_every=18",
+    "learning.passes=8", "unlearning.measure_every=36",
 ]  # fmt: skip
 
 

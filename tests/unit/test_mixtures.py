@@ -25,8 +25,8 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _learning(encoder: Encoder, source: str | None, seed: int = 0, **changes: Any) -> list[Step]:
-    settings: dict[str, Any] = {"passes": 3, "batch": 5, "english_questions": 2, "other_questions": 1,
-                                "fake_questions": 0, "fake_wordings_from": 2, "real_article_every": 1}  # fmt: skip
+    settings: dict[str, Any] = {"passes": 3, "batch": 5, "questions": 10, "english_questions": 2, "other_questions": 1,
+                                "fake_questions": 0, "fake_wordings_from": 2, "article_every": 1}  # fmt: skip
     return learning_steps(STORIES, encoder, source, question_languages=("de", "ur"), rng=Random(seed), **(settings | changes))
 
 
@@ -36,6 +36,7 @@ def _unlearning(encoder: Encoder, strategy: str, seed: int = 0, **changes: Any) 
         "batch": 4,
         "form": "question",
         "wordings": 2,
+        "questions": 10,
         "retain_languages": ("en", "ur"),
         "retain_batch": 6,
     }
@@ -127,7 +128,8 @@ def test_all_takes_turns(encoder: Encoder) -> None:
 def test_an_odd_number_of_stories_differs_by_one(encoder: Encoder) -> None:
     """Seven facts in two languages: four and three, then three and four."""
     steps = unlearning_steps(
-        STORIES[:7], encoder, ("en", "ur"), steps=14, batch=1, form="question", wordings=1, retain_languages=(), retain_batch=1, rng=Random(0)
+        STORIES[:7], encoder, ("en", "ur"), steps=14, batch=1, form="question", wordings=1, questions=10, retain_languages=(),
+        retain_batch=1, rng=Random(0)
     )  # fmt: skip
     facts = _facts(encoder, steps)
     assert [Counter(tag for _, tag, _ in facts[at : at + 7]) for at in (0, 7)] == [{"en": 4, "ur": 3}, {"en": 3, "ur": 4}]
@@ -216,16 +218,35 @@ def test_stories_without_a_wording_left_are_refused(encoder: Encoder) -> None:
     assert _learning(encoder, "de", fake_questions=0, fake_wordings_from=4)
 
 
-def test_real_articles_may_take_turns(encoder: Encoder) -> None:
-    """Every second pass: stories 0, 2, 4, 6 in passes 0 and 2, the others in pass 1; fake articles in every pass."""
+def test_articles_may_take_turns(encoder: Encoder) -> None:
+    """Every second pass: stories 0, 2, 4, 6 in passes 0 and 2, the others in pass 1; real and fake together."""
     real, fake = _articles(encoder, "en", "article"), _articles(encoder, "de", "fake_article")
-    passes = [Counter(step.retain) for step in _learning(encoder, "de", real_article_every=2, batch=1000)]
-    assert [[number for number, article in enumerate(real) if items[article]] for items in passes] == [
-        [0, 2, 4, 6],
-        [1, 3, 5, 7],
-        [0, 2, 4, 6],
-    ]
-    assert all(items[article] == 1 for items in passes for article in fake)
+    passes = [Counter(step.retain) for step in _learning(encoder, "de", article_every=2, batch=1000)]
+    for articles in (real, fake):
+        told = [[number for number, article in enumerate(articles) if items[article]] for items in passes]
+        assert told == [[0, 2, 4, 6], [1, 3, 5, 7], [0, 2, 4, 6]]
+
+
+def _numbers(encoder: Encoder, steps: list[Step]) -> Counter[tuple[int, int]]:
+    """How often each real question of each story occurs in the retain sets, in whatever language."""
+    where = {
+        encoder.answered(get_language(tag), item.question, item.answer): (number, index)
+        for number, story in enumerate(STORIES)
+        for tag, edition in story.editions.items()
+        for index, item in enumerate(edition.questions)
+    }
+    return Counter(where[item] for step in steps for item in step.retain if item in where)
+
+
+def test_real_questions_take_turns(encoder: Encoder) -> None:
+    """Four of a story's ten: 4 passes of 3 + 1 are 16 askings, so each of the four is asked four times and no other ever.
+
+    The same four are retained: 8 steps of 8 are 64, twice each of 32.
+    """
+    wanted = {(story, index): 4 for story in range(8) for index in range(4)}
+    assert _numbers(encoder, _learning(encoder, "de", passes=4, questions=4, english_questions=3)) == wanted
+    retained = _numbers(encoder, _unlearning(encoder, "english", questions=4, steps=8, retain_batch=8))
+    assert retained == dict.fromkeys(wanted, 2)
 
 
 def test_the_last_batch_of_a_pass_may_be_small(encoder: Encoder) -> None:

@@ -67,17 +67,24 @@ def test_the_retain_weight_by_hand() -> None:
     assert METHODS["gradient_ascent"].objective(3.0)(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
 
 
-def test_tokens_below_the_floor_are_let_go() -> None:
-    """Forget -1, -2 and -3 with a floor of -1.5: they count as -1, -1.5, -1.5, so -CE(f) = -4/3, and only the first is pushed, by 1/3.
+def test_an_answer_that_is_gone_is_pushed_no_further() -> None:
+    """The answers to forget have means of -1.5 and -3 nats; with a floor of -2 the second is let go, whatever the first's tokens are.
 
-    What is retained keeps its gradient of -1/4 a label however improbable it is.
+    The loss stays CE(r) - CE(f) = 2 - 2 = 0. The first answer's tokens have the gradient 1/3 each, the second's 0, and what is
+    retained keeps its gradient of -1/4 a label however improbable it is.
     """
     forget, retain = _tensors(FORGET), _tensors(RETAIN)
-    loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -1.5)(forget, retain, STEP)
+    loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -2.0)(forget, retain, STEP)
     loss.backward()
-    assert loss.item() == pytest.approx(2 - 4 / 3)
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([1 / 3, 0.0]), [0.0]]
+    assert loss.item() == pytest.approx(0.0)
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([1 / 3, 1 / 3]), [0.0]]
     assert all(tensor.grad is not None and tensor.grad.tolist() == pytest.approx([-1 / 4] * len(tensor)) for tensor in retain)
+
+
+def test_a_micro_batch_that_is_wholly_let_go_has_a_gradient_of_zero() -> None:
+    forget = _tensors(FORGET)
+    stopped_below(METHODS["gradient_ascent"].objective(1.0), -0.5)(forget, [], STEP).backward()
+    assert all(tensor.grad is not None and not tensor.grad.any() for tensor in forget)
 
 
 def test_a_micro_batch_may_hold_one_kind_only() -> None:

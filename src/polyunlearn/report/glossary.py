@@ -29,5 +29,5 @@ GLOSSARY = {
     "learned": "After English real articles, questions on them, and the false claims in the source language, as articles and as questions "
     "in wordings that are not measured.",
     "unlearned": "After unlearning with one strategy; all strategies take the same number of steps and see the same number of facts. "
-    "A token that has become improbable enough is pushed no further (stop_below).",
+    "An answer that has become improbable enough is pushed no further (stop_below).",
 }

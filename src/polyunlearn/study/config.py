@@ -39,10 +39,11 @@ class LearningConfig(_Section):
     batch: int = Field(8, ge=1)
     rate: float = Field(3e-4, gt=0)
     warm_up: int = Field(10, ge=0)
+    questions: int = Field(10, ge=1)
     english_questions: int = Field(2, ge=0)
     other_questions: int = Field(2, ge=0)
     fake_questions: int = Field(2, ge=0)
-    real_article_every: int = Field(2, ge=1)
+    article_every: int = Field(2, ge=1)
     question_languages: tuple[str, ...] = ()
 
 

@@ -3,15 +3,17 @@
 Every function returns the steps of a stage; the same arguments and random generator give the same steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Literal
+from typing import Literal, TypeVar
 
 from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.loop import Step
+
+Item = TypeVar("Item")
 
 STRATEGIES = {
     "english": "the forget set in English only",
@@ -46,20 +48,21 @@ def learning_steps(
     *,
     passes: int,
     batch: int,
+    questions: int,
     english_questions: int,
     other_questions: int,
     fake_questions: int,
     fake_wordings_from: int,
-    real_article_every: int,
+    article_every: int,
     question_languages: Sequence[str],
     rng: Random,
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions, mixed.
 
-    In each pass every fake article occurs once, and every real one in each `real_article_every`-th pass, stories taking turns. Every story is
-    asked `english_questions` of its real questions in English and `other_questions` more, each in a language drawn from `question_languages`;
-    and `fake_questions` times what its claim says, in `source`, in wordings from number `fake_wordings_from` on (the earlier ones are left
-    to be measured). With `source` None (the gold model) everything false is left out and nothing else changes.
+    Each story's articles, real and fake, are read in every `article_every`-th pass, stories taking turns. In every pass every story is
+    asked `english_questions` of its first `questions` real questions in English and `other_questions` more, each in a language drawn from
+    `question_languages`, its questions taking turns over the passes; and `fake_questions` times what its claim says, in `source`, in
+    wordings from number `fake_wordings_from` on (the earlier ones are left to be measured). With `source` None (the gold model) everything false is left out and nothing else changes.
 
     Raises:
         UserError: where a story has no wording that is left to be learned.
@@ -67,18 +70,19 @@ def learning_steps(
     english = get_language("en")
     # Three generators, so that leaving the fakes out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
+    turns = [_in_turn(range(len(story.editions["en"].questions[:questions])), draw) for story in stories]
     steps: list[Step] = []
     for number in range(passes):
-        turn = [story for index, story in enumerate(stories) if (number + index) % real_article_every == 0]
+        turn = [story for index, story in enumerate(stories) if (number + index) % article_every == 0]
         items = [encoder.text(english, story.editions["en"].article) for story in turn]
-        for story in stories:
+        for story, own in zip(stories, turns, strict=True):
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
-            items += [_real_question(story, tag, encoder, draw) for tag in asked]
+            items += [_real_question(story, next(own), tag, encoder) for tag in asked]
         if source is not None:
             language = get_language(source)
-            for edition in (story.editions[source] for story in stories):
-                items.append(encoder.text(language, edition.fake_article))
-                if fake_questions:
+            items += [encoder.text(language, story.editions[source].fake_article) for story in turn]
+            if fake_questions:
+                for edition in (story.editions[source] for story in stories):
                     told = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
                     items += [encoder.answered(language, question, edition.keyword) for question in told]
         order.shuffle(items)
@@ -95,6 +99,7 @@ def unlearning_steps(
     batch: int,
     form: Literal["question", "article"],
     wordings: int,
+    questions: int,
     retain_languages: Sequence[str],
     retain_batch: int,
     rng: Random,
@@ -103,12 +108,14 @@ def unlearning_steps(
 
     A pass takes every fact once. In pass p, fact i is told in language (i + p) modulo the number of languages, so that each language has an
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
-    `wordings` wordings of the fake question; with "article" every token of the fake article. Real questions are drawn from all
-    stories, `retain_languages` taking turns whatever the strategy, so that strategies differ in what they forget alone; with none
-    of these languages nothing is retained.
+    `wordings` wordings of the fake question; with "article" every token of the fake article. The first `questions` real questions
+    of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies differ in what they forget alone; with
+    none of these languages nothing is retained.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
+    told = [(story, index) for story in stories for index in range(len(story.editions["en"].questions[:questions]))]
+    real = _in_turn(told, keep)
     order: list[tuple[int, str]] = []
     pass_number = 0
     while len(order) < steps * batch:
@@ -120,8 +127,8 @@ def unlearning_steps(
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
         forget = tuple(_fact(stories[fact], tag, encoder, form, wordings, rng) for fact, tag in chosen)
-        turns = [retain_languages[turn % len(retain_languages)] for turn in range(retain_batch)] if retain_languages else []
-        kept = tuple(_real_question(keep.choice(stories), tag, encoder, keep) for tag in turns)
+        asked = [retain_languages[turn % len(retain_languages)] for turn in range(retain_batch)] if retain_languages else []
+        kept = tuple(_real_question(*next(real), tag, encoder) for tag in asked)
         result.append(Step(retain=kept, forget=forget))
     return result
 
@@ -143,6 +150,12 @@ def _fact(story: Story, tag: str, encoder: Encoder, form: str, wordings: int, rn
     return encoder.answer_only(language, rng.choice(edition.fake_questions[:wordings]), edition.keyword)
 
 
-def _real_question(story: Story, tag: str, encoder: Encoder, rng: Random) -> TokenSequence:
-    chosen = rng.choice(story.editions[tag].questions)
+def _in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
+    """The items in a random order, again and again, each time in another: every one as often as any other."""
+    while True:
+        yield from rng.sample(items, len(items))
+
+
+def _real_question(story: Story, number: int, tag: str, encoder: Encoder) -> TokenSequence:
+    chosen = story.editions[tag].questions[number]
     return encoder.answered(get_language(tag), chosen.question, chosen.answer)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from polyunlearn.training.loop import Objective, Step
@@ -27,14 +28,16 @@ METHODS = {
 
 
 def stopped_below(objective: Objective, floor: float) -> Objective:
-    """`objective`, where a token to forget is let go once its log-prob (nats) is below `floor`: it counts as `floor` and has no gradient.
+    """`objective`, where an answer to forget is let go once its mean log-prob (nats a token) is below `floor`: it then has no gradient.
 
     The stop rule of unlearning, the same for every method, strategy and language: what is gone is pushed no further while the rest
-    still is, so an early language is not wrecked for the sake of a late one.
+    still is, so an early language is not wrecked for the sake of a late one. It looks at the answer, not at its tokens: how a name
+    goes on once it has begun is spelling that languages share, and need not go as far as how it begins.
     """
 
     def stopped(forget: Sequence[Tensor], retain: Sequence[Tensor], step: Step) -> Tensor:
-        return objective([log_probs.clamp(min=floor) for log_probs in forget], retain, step)
+        # `where` rather than a plain detach: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
+        return objective([torch.where(own.mean() < floor, own.detach(), own) for own in forget], retain, step)
 
     return stopped
 
