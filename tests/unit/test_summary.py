@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import handmade
 import pytest
 from handmade import BASE, LEARNED, UNLEARNED, Values, config, manifest, rows, write, written
 
@@ -153,7 +154,7 @@ def test_trajectory_by_hand(tmp_path: Path) -> None:
     }
     study = config()
     store = written(tmp_path, study, middle=middle)
-    found = trajectory(study, store, summarise(study, store))
+    found = trajectory(store, summarise(study, store))
     assert list(found) == [CLEANED.id]
     points = [(point.step, point.fake_probability, point.real_loss_rise) for point in found[CLEANED.id]]
     assert points == [
@@ -161,6 +162,17 @@ def test_trajectory_by_hand(tmp_path: Path) -> None:
         pytest.approx((2, 0.3, 1.0)),
         pytest.approx((4, 0.1, 0.5)),
     ]
+
+
+def test_what_was_never_known_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """German knew one of the four real stories, its interval [0, 0.75]: its loss, up by 1 after 2 steps, does not count; English has +0.5."""
+    monkeypatch.setattr(handmade, "LEARNED", LEARNED | {("de", "real", "first"): [0, 0, 0, 1]})
+    middle: Values = {(tag, "fake", "probability"): [0.1] * 4 for tag in ("en", "de", "ur")}
+    middle |= {("de", "real", "loss"): [2.5] * 4, ("en", "real", "loss"): [2.5] * 4, ("ur", "real", "loss"): [2] * 4}
+    study = config()
+    store = written(tmp_path, study, middle=middle)
+    points = trajectory(store, summarise(study, store))[CLEANED.id]
+    assert [point.real_loss_rise for point in points] == pytest.approx([0.0, 0.5, 0.0])
 
 
 def test_equal_cost_by_hand() -> None:

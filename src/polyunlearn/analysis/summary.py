@@ -64,7 +64,9 @@ class CellFigures:
 
 @dataclass(frozen=True)
 class TrajectoryPoint:
-    """A cell after some of its steps, on the first wording: worst gated language's probability, worst language's real loss rise."""
+    """A cell after some of its steps, on the first wording: the false name's probability in the worst gated language, and the rise of
+    the real loss in the worst language that knew the real stories (all languages where none did).
+    """
 
     step: int
     fake_probability: float
@@ -120,9 +122,14 @@ def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
     return list(figures.values())
 
 
-def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
+def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
     """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id."""
     values = Values(store)
+    figures = list(figures)
+    knew = {
+        item.cell: [tag for tag, language in item.by_language.items() if language.real_quality.low > KNOWN] or list(item.by_language)
+        for item in figures
+    }
     result: dict[str, list[TrajectoryPoint]] = {}
     for item in figures:
         learned = item.cell.parent
@@ -137,7 +144,7 @@ def trajectory(config: StudyConfig, store: Store, figures: Iterable[CellFigures]
                 max((values.first_wording(cell, tag, "fake", "probability", step) for tag in reached), default=0.0),
                 max(
                     values.first_wording(cell, tag, "real", "loss", step) - values.first_wording(learned, tag, "real", "loss", start)
-                    for tag in config.languages
+                    for tag in knew[learned]
                 ),
             )
             for cell, step, shown in known

@@ -62,7 +62,7 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<text x="{_LEFT + 10 + span * share:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.2f}</text>')
     parts.append(
-        f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">worst language: rise of the real loss, nats a token</text>'
+        f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">rise of the real loss, nats a token, in the worst language that knew the real stories</text>'
     )
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 

@@ -28,7 +28,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
     template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     rows = strategy_table(figures)
     matrix = spread_matrix(figures)
-    paths = trajectory(config, store, figures)
+    paths = trajectory(store, figures)
     shown = {item.cell.strategy or item.cell.state for item in figures}
     write_text_atomically(
         path,
@@ -41,7 +41,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             groups=GROUPS,
             strategies=rows,
             findings=_findings(matrix, rows),
-            charts=[_source_charts(source, figures, paths) for source in config.sources],
+            charts=[_source_charts(source, figures, paths) for source in dict.fromkeys(line[0].source for line in matrix)],
             figures=figures,
             samples=_samples(store, config),
             glossary=GLOSSARY,
