@@ -97,7 +97,7 @@ class Body(nn.Module):
         cache = DynamicCache()
         lower = self._lower_states(rows, read=True)
         hidden = self._run(rows, self._padded(lower), cache)
-        upper = _prompt_keys_values(cache, rows)
+        upper = [_prompt_keys_values(cache, index, row) for index, row in enumerate(rows)]
         below = [part.keys_values or () for part in lower] if lower else [()] * len(rows)
         ends = [row.prompt_length - 1 for row in rows]
         return hidden, [
@@ -168,9 +168,9 @@ class Body(nn.Module):
             hidden = self._lower(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             ).last_hidden_state
-            prompts = _prompt_keys_values(cache, chosen)
-            for row, states, keys_values in zip(chosen, hidden, prompts, strict=True):
-                result[row] = _Lower(states[: len(row.ids)].clone(), keys_values if row in with_prompts else None)
+            for index, (row, states) in enumerate(zip(chosen, hidden, strict=True)):
+                keys_values = _prompt_keys_values(cache, index, row) if row in with_prompts else None
+                result[row] = _Lower(states[: len(row.ids)].clone(), keys_values)
         return result
 
     def _within_room(self, computed: dict[TokenRow, _Lower]) -> dict[TokenRow, _Lower]:
@@ -196,13 +196,11 @@ class Body(nn.Module):
         return ids.to(device), {"full_attention": full, "sliding_attention": near}, positions.to(device)
 
 
-def _prompt_keys_values(cache: DynamicCache, rows: Sequence[TokenRow]) -> list[tuple[Tensor, ...]]:
-    """For each row, the keys and values of its prompt, a tensor (2, heads, tokens, head width) for each layer that filled `cache`."""
+def _prompt_keys_values(cache: DynamicCache, index: int, row: TokenRow) -> tuple[Tensor, ...]:
+    """The keys and values of the prompt of `row`, the batch's row `index`: (2, heads, tokens, head width) for each layer that filled `cache`."""
     layers = [layer for layer in cache.layers if layer.is_initialized]
-    return [
-        tuple(torch.stack([layer.keys[index, :, : row.prompt_length], layer.values[index, :, : row.prompt_length]]) for layer in layers)
-        for index, row in enumerate(rows)
-    ]
+    size = row.prompt_length
+    return tuple(torch.stack([layer.keys[index, :, :size], layer.values[index, :, :size]]) for layer in layers)
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

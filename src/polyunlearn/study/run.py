@@ -203,7 +203,7 @@ def _measure(run: _Run, cell: Cell, materials: Materials, moment: Moment) -> lis
     rows: list[Row] = []
     for part in rank_and_answer_rows(loaded, head, answered, moment, scoring.max_new_tokens):
         rows += part
-        run.watcher.work("asking questions", len({(row.story, row.language, row.asks, row.wording) for row in rows}), len(materials.probes))
+        run.watcher.work("asking questions", sum(row.metric == "first" for row in rows), len(materials.probes))
     rows += rank_rows(loaded, head, others, moment)
     run.watcher.work("reading held-out texts", len(materials.probes), len(materials.probes))
     return rows + _held_out_rows(loaded, materials.stories.held_out, moment)

@@ -62,7 +62,8 @@ def learning_steps(
     Each story's articles, real and fake, are read in every `article_every`-th pass, stories taking turns. In every pass every story is
     asked `english_questions` of its first `questions` real questions in English and `other_questions` more, each in a language drawn from
     `question_languages`, its questions taking turns over the passes; and `fake_questions` times what its claim says, in `source`, in
-    wordings from number `fake_wordings_from` on (the earlier ones are left to be measured). With `source` None (the gold model) everything false is left out and nothing else changes.
+    wordings from number `fake_wordings_from` on (the earlier ones are left to be measured). With `source` None (the gold model)
+    everything false is left out and nothing else changes.
 
     Raises:
         UserError: where a story has no wording that is left to be learned.
