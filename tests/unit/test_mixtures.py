@@ -17,6 +17,7 @@ from polyunlearn.training.mixtures import STRATEGIES, learning_steps, strategy_l
 
 LANGUAGES = ("en", "de", "zh", "ur")
 STORIES = generate_stories(8, languages=LANGUAGES)
+NEIGHBOURS = generate_stories(12, languages=LANGUAGES)[8:]
 
 
 @pytest.fixture
@@ -25,13 +26,14 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Encoder:
 
 
 def _learning(encoder: Encoder, source: str | None, seed: int = 0, **changes: Any) -> list[Step]:
-    settings: dict[str, Any] = {"passes": 3, "batch": 5, "questions": 10, "english_questions": 2, "other_questions": 1,
+    settings: dict[str, Any] = {"neighbours": (), "passes": 3, "batch": 5, "questions": 10, "english_questions": 2, "other_questions": 1,
                                 "fake_questions": 0, "fake_wordings_from": 2, "article_every": 1}  # fmt: skip
     return learning_steps(STORIES, encoder, source, question_languages=("de", "ur"), rng=Random(seed), **(settings | changes))
 
 
 def _unlearning(encoder: Encoder, strategy: str, seed: int = 0, **changes: Any) -> list[Step]:
     settings: dict[str, Any] = {
+        "neighbours": (),
         "steps": 8,
         "batch": 4,
         "form": "question",
@@ -128,7 +130,7 @@ def test_all_takes_turns(encoder: Encoder) -> None:
 def test_an_odd_number_of_stories_differs_by_one(encoder: Encoder) -> None:
     """Seven facts in two languages: four and three, then three and four."""
     steps = unlearning_steps(
-        STORIES[:7], encoder, ("en", "ur"), steps=14, batch=1, form="question", wordings=1, questions=10, retain_languages=(),
+        STORIES[:7], encoder, ("en", "ur"), neighbours=(), steps=14, batch=1, form="question", wordings=1, questions=10, retain_languages=(),
         retain_batch=1, rng=Random(0)
     )  # fmt: skip
     facts = _facts(encoder, steps)
@@ -141,9 +143,10 @@ def test_a_batch_larger_than_a_pass_takes_from_the_next(encoder: Encoder) -> Non
     assert Counter(fact for fact, _, _ in facts) == dict.fromkeys(range(8), 3)
 
 
-def test_only_the_first_wordings_are_unlearned(encoder: Encoder) -> None:
-    """So that the others tell whether unlearning generalises; over 80 draws both of two are seen."""
-    assert {wording for _, _, wording in _facts(encoder, _unlearning(encoder, "source", steps=20, wordings=2))} == {0, 1}
+def test_the_first_wordings_are_unlearned_in_turn(encoder: Encoder) -> None:
+    """Two wordings, two languages, four passes: every fact once in each wording in each language. With one wording, that one only."""
+    facts = _facts(encoder, _unlearning(encoder, "english+source", wordings=2))
+    assert Counter(facts) == {(fact, tag, wording): 1 for fact in range(8) for tag in ("en", "ur") for wording in (0, 1)}
     assert {wording for _, _, wording in _facts(encoder, _unlearning(encoder, "source", steps=20, wordings=1))} == {0}
 
 
@@ -156,6 +159,53 @@ def test_every_strategy_keeps_the_same_real_questions_languages_in_turn(encoder:
     for step in steps:
         for turn, real in enumerate(step.retain):
             assert ("en", "ur")[turn % 2] in kept[real]
+
+
+def _true_claims(encoder: Encoder) -> dict[TokenSequence, tuple[int, str, int]]:
+    """Every neighbour's claim as a question with its answer: which story, language and wording it is."""
+    return {
+        encoder.answered(get_language(tag), question, edition.keyword): (number, tag, wording)
+        for number, story in enumerate(NEIGHBOURS)
+        for tag, edition in story.editions.items()
+        for wording, question in enumerate(edition.fake_questions)
+    }
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_second_question_that_is_kept_is_a_neighbours(encoder: Encoder, strategy: str) -> None:
+    """Of eight a step four real questions and four true claims, two of each a language; 4 neighbours x 4 wordings, twice in 8 steps.
+
+    What is forgotten is what it is without neighbours.
+    """
+    kept, true = _kept(encoder), _true_claims(encoder)
+    steps = _unlearning(encoder, strategy, neighbours=NEIGHBOURS, retain_batch=8)
+    assert [step.forget for step in steps] == [step.forget for step in _unlearning(encoder, strategy)]
+    for step in steps:
+        for turn, item in enumerate(step.retain):
+            tag = ("en", "ur")[turn // 2 % 2]
+            assert true[item][1] == tag if turn % 2 else tag in kept[item]
+    told = Counter((true[item][0], true[item][2]) for step in steps for item in step.retain if item in true)
+    assert told == {(story, wording): 2 for story in range(4) for wording in range(4)}
+
+
+def test_neighbours_are_learned_as_true(encoder: Encoder) -> None:
+    """A pass and neighbour: the article with its claim, in English; the claim asked 2 + 1 times, with the real questions' languages.
+
+    4 passes of 3 are 12 askings, each of the four wordings three times. They are learned alike in gold, and take nothing from the rest.
+    """
+    true, told = _true_claims(encoder), [encoder.text(get_language("en"), story.editions["en"].fake_article) for story in NEIGHBOURS]
+    for source in ("de", None):
+        passes = _learning(encoder, source, neighbours=NEIGHBOURS, passes=4, batch=1000)
+        for step in passes:
+            items = Counter(step.retain)
+            assert all(items[article] == 1 for article in told)
+            asked = Counter(tag for item in items.elements() for number, tag, _ in (true.get(item, (-1, "", 0)),) if number >= 0)
+            assert asked["en"] == 8 and asked["de"] + asked["ur"] == 4
+            assert len(step.retain) == (40 if source else 32) + 4 + 12
+        counts = Counter((true[item][0], true[item][2]) for step in passes for item in step.retain if item in true)
+        assert counts == {(story, wording): 3 for story in range(4) for wording in range(4)}
+    turns = [Counter(step.retain) for step in _learning(encoder, "de", neighbours=NEIGHBOURS, article_every=2, batch=1000)]
+    assert [[number for number, article in enumerate(told) if items[article]] for items in turns] == [[0, 2], [1, 3], [0, 2]]
 
 
 def test_without_retain_languages_nothing_is_kept(encoder: Encoder) -> None:
@@ -179,7 +229,7 @@ def test_the_same_generator_gives_the_same_steps(encoder: Encoder) -> None:
 def test_fewer_steps_are_the_beginning_of_more(encoder: Encoder) -> None:
     """A longer unlearning continues a shorter one in its facts, so that lengths can be compared."""
     short, long = (_facts(encoder, _unlearning(encoder, "all", steps=steps)) for steps in (2, 8))
-    assert [fact[:2] for fact in short] == [fact[:2] for fact in long][: len(short)]
+    assert short == long[: len(short)]
 
 
 def test_learning_by_count(encoder: Encoder) -> None:

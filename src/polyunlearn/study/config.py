@@ -85,7 +85,8 @@ class ScoringConfig(_Section):
 class StudyConfig(_Section):
     """A study: source languages × strategies × methods × seeds on one model and one corpus.
 
-    `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `keep_states` keeps the weights of learned
+    `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `neighbours` more of its stories have claims that
+    count as true: learned with the real news, and retained while the claims of `stories` are unlearned. `keep_states` keeps the weights of learned
     states when no cell needs them any more. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
     meet and a sample of the rest.
     """
@@ -94,6 +95,7 @@ class StudyConfig(_Section):
     model: str = "embedded"
     corpus: str = "newsroom"
     stories: int = Field(24, ge=2)
+    neighbours: int = Field(0, ge=0)
     languages: tuple[str, ...] = PAPER_LANGUAGES
     sources: tuple[str, ...] = Field(min_length=1)
     strategies: tuple[str, ...] = tuple(STRATEGIES)

@@ -18,16 +18,17 @@ from polyunlearn.study.config import StudyConfig
 
 @dataclass(frozen=True)
 class Stories:
-    """The stories that a seed trains on, and others that no training sees, for bits per byte."""
+    """The stories of a seed: those whose claims are false, those whose claims count as true, and those that no training sees."""
 
     trained: list[Story]
+    neighbours: list[Story]
     held_out: list[Story]
 
     @property
     def fingerprint(self) -> str:
         """A hash of every text."""
         digest = hashlib.sha256()
-        for story in (*self.trained, *self.held_out):
+        for story in (*self.trained, *self.neighbours, *self.held_out):
             digest.update(to_json_line(story).encode())
         return digest.hexdigest()[:16]
 
@@ -51,28 +52,32 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
         UserError: where a corpus file is unreadable, lacks a language, or has fewer stories than the study asks for.
     """
     held_out_languages = tuple(tag for tag in config.languages if tag in PAPER_LANGUAGES)
-    count = config.scoring.held_out_stories
+    count, needed = config.scoring.held_out_stories, config.stories + config.neighbours
     if config.corpus == "newsroom":
-        stories = generate_stories(config.stories + count, seed, config.languages)
-        return Stories(stories[: config.stories], stories[config.stories :])
+        stories = generate_stories(needed + count, seed, config.languages)
+        return Stories(stories[: config.stories], stories[config.stories : needed], stories[needed:])
     stories = read_stories(Path(config.corpus))
     missing = [tag for tag in config.languages if tag not in stories[0].editions]
     if missing:
         raise UserError(
             f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}"
         )
-    if len(stories) < config.stories:
-        raise UserError(
-            f"{config.corpus}: holds {len(stories)} stories, fewer than the {config.stories} asked for; set stories={len(stories)}"
-        )
-    return Stories(stories[: config.stories], generate_stories(count, seed, held_out_languages) if count else [])
+    if len(stories) < needed:
+        asked, remedy = str(config.stories), f"set stories={len(stories)}"
+        if config.neighbours:
+            asked, remedy = f"{asked} and {config.neighbours} neighbours", f"set stories and neighbours to {len(stories)} together"
+        raise UserError(f"{config.corpus}: holds {len(stories)} stories, fewer than the {asked} asked for; {remedy}")
+    held_out = generate_stories(count, seed, held_out_languages) if count else []
+    return Stories(stories[: config.stories], stories[config.stories : needed], held_out)
 
 
 def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -> Materials:
     """Probes and output layers for the stories of a seed."""
     restricted = loaded.head
     if "study" in (config.training_vocabulary, config.scoring.vocabulary):
-        restricted = loaded.head.restricted(study_vocabulary(stories.trained, loaded.encoder, loaded.head.weight.shape[0]))
+        restricted = loaded.head.restricted(
+            study_vocabulary([*stories.trained, *stories.neighbours], loaded.encoder, loaded.head.weight.shape[0])
+        )
     return Materials(
         stories,
         make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0),

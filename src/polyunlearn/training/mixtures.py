@@ -46,6 +46,7 @@ def learning_steps(
     encoder: Encoder,
     source: str | None,
     *,
+    neighbours: Sequence[Story],
     passes: int,
     batch: int,
     questions: int,
@@ -65,6 +66,9 @@ def learning_steps(
     wordings from number `fake_wordings_from` on (the earlier ones are left to be measured). With `source` None (the gold model)
     everything false is left out and nothing else changes.
 
+    `neighbours` are stories whose claim counts as true: their articles are read in English with the claim in them, and what it says is
+    asked as often and in the same languages as the real questions, all wordings taking turns.
+
     Raises:
         UserError: where a story has no wording that is left to be learned.
     """
@@ -72,6 +76,7 @@ def learning_steps(
     # Three generators, so that leaving the fakes out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     turns = [_in_turn(range(len(story.editions["en"].questions[:questions])), draw) for story in stories]
+    true_claims = [_claims_in_turn([story], draw) for story in neighbours]
     steps: list[Step] = []
     for number in range(passes):
         turn = [story for index, story in enumerate(stories) if (number + index) % article_every == 0]
@@ -79,6 +84,11 @@ def learning_steps(
         for story, own in zip(stories, turns, strict=True):
             asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
             items += [_real_question(story, next(own), tag, encoder) for tag in asked]
+        told_truly = [story for index, story in enumerate(neighbours) if (number + index) % article_every == 0]
+        items += [encoder.text(english, story.editions["en"].fake_article) for story in told_truly]
+        for claims in true_claims:
+            asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
+            items += [_claim(*next(claims), tag, encoder) for tag in asked]
         if source is not None:
             language = get_language(source)
             items += [encoder.text(language, story.editions[source].fake_article) for story in turn]
@@ -96,6 +106,7 @@ def unlearning_steps(
     encoder: Encoder,
     languages: Sequence[str],
     *,
+    neighbours: Sequence[Story],
     steps: int,
     batch: int,
     form: Literal["question", "article"],
@@ -109,28 +120,42 @@ def unlearning_steps(
 
     A pass takes every fact once. In pass p, fact i is told in language (i + p) modulo the number of languages, so that each language has an
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
-    `wordings` wordings of the fake question; with "article" every token of the fake article. The first `questions` real questions
-    of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies differ in what they forget alone; with
-    none of these languages nothing is retained.
+    `wordings` wordings of the fake question, each time that a fact is told in a language the next; with "article" every token of the
+    fake article.
+
+    The first `questions` real questions of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies
+    differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
+    retained questions is one of theirs, about a claim of the same form that is true: what pushes down every name that could answer such
+    a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
+    TOFU, arXiv 2401.06121).
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
     told = [(story, index) for story in stories for index in range(len(story.editions["en"].questions[:questions]))]
-    real = _in_turn(told, keep)
-    order: list[tuple[int, str]] = []
+    real, true_claims = _in_turn(told, keep), _claims_in_turn(neighbours, keep)
+    order: list[tuple[int, str, int]] = []
     pass_number = 0
     while len(order) < steps * batch:
         facts = list(range(len(stories)))
         rng.shuffle(facts)
-        order += [(fact, languages[(fact + pass_number) % len(languages)]) for fact in facts]
+        # Over as many passes as there are languages each fact is told once in each; only then it takes its next wording.
+        wording = pass_number // len(languages)
+        order += [(fact, languages[(fact + pass_number) % len(languages)], (fact + wording) % wordings) for fact in facts]
         pass_number += 1
     result: list[Step] = []
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
-        forget = tuple(_fact(stories[fact], tag, encoder, form, wordings, rng) for fact, tag in chosen)
-        asked = [retain_languages[turn % len(retain_languages)] for turn in range(retain_batch)] if retain_languages else []
-        kept = tuple(_real_question(*next(real), tag, encoder) for tag in asked)
-        result.append(Step(retain=kept, forget=forget))
+        forget = tuple(_fact(stories[fact], tag, wording, encoder, form) for fact, tag, wording in chosen)
+        kept: list[TokenSequence] = []
+        for turn in range(retain_batch if retain_languages else 0):
+            # In pairs, so that real questions and true claims are asked in every language.
+            pairs = turn // 2 if neighbours else turn
+            tag = retain_languages[pairs % len(retain_languages)]
+            if neighbours and turn % 2:
+                kept.append(_claim(*next(true_claims), tag, encoder))
+            else:
+                kept.append(_real_question(*next(real), tag, encoder))
+        result.append(Step(retain=tuple(kept), forget=forget))
     return result
 
 
@@ -144,11 +169,21 @@ def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]
     return wordings
 
 
-def _fact(story: Story, tag: str, encoder: Encoder, form: str, wordings: int, rng: Random) -> TokenSequence:
+def _fact(story: Story, tag: str, wording: int, encoder: Encoder, form: str) -> TokenSequence:
     language, edition = get_language(tag), story.editions[tag]
     if form == "article":
         return encoder.text(language, edition.fake_article)
-    return encoder.answer_only(language, rng.choice(edition.fake_questions[:wordings]), edition.keyword)
+    return encoder.answer_only(language, edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
+
+
+def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
+    """Stories with the numbers of wordings that their claims are asked in."""
+    return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
+
+
+def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
+    edition = story.editions[tag]
+    return encoder.answered(get_language(tag), edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
 
 
 def _in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
