@@ -15,7 +15,7 @@ pytestmark = pytest.mark.embedded
 # (docs/results/quickstart.md), so this guards the effect where it is known and does not show that it is general.
 SETTINGS = [
     "languages=[en, de, fr, jv]", "sources=[de]", "learning.question_languages=[de, jv]", "strategies=[english, english+source]",
-    "seeds=[0]", "unlearning.measure_every=36",
+    "seeds=[0]", "unlearning.measure_every=18",
 ]  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_killed_and_resumed_gives_the_same_rows(gemma_folder: Path, finished: Pa
 def test_another_study_in_the_same_folder_is_refused(gemma_folder: Path, finished: Path) -> None:
     result = command("study", "run", "quickstart", "--out", str(finished), *settings(gemma_folder, "unlearning.rate=1e-3"))
     assert result.returncode == 2
-    assert "config.unlearning.rate: 2.1e-05 there, 0.001 asked" in result.stderr.replace("\n", " ")
+    assert "config.unlearning.rate: 2.5e-05 there, 0.001 asked" in result.stderr.replace("\n", " ")
     assert "--out" in result.stderr
 
 

@@ -101,11 +101,16 @@ class OutputHead:
 
 def label_log_probs(body: Body, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
     """Per-token log-probs (nats) of each sequence's labels, from one packed pass; gradients flow where they are enabled."""
-    # The last token predicts nothing that is asked, so it is not computed.
-    hidden = body.packed([TokenRow.plain(sequence.ids[:-1]) for sequence in sequences])
+    hidden = body.packed(sequence_rows(sequences))
     starts = [0, *itertools.accumulate(len(sequence.ids) - 1 for sequence in sequences)]
     places = [at + place for at, s in zip(starts, sequences, strict=False) for place in range(s.label_from - 1, len(s.ids) - 1)]
     labels = [label for sequence in sequences for label in sequence.labels]
     device = head.weight.device
     log_probs = head.log_probs(hidden[torch.tensor(places, device=device)], torch.tensor(labels, device=device))
     return list(torch.split(log_probs, [len(sequence.labels) for sequence in sequences]))
+
+
+def sequence_rows(sequences: Sequence[TokenSequence]) -> list[TokenRow]:
+    """The rows that `label_log_probs` feeds to the body, for `Body.keep`."""
+    # The last token predicts nothing that is asked, so it is not computed.
+    return [TokenRow.plain(sequence.ids[:-1]) for sequence in sequences]

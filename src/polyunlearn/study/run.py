@@ -19,9 +19,10 @@ from polyunlearn.files import explained
 from polyunlearn.models.body import Body
 from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
+from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
-from polyunlearn.scoring.measure import Moment, loss_rows, rank_and_answer_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.scoring.measure import Moment, loss_rows, own_answers, rank_and_answer_rows, rank_rows, ranked_questions, text_rows
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import ranking_rows
 from polyunlearn.scoring.rows import Row
@@ -104,16 +105,26 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
         if cell.seed not in materials:
             materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
             watcher.say("computing what every state shares")
-            answered, others = (
-                ranking_rows(ranked_questions(part, loaded.encoder)) for part in answered_and_others(config, materials[cell.seed].probes)
-            )
             restore(run.parameters, run.base)
-            for body in {run.learning.body, run.unlearning.body}:
-                body.keep([*answered, *others], read=answered)
+            _keep_what_is_asked(run, materials[cell.seed].probes)
         watcher.cell(cell, number, len(todo))
         _run_cell(run, cell, materials[cell.seed])
         _drop_weights(run)
     _drop_weights(run)
+
+
+def _keep_what_is_asked(run: _Run, probes: Sequence[Probe]) -> None:
+    """Compute what the layers that no stage trains make of the probes, once for all states of a seed."""
+    encoder = run.learning.encoder
+    answered, others = (ranking_rows(ranked_questions(part, encoder)) for part in answered_and_others(run.config, probes))
+    on_the_way = sequence_rows(own_answers(_trajectory_probes(probes), encoder))
+    run.unlearning.body.keep([*answered, *others, *on_the_way], read=answered)
+    if run.learning.body is not run.unlearning.body:
+        run.learning.body.keep([*answered, *others], read=answered)
+
+
+def _trajectory_probes(probes: Sequence[Probe]) -> list[Probe]:
+    return [probe for probe in probes if probe.wording == 0]
 
 
 def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
@@ -154,7 +165,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             fake_questions=part.fake_questions,
             fake_wordings_from=config.scoring.wordings,
             article_every=part.article_every,
-            question_languages=question_languages(config),
+            question_languages=part.question_languages or config.sources,
             rng=Random(f"learning-{cell.seed}"),
         )
     assert cell.strategy and cell.method and cell.source
@@ -169,15 +180,11 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         form=unlearning.form,
         wordings=unlearning.wordings,
         questions=config.learning.questions,
-        retain_languages=tuple(dict.fromkeys(("en", *question_languages(config)))) if METHODS[cell.method].retains else (),
+        # Not in the other sources: what is kept in a language is kept from being unlearned there.
+        retain_languages=tuple(dict.fromkeys(("en", cell.source))) if METHODS[cell.method].retains else (),
         retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
     )
-
-
-def question_languages(config: StudyConfig) -> tuple[str, ...]:
-    """The languages beside English in which the real questions are trained and retained."""
-    return config.learning.question_languages or config.sources
 
 
 def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows: list[Row]) -> list[float]:
@@ -187,7 +194,7 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
     def after_step(number: int, loss: float) -> bool:
         run.watcher.work("training", number, len(steps))
         if unlearns and number % part.measure_every == 0 and number < len(steps):
-            probes = [probe for probe in materials.probes if probe.wording == 0]
+            probes = _trajectory_probes(materials.probes)
             rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 
