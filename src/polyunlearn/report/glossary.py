@@ -28,6 +28,8 @@ GLOSSARY = {
     "gold": "The same training without the fake articles: what a model that never met the claims shows.",
     "learned": "After English real articles, questions on them, and the false claims in the source language, as articles and as questions "
     "in wordings that are not measured.",
+    "neighbours": "Stories whose claims count as true in this study: learned with the real news, and retained while the false claims are unlearned, "
+    "so that these claims go and not every answer of their form.",
     "unlearned": "After unlearning with one strategy; all strategies take the same number of steps and see the same number of facts. "
     "An answer that has become improbable enough is pushed no further (stop_below).",
 }
