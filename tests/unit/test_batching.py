@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from polyunlearn.models.batching import LEAST_FILL, batches_by_length, packs, padded
+from polyunlearn.models.batching import LEAST_FILL, batches_by_length, mapped_by_length, packs, padded
 
 
 def test_padding_stands_on_the_right() -> None:
@@ -54,3 +54,16 @@ def test_packs_keep_order_and_budget(seed: int) -> None:
     groups = list(packs(lengths, budget))
     assert [index for group in groups for index in group] == list(range(len(lengths)))
     assert all(len(group) == 1 or sum(lengths[i] for i in group) <= budget for group in groups)
+
+
+def test_what_is_mapped_comes_back_in_the_order_given() -> None:
+    """Words of 1 to 4 letters in batches of at most 4: longest first to the work, the first word's result first to the caller."""
+    seen: list[list[str]] = []
+
+    def shout(batch: list[str]) -> list[str]:
+        seen.append(batch)
+        return [word.upper() for word in batch]
+
+    assert mapped_by_length(["aa", "b", "cccc", "dd", "e"], len, 4, shout) == ["AA", "B", "CCCC", "DD", "E"]
+    assert seen == [["cccc"], ["aa", "dd"], ["b", "e"]]
+    assert mapped_by_length([], len, 4, shout) == []

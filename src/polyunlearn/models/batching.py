@@ -1,9 +1,13 @@
 """Batches by length and padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 TOKEN_BUDGET = 1024
 """Padded tokens in a batch of a scoring pass: larger ones fall out of the CPU's caches and are slower."""
@@ -34,6 +38,16 @@ def batches_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[lis
         batch.append(index)
     if batch:
         yield batch
+
+
+def mapped_by_length(
+    items: Sequence[Item], length: Callable[[Item], int], token_budget: int, work: Callable[[list[Item]], Iterable[Result]]
+) -> list[Result]:
+    """What `work` makes of each item, in the order given; it gets them in the batches of `batches_by_length` and answers in their order."""
+    results: dict[int, Result] = {}
+    for batch in batches_by_length([length(item) for item in items], token_budget):
+        results |= zip(batch, work([items[i] for i in batch]), strict=True)
+    return [results[index] for index in range(len(items))]
 
 
 def packs(lengths: Sequence[int], token_budget: int = PACK_BUDGET) -> Iterator[list[int]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length, padded
+from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length, padded
 
 
 @dataclass(frozen=True)
@@ -156,22 +156,22 @@ class Body(nn.Module):
 
     @torch.no_grad()
     def _compute(self, rows: Sequence[TokenRow], read: Collection[TokenRow]) -> dict[TokenRow, _Lower]:
-        if self._lower is None:
+        lower = self._lower
+        if lower is None:
             return {}
-        result: dict[TokenRow, _Lower] = {}
         with_prompts = set(read)
-        distinct = list(dict.fromkeys(rows))
-        for batch in batches_by_length([len(row.ids) for row in distinct], TOKEN_BUDGET):
-            chosen = [distinct[i] for i in batch]
-            ids, mask, positions = self._inputs(chosen)
+
+        def work(batch: list[TokenRow]) -> list[_Lower]:
+            ids, mask, positions = self._inputs(batch)
             cache = DynamicCache()
-            hidden = self._lower(
+            hidden = lower(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             ).last_hidden_state
-            for index, (row, states) in enumerate(zip(chosen, hidden, strict=True)):
-                keys_values = _prompt_keys_values(cache, index, row) if row in with_prompts else None
-                result[row] = _Lower(states[: len(row.ids)].clone(), keys_values)
-        return result
+            prompts = [_prompt_keys_values(cache, index, row) if row in with_prompts else None for index, row in enumerate(batch)]
+            return [_Lower(h[: len(row.ids)].clone(), prompt) for h, row, prompt in zip(hidden, batch, prompts, strict=True)]
+
+        distinct = list(dict.fromkeys(rows))
+        return dict(zip(distinct, mapped_by_length(distinct, lambda row: len(row.ids), TOKEN_BUDGET, work), strict=True))
 
     def _within_room(self, computed: dict[TokenRow, _Lower]) -> dict[TokenRow, _Lower]:
         fitting = {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
 from polyunlearn.models.body import Body, PromptStates, TokenRow
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
@@ -19,10 +19,7 @@ ANSWER_BUDGET = 2048
 def read_prompts(body: Body, prompts: Sequence[tuple[int, ...]]) -> list[PromptStates]:
     """The states of prompts, in the order given; ranking gives them beside its scores (`ranking.rank_and_read`)."""
     rows = [TokenRow.plain(prompt) for prompt in prompts]
-    states: dict[int, PromptStates] = {}
-    for batch in batches_by_length([len(prompt) for prompt in prompts], TOKEN_BUDGET):
-        states |= zip(batch, body.read([rows[i] for i in batch])[1], strict=True)
-    return [states[index] for index in range(len(prompts))]
+    return mapped_by_length(rows, lambda row: len(row.ids), TOKEN_BUDGET, lambda batch: body.read(batch)[1])
 
 
 def greedy_answers(
@@ -43,11 +40,12 @@ def greedy_tokens(
     `head` is the whole output layer of `model`. Logits are computed for the last position alone.
     """
     ends = torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
-    answers: list[list[int]] = [[]] * len(prompts)
-    for batch in batches_by_length([prompt.length + max_new_tokens for prompt in prompts], ANSWER_BUDGET):
-        for index, written in zip(batch, _continue(model, head, [prompts[i] for i in batch], ends, max_new_tokens), strict=True):
-            answers[index] = written
-    return answers
+    return mapped_by_length(
+        prompts,
+        lambda prompt: prompt.length + max_new_tokens,
+        ANSWER_BUDGET,
+        lambda batch: _continue(model, head, batch, ends, max_new_tokens),
+    )
 
 
 def _continue(model: PreTrainedModel, head: OutputHead, prompts: list[PromptStates], ends: Tensor, max_new_tokens: int) -> list[list[int]]:

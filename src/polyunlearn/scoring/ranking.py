@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from polyunlearn.models.batching import TOKEN_BUDGET, batches_by_length
+from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
 from polyunlearn.models.body import Body, PromptStates, TokenRow
 from polyunlearn.models.forward import OutputHead
 
@@ -44,11 +44,7 @@ def rank_and_read(body: Body, head: OutputHead, questions: Sequence[RankedQuesti
 
 
 def _in_batches(questions: Sequence[RankedQuestion], work: Callable[[list["_Tree"]], list[T]]) -> list[T]:
-    trees = [_tree(question) for question in questions]
-    results: dict[int, T] = {}
-    for batch in batches_by_length([len(tree.row.ids) for tree in trees], TOKEN_BUDGET):
-        results |= zip(batch, work([trees[i] for i in batch]), strict=True)
-    return [results[index] for index in range(len(trees))]
+    return mapped_by_length([_tree(question) for question in questions], lambda tree: len(tree.row.ids), TOKEN_BUDGET, work)
 
 
 def ranking_rows(questions: Sequence[RankedQuestion]) -> list[TokenRow]:
