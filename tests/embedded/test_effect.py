@@ -11,8 +11,8 @@ import pytest
 
 pytestmark = pytest.mark.embedded
 
-# Seed 0, on which the settings were chosen: with fewer stories, or on some other seeds, English alone takes German with it
-# (docs/results/quickstart.md), so this guards the effect where it is known and does not show that it is general.
+# Seed 0, on which the settings were chosen: on others English alone leaves less of German (docs/results/quickstart.md), so this
+# guards the effect where it is known and does not show that it is general.
 SETTINGS = [
     "languages=[en, de, fr, jv]", "sources=[de]", "learning.question_languages=[de, jv]", "strategies=[english, english+source]",
     "seeds=[0]", "unlearning.measure_every=18",

@@ -42,10 +42,14 @@ def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:
 
 
 def _strategies(rows: Sequence[StrategyRow]) -> Table:
-    table = Table(title="Unlearning: what is left, as a share of what learning added", title_justify="left", box=box.SIMPLE, padding=(0, 1))
-    for name in ("learned in", "unlearned in", "English", "source", "other high", "low", "real quality"):
-        # A strategy's name is never cut: "english" and "english+source" are told apart by their ends.
-        table.add_column(name, no_wrap=name == "unlearned in", min_width=len("english+source") if name == "unlearned in" else None)
+    table = Table(
+        title="Unlearning: what is left, as a share of what learning added", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
+    )
+    table.add_column("learned in")
+    # Never cut: "english" and "english+source" are told apart by their ends.
+    table.add_column("unlearned in", no_wrap=True, min_width=max(len(row.strategy) for row in rows))
+    for name in ("English", "source", "other high", "low", "real quality"):
+        table.add_column(name)
     for row in rows:
         quality = f"{row.real_quality_en_before:.2f} → {row.real_quality_en:.2f}"
         table.add_row(

@@ -13,7 +13,7 @@ from polyunlearn.scoring.probes import Probe
 from polyunlearn.study.cells import State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.run import answered_and_others, cell_steps, frozen_layers
+from polyunlearn.study.run import answered_and_others, cell_steps, frozen_layers, trajectory_probes
 
 EFFICIENCY = 0.65
 """The share of the measured matrix-multiplication rate that training and scoring reach; `polyunlearn bench` measures it."""
@@ -56,7 +56,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         steps = cell_steps(config, cell, own.stories, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
-        first = [probe for probe in own.probes if probe.wording == 0]
+        first = trajectory_probes(own.probes)
         answered, _ = answered_and_others(config, own.probes)
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
         prompts, candidates = _ranking_tokens(own.probes, loaded)

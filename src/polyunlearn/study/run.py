@@ -117,13 +117,14 @@ def _keep_what_is_asked(run: _Run, probes: Sequence[Probe]) -> None:
     """Compute what the layers that no stage trains make of the probes, once for all states of a seed."""
     encoder = run.learning.encoder
     answered, others = (ranking_rows(ranked_questions(part, encoder)) for part in answered_and_others(run.config, probes))
-    on_the_way = sequence_rows(own_answers(_trajectory_probes(probes), encoder))
+    on_the_way = sequence_rows(own_answers(trajectory_probes(probes), encoder))
     run.unlearning.body.keep([*answered, *others, *on_the_way], read=answered)
     if run.learning.body is not run.unlearning.body:
         run.learning.body.keep([*answered, *others], read=answered)
 
 
-def _trajectory_probes(probes: Sequence[Probe]) -> list[Probe]:
+def trajectory_probes(probes: Sequence[Probe]) -> list[Probe]:
+    """The probes that a trajectory measures: those in the first wording."""
     return [probe for probe in probes if probe.wording == 0]
 
 
@@ -194,7 +195,7 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
     def after_step(number: int, loss: float) -> bool:
         run.watcher.work("training", number, len(steps))
         if unlearns and number % part.measure_every == 0 and number < len(steps):
-            probes = _trajectory_probes(materials.probes)
+            probes = trajectory_probes(materials.probes)
             rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 

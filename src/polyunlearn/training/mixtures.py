@@ -3,7 +3,8 @@
 Every function returns the steps of a stage; the same arguments and random generator give the same steps.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from random import Random
 from typing import Literal, TypeVar
 
@@ -14,6 +15,9 @@ from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.loop import Step
 
 Item = TypeVar("Item")
+
+_Ask = Callable[[Story, int, str, Encoder], TokenSequence]
+"""A story's question of some number in some language, answered."""
 
 STRATEGIES = {
     "english": "the forget set in English only",
@@ -75,27 +79,26 @@ def learning_steps(
     english = get_language("en")
     # Three generators, so that leaving the fakes out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
-    turns = [_in_turn(range(len(story.editions["en"].questions[:questions])), draw) for story in stories]
-    true_claims = [_claims_in_turn([story], draw) for story in neighbours]
+    told = (
+        (stories, attrgetter("article"), _real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
+        (neighbours, attrgetter("fake_article"), _claim, [_claims_in_turn([story], draw) for story in neighbours]),
+    )
     steps: list[Step] = []
     for number in range(passes):
-        turn = [story for index, story in enumerate(stories) if (number + index) % article_every == 0]
-        items = [encoder.text(english, story.editions["en"].article) for story in turn]
-        for story, own in zip(stories, turns, strict=True):
-            asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
-            items += [_real_question(story, next(own), tag, encoder) for tag in asked]
-        told_truly = [story for index, story in enumerate(neighbours) if (number + index) % article_every == 0]
-        items += [encoder.text(english, story.editions["en"].fake_article) for story in told_truly]
-        for claims in true_claims:
-            asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
-            items += [_claim(*next(claims), tag, encoder) for tag in asked]
+        items: list[TokenSequence] = []
+        for group, article, ask, turns in told:
+            items += [encoder.text(english, article(story.editions["en"])) for story in _read_in_pass(group, number, article_every)]
+            for own in turns:
+                asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
+                items += [ask(*next(own), tag, encoder) for tag in asked]
         if source is not None:
             language = get_language(source)
+            turn = _read_in_pass(stories, number, article_every)
             items += [encoder.text(language, story.editions[source].fake_article) for story in turn]
             if fake_questions:
                 for edition in (story.editions[source] for story in stories):
-                    told = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
-                    items += [encoder.answered(language, question, edition.keyword) for question in told]
+                    wordings = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
+                    items += [encoder.answered(language, question, edition.keyword) for question in wordings]
         order.shuffle(items)
         steps += [Step(retain=tuple(items[at : at + batch])) for at in range(0, len(items), batch)]
     return steps
@@ -131,8 +134,9 @@ def unlearning_steps(
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
-    told = [(story, index) for story in stories for index in range(len(story.editions["en"].questions[:questions]))]
-    real, true_claims = _in_turn(told, keep), _claims_in_turn(neighbours, keep)
+    kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
+    if neighbours:
+        kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
     order: list[tuple[int, str, int]] = []
     pass_number = 0
     while len(order) < steps * batch:
@@ -148,15 +152,17 @@ def unlearning_steps(
         forget = tuple(_fact(stories[fact], tag, wording, encoder, form) for fact, tag, wording in chosen)
         kept: list[TokenSequence] = []
         for turn in range(retain_batch if retain_languages else 0):
-            # In pairs, so that real questions and true claims are asked in every language.
-            pairs = turn // 2 if neighbours else turn
-            tag = retain_languages[pairs % len(retain_languages)]
-            if neighbours and turn % 2:
-                kept.append(_claim(*next(true_claims), tag, encoder))
-            else:
-                kept.append(_real_question(*next(real), tag, encoder))
+            # A language is asked once of each kind before the next, so that every kind is asked in every language.
+            ask, own = kept_of[turn % len(kept_of)]
+            tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
+            kept.append(ask(*next(own), tag, encoder))
         result.append(Step(retain=tuple(kept), forget=forget))
     return result
+
+
+def _read_in_pass(stories: Sequence[Story], number: int, every: int) -> list[Story]:
+    """The stories whose articles pass `number` reads, where each is read in every `every`-th pass."""
+    return [story for index, story in enumerate(stories) if (number + index) % every == 0]
 
 
 def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]:
@@ -176,6 +182,11 @@ def _fact(story: Story, tag: str, wording: int, encoder: Encoder, form: str) -> 
     return encoder.answer_only(language, edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
 
 
+def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:
+    """Stories with the numbers of their first `questions` real questions."""
+    return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions]))], rng)
+
+
 def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of wordings that their claims are asked in."""
     return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
@@ -183,7 +194,7 @@ def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Sto
 
 def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
     edition = story.editions[tag]
-    return encoder.answered(get_language(tag), edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
+    return encoder.answered(get_language(tag), edition.fake_questions[wording], edition.keyword)
 
 
 def _in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
