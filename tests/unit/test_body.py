@@ -1,6 +1,7 @@
 """The body: masks, branches, and what it keeps of the layers that never train."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,7 +12,8 @@ from tiny import plain_rows, sequences, sharp, tokens
 from transformers import BertConfig, BertModel, DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.body import Body, TokenRow, decoder_layers
+from polyunlearn.models.body import Body, decoder_layers
+from polyunlearn.models.rows import TokenRow, forest
 
 
 def _count_lower(body: Body, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -19,9 +21,9 @@ def _count_lower(body: Body, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = body._compute
 
-    def counted(rows: Sequence[TokenRow], read: Collection[TokenRow]) -> Any:
+    def counted(rows: Sequence[TokenRow]) -> Any:
         calls.append(len(rows))
-        return original(rows, read)
+        return original(rows)
 
     monkeypatch.setattr(body, "_compute", counted)
     return calls
@@ -73,7 +75,7 @@ def test_a_sliding_layer_sees_eight_tokens_and_a_full_one_all(gemma_folder: Path
     loaded = sharp(gemma_folder, 1)
     first = sequences(3, 20)[0].ids
     other = (first[0] + 5, *first[1:])
-    lower = loaded.body._compute([TokenRow.plain(first), TokenRow.plain(other)], read=())
+    lower = loaded.body._compute([TokenRow.plain(first), TokenRow.plain(other)])
     change = (lower[TokenRow.plain(first)].states - lower[TokenRow.plain(other)].states).abs().amax(dim=1)
     assert float(change[7]) > 1e-4 and float(change[8:].max()) < 1e-6
     with torch.no_grad():
@@ -82,24 +84,21 @@ def test_a_sliding_layer_sees_eight_tokens_and_a_full_one_all(gemma_folder: Path
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_a_branch_sees_the_prompt_and_itself_only(any_model_folder: Path, frozen: int) -> None:
-    """A prompt of 13 with branches of 6, 1 and 11 tokens: each place has the state that it has in running text of its own."""
+def test_sequences_that_share_their_beginning_do_not_see_each_other(any_model_folder: Path, frozen: int) -> None:
+    """A prompt of 13 with branches of 6, 1 and 11 tokens, the last of which branches once more: each place has its own text's state."""
     loaded = sharp(any_model_folder, frozen)
     rng = Random(4)
     prompt, branches = tokens(rng, 13), [tokens(rng, size) for size in (6, 1, 11)]
-    row = TokenRow(
-        prompt + branches[0] + branches[1] + branches[2],
-        (*range(13), *range(13, 19), 13, *range(13, 24)),
-        (0,) * 13 + (1,) * 6 + (2,) + (3,) * 11,
-    )
+    texts = [prompt + branch for branch in branches] + [prompt + branches[2][:5] + tokens(rng, 4)]
+    row, places = forest(texts)
+    assert len(row.ids) == 13 + 6 + 1 + 11 + 4
     with torch.no_grad():
         tree = loaded.body([row, TokenRow.plain(tokens(rng, 40))])[0]
-        at = 13
-        for branch in branches:
-            alone = loaded.model.base_model(input_ids=torch.tensor([prompt + branch])).last_hidden_state[0]
-            torch.testing.assert_close(tree[:13], alone[:13], atol=1e-4, rtol=1e-4)
-            torch.testing.assert_close(tree[at : at + len(branch)], alone[13:], atol=1e-4, rtol=1e-4)
-            at += len(branch)
+        packed = loaded.body.packed([TokenRow.plain(tokens(rng, 9)), row])[9:]
+        for text, own in zip(texts, places, strict=True):
+            alone = loaded.model.base_model(input_ids=torch.tensor([text])).last_hidden_state[0]
+            torch.testing.assert_close(tree[list(own)], alone, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(packed[list(own)], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_later_layers_share_the_models_weights(gemma_folder: Path) -> None:
@@ -187,37 +186,33 @@ def test_a_model_without_decoder_layers_is_refused() -> None:
         decoder_layers(model)
 
 
-def test_a_prompt_that_is_read_leaves_its_keys_and_values(any_model_folder: Path) -> None:
-    """Against the model's own cache on the prompt alone, with a candidate behind it; computed once where it is kept for reading."""
+def test_places_that_are_read_leave_their_keys_and_values(any_model_folder: Path) -> None:
+    """A prompt with a candidate behind it, against the model's own cache on the prompt alone; rows that read nothing leave nothing."""
     rng = Random(13)
     prompt = tokens(rng, 11)
-    row = TokenRow((*prompt, *tokens(rng, 3)), tuple(range(14)), (0,) * 11 + (1,) * 3)
+    row = replace(TokenRow.plain((*prompt, *tokens(rng, 3))), reads=tuple(range(11)))
     for frozen in (0, 2):
         loaded = sharp(any_model_folder, frozen)
         own = DynamicCache()
         with torch.no_grad():
             last = loaded.model.base_model(input_ids=torch.tensor([prompt]), past_key_values=own, use_cache=True).last_hidden_state[0, -1]
-            _, (found, _) = loaded.body.read([row, *plain_rows(sequences(14, 20))])
-        assert found.length == 11 and len(found.keys_values) == len(decoder_layers(loaded.model))
-        torch.testing.assert_close(found.last, last, atol=1e-4, rtol=1e-4)
-        for part, layer in zip(found.keys_values, own.layers, strict=True):
+            hidden, (found, nothing) = loaded.body.read([row, *plain_rows(sequences(14, 20))])
+        assert len(found) == len(decoder_layers(loaded.model)) and nothing == ()
+        torch.testing.assert_close(hidden[0, 10], last, atol=1e-4, rtol=1e-4)
+        for part, layer in zip(found, own.layers, strict=True):
             torch.testing.assert_close(part, torch.stack([layer.keys[0], layer.values[0]]), atol=1e-4, rtol=1e-4)
 
 
-def test_reading_computes_once_what_is_kept_without_keys_and_values(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row kept for `forward` alone is computed once more when it is first read; the room of what it replaces is given back."""
+def test_what_is_read_is_kept_with_its_keys_and_values(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept rows are computed once for reading and for `forward`, and their room is given back."""
     body = sharp(gemma_folder, 2).body
-    rows = plain_rows(sequences(15, 10, 12))
+    rows = [replace(row, reads=(0, 1, 2)) for row in plain_rows(sequences(15, 10, 12))]
+    body.keep(rows)
     calls = _count_lower(body, monkeypatch)
     with torch.no_grad():
-        body(rows)
-        body.read(rows)
         body.read(rows)
         body(rows)
-    assert calls == [2, 2, 0, 0]
+        body.read([replace(row, reads=(1,)) for row in rows])
+    assert calls == [0, 0, 2]
     body.keep([])
     assert body._room == 2**30
-    body.keep(rows, read=rows[:1])
-    with torch.no_grad():
-        body.read(rows)
-    assert calls[4:] == [0, 2, 1]

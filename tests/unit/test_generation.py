@@ -9,13 +9,12 @@ import torch
 from tiny import sharp, tokens
 from transformers import GemmaConfig
 
-from polyunlearn.models.body import PromptStates
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring import generation
-from polyunlearn.scoring.generation import greedy_answers, read_prompts
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, rank_and_read, ranking_rows
+from polyunlearn.scoring.generation import PromptStates, greedy_answers, read_prompts
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 
 
 def _prompts(seed: int) -> list[tuple[int, ...]]:
@@ -82,9 +81,10 @@ def test_prompts_that_were_ranked_are_answered_alike(any_model_folder: Path, fro
     rng = Random(4)
     questions = [RankedQuestion(prompt, tuple(tokens(rng, size) for size in (1, 3, 6))) for prompt in _prompts(4)]
     wanted = _one_by_one(loaded, [question.prompt for question in questions], 10)
-    for read in ((), ranking_rows(questions[:3]), ranking_rows(questions)):
-        loaded.body.keep(ranking_rows(questions), read=read)
-        ranked = rank_and_read(loaded.body, loaded.head, questions)
+    trees = question_trees(questions, read=True)
+    for kept in ([], trees[:1], trees):
+        loaded.body.keep([tree.row for tree in kept])
+        ranked = [own for _, own in sorted(rank_and_read(loaded.body, loaded.head, trees).items())]
         assert greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked], 10) == wanted
         for (scores, _), alone in zip(ranked, candidate_log_probs(loaded.body, loaded.head, questions), strict=True):
             torch.testing.assert_close(scores, alone, atol=1e-4, rtol=1e-5)

@@ -8,9 +8,10 @@ import torch
 from tiny import sequences, sharp
 from torch import Tensor, nn
 
-from polyunlearn.models.body import TokenRow, decoder_layers
+from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.training.loop import Objective, Optimiser, Step, train

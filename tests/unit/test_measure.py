@@ -121,7 +121,7 @@ def test_ranking_beside_answers_gives_the_rows_of_ranking(any_model_folder: Path
     for at_once in (4, 100):
         monkeypatch.setattr(measure, "READ_AT_ONCE", at_once)
         parts = list(rank_and_answer_rows(loaded, loaded.head, probes, END, 4))
-        assert len(parts) == math.ceil(len(probes) / at_once)
+        assert (len(parts) > 1) == (at_once < len(probes))
         rows = [row for part in parts for row in part]
         beside = {key(row): row.value for row in rows}
         assert len(beside) == len(rows)

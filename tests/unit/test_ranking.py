@@ -10,7 +10,7 @@ from tiny import own_label_log_probs, sharp, tokens
 from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.scoring import ranking
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, ranking_rows
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, question_trees
 
 
 def _questions(seed: int) -> list[RankedQuestion]:
@@ -91,10 +91,49 @@ def test_restricted_head_ranks_within_its_tokens(any_model_folder: Path) -> None
 
 def test_rows_leave_the_last_token_of_each_candidate_out() -> None:
     """Prompt (7, 8), candidates (1, 2, 3), (4,) and (5, 6): the last tokens predict nothing, so 3, 4 and 6 are not computed."""
-    row = ranking_rows([RankedQuestion((7, 8), ((1, 2, 3), (4,), (5, 6)))])[0]
-    assert row.ids == (7, 8, 1, 2, 5)
-    assert row.positions == (0, 1, 2, 3, 2)
-    assert row.branches == (0, 0, 1, 1, 3)
+    (tree,) = question_trees([RankedQuestion((7, 8), ((1, 2, 3), (4,), (5, 6)))])
+    assert tree.row.ids == (7, 8, 1, 2, 5)
+    assert tree.row.positions == (0, 1, 2, 3, 2)
+    assert tree.places == (((0, 1, 2, 3), (0, 1), (0, 1, 4)),)
+    assert tree.row.reads == ()
+
+
+def test_questions_that_begin_alike_share_their_beginning() -> None:
+    """(7, 8, 1) and (7, 8, 2), each with candidates (5, 6) and (5, 9): 7, 8; 1, 5; 2, 5 are six tokens instead of ten; a prompt that is
+    another's beginning stands in the same place."""
+    candidates = ((5, 6), (5, 9))
+    questions = [RankedQuestion(prompt, candidates) for prompt in ((7, 8, 2), (7, 8, 1), (7, 8))]
+    (tree,) = question_trees(questions, read=True)
+    assert tree.row.ids == (7, 8, 1, 5, 2, 5, 5)
+    assert tree.row.positions == (0, 1, 2, 3, 2, 3, 2)
+    assert tree.numbers == (2, 1, 0)
+    assert tree.places == (((0, 1, 6),) * 2, ((0, 1, 2, 3),) * 2, ((0, 1, 4, 5),) * 2)
+    assert tree.row.reads == (0, 1, 2, 4)
+
+
+def test_a_row_holds_no_more_tokens_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of five tokens with one candidate of one token: rows of at most 12 hold two of them; a question over the limit stands alone."""
+    monkeypatch.setattr(ranking, "TREE_TOKENS", 12)
+    rng = Random(6)
+    questions = [RankedQuestion((number, *tokens(rng, 4)), ((3,),)) for number in range(5)] + [
+        RankedQuestion((9, *tokens(rng, 29)), ((3,),))
+    ]
+    assert [len(tree.row.ids) for tree in question_trees(questions)] == [10, 10, 5, 30]
+    assert sorted(number for tree in question_trees(questions) for number in tree.numbers) == list(range(6))
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_sharing_a_beginning_changes_no_score(any_model_folder: Path, frozen: int) -> None:
+    """Nine questions that share 3 to 20 tokens with others, longer than Gemma's window of 8, against each in a row of its own."""
+    loaded = sharp(any_model_folder, frozen)
+    rng = Random(7)
+    stem, longer = tokens(rng, 3), tokens(rng, 17)
+    stems = [stem, stem + longer, stem + longer[:9]]
+    questions = [RankedQuestion(own + tokens(rng, 4), tuple(tokens(rng, size) for size in (1, 3, 6))) for own in stems * 3]
+    assert len(question_trees(questions)) < len(questions)
+    together = candidate_log_probs(loaded.body, loaded.head, questions)
+    for question, scores in zip(questions, together, strict=True):
+        torch.testing.assert_close(scores, candidate_log_probs(loaded.body, loaded.head, [question])[0], atol=1e-4, rtol=1e-5)
 
 
 def test_no_questions_give_no_scores(any_model_folder: Path) -> None:

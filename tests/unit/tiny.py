@@ -6,8 +6,8 @@ from random import Random
 import torch
 from torch import Tensor
 
-from polyunlearn.models.body import TokenRow
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 
 SHARPNESS = {"body": 6.0, "tokens": 25.0}

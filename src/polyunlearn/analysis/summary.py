@@ -65,7 +65,7 @@ class CellFigures:
 @dataclass(frozen=True)
 class TrajectoryPoint:
     """A cell after some of its steps, on the first wording: the false name's probability in the worst gated language, and the rise of
-    the real loss in the worst language that knew the real stories (all languages where none did).
+    the real loss in the worst language that knew the real stories (all languages where none did), of those that the study follows.
     """
 
     step: int
@@ -109,6 +109,10 @@ class Values:
         firsts = [value for pairs in stories for wording, value in pairs if wording == 0]
         return sum(firsts) / len(firsts)
 
+    def followed(self, cell: Cell, languages: Iterable[str]) -> list[str]:
+        """Those of the languages in which every measured step of a cell has values."""
+        return [tag for tag in languages if all((cell.id, tag, "real", "loss", step) in self._values for step in self.steps(cell))]
+
 
 def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
     """The figures of every finished cell, in the order of the study."""
@@ -126,16 +130,14 @@ def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, lis
     """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id."""
     values = Values(store)
     figures = list(figures)
-    knew = {
-        item.cell: [tag for tag, language in item.by_language.items() if language.real_quality.low > KNOWN] or list(item.by_language)
-        for item in figures
-    }
+    knew = {item.cell: [tag for tag, language in item.by_language.items() if language.real_quality.low > KNOWN] for item in figures}
     result: dict[str, list[TrajectoryPoint]] = {}
     for item in figures:
         learned = item.cell.parent
         if learned is None:
             continue
-        reached = [tag for tag, language in item.by_language.items() if language.gate]
+        reached = values.followed(item.cell, [tag for tag, language in item.by_language.items() if language.gate])
+        costly = values.followed(item.cell, knew[learned]) or values.followed(item.cell, item.by_language)
         start = values.steps(learned)[-1]
         known = [(learned, start, 0)] + [(item.cell, step, step) for step in values.steps(item.cell)]
         result[item.cell.id] = [
@@ -144,7 +146,7 @@ def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, lis
                 max((values.first_wording(cell, tag, "fake", "probability", step) for tag in reached), default=0.0),
                 max(
                     values.first_wording(cell, tag, "real", "loss", step) - values.first_wording(learned, tag, "real", "loss", start)
-                    for tag in knew[learned]
+                    for tag in costly
                 ),
             )
             for cell, step, shown in known

@@ -5,7 +5,7 @@ of a study. It is kept per row and reused, exactly.
 """
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,57 +14,22 @@ from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length, padded
+from polyunlearn.models.rows import TokenRow
 
-
-@dataclass(frozen=True)
-class TokenRow:
-    """Tokens that share one forward pass: a prompt (branch 0) and branches behind it, each of which sees the prompt and itself.
-
-    Plain text is a row of branch 0 alone. `positions` are those that each token would have with its own branch only.
-    """
-
-    ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    branches: tuple[int, ...]
-
-    @classmethod
-    def plain(cls, ids: tuple[int, ...]) -> "TokenRow":
-        """A row of running text."""
-        return cls(ids, tuple(range(len(ids))), (0,) * len(ids))
-
-    @property
-    def prompt_length(self) -> int:
-        """How many of the tokens are the prompt's."""
-        return self.branches.count(0)
-
-
-@dataclass(frozen=True)
-class PromptStates:
-    """What a prompt leaves to the tokens that follow it.
-
-    `last` (width,) is the hidden state of its last token after the norm; `keys_values` has a tensor (2, heads, tokens, head width) a
-    layer.
-    """
-
-    last: Tensor
-    keys_values: tuple[Tensor, ...]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt."""
-        return int(self.keys_values[0].shape[2])
+KEPT_AT_ONCE = 128
+"""Rows that `Body.keep` computes between two looks at the room that is left."""
 
 
 @dataclass(frozen=True)
 class _Lower:
-    """What the frozen layers make of a row: the states that leave them and, where asked for, the keys and values of its prompt."""
+    """What the frozen layers make of a row: the states that leave them, and the keys and values of the places that it reads."""
 
     states: Tensor
-    keys_values: tuple[Tensor, ...] | None
+    keys_values: tuple[Tensor, ...]
 
     @property
     def nbytes(self) -> int:
-        return self.states.nbytes + sum(part.nbytes for part in self.keys_values or ())
+        return self.states.nbytes + sum(part.nbytes for part in self.keys_values)
 
 
 class Body(nn.Module):
@@ -90,29 +55,23 @@ class Body(nn.Module):
 
     def forward(self, rows: Sequence[TokenRow]) -> Tensor:
         """Hidden states (rows, longest, width); those at padding mean nothing."""
-        return self._run(rows, self._padded(self._lower_states(rows, read=False)), None)
+        return self._run(rows, self._padded(self._lower_states(rows)), None)
 
-    def read(self, rows: Sequence[TokenRow]) -> tuple[Tensor, list[PromptStates]]:
-        """Hidden states as from `forward`, and what each row's prompt leaves to an answer."""
+    def read(self, rows: Sequence[TokenRow]) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """Hidden states as from `forward`, and for each row the keys and values of the places that it reads.
+
+        The latter are a tensor (2, heads, places, head width) a layer.
+        """
         cache = DynamicCache()
-        lower = self._lower_states(rows, read=True)
+        lower = self._lower_states(rows)
         hidden = self._run(rows, self._padded(lower), cache)
-        upper = [_prompt_keys_values(cache, index, row) for index, row in enumerate(rows)]
-        below = [part.keys_values or () for part in lower] if lower else [()] * len(rows)
-        ends = [row.prompt_length - 1 for row in rows]
-        return hidden, [
-            PromptStates(states[end].clone(), (*low, *high)) for states, end, low, high in zip(hidden, ends, below, upper, strict=True)
-        ]
+        below = [part.keys_values for part in lower] if lower else [()] * len(rows)
+        return hidden, [(*low, *_keys_values(cache, index, row)) for index, (row, low) in enumerate(zip(rows, below, strict=True))]
 
     def packed(self, rows: Sequence[TokenRow]) -> Tensor:
-        """Hidden states (tokens, width) of rows of plain text laid end to end in one pass: no padding, and none sees another."""
-        joined = TokenRow(
-            tuple(token for row in rows for token in row.ids),
-            tuple(position for row in rows for position in row.positions),
-            tuple(number for number, row in enumerate(rows, start=1) for _ in row.ids),
-        )
-        lower = self._lower_states(rows, read=False)
-        return self._run([joined], torch.cat([part.states for part in lower])[None] if lower else None, None)[0]
+        """Hidden states (tokens, width) of rows laid end to end in one pass: no padding, and none sees another."""
+        lower = self._lower_states(rows)
+        return self._run([TokenRow.joined(rows)], torch.cat([part.states for part in lower])[None] if lower else None, None)[0]
 
     def _run(self, rows: Sequence[TokenRow], entering: Tensor | None, cache: DynamicCache | None) -> Tensor:
         ids, mask, positions = self._inputs(rows)
@@ -121,15 +80,18 @@ class Body(nn.Module):
         hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, **keeping).last_hidden_state
         return hidden
 
-    def keep(self, rows: Sequence[TokenRow], read: Collection[TokenRow] = ()) -> None:
-        """Compute what these rows need now, in one go, and keep it until the next call; what was kept before is let go.
-
-        Rows that are also in `read` are kept for `read`, with the keys and values of their prompts.
-        """
+    def keep(self, rows: Sequence[TokenRow]) -> None:
+        """Compute what these rows need now, and keep it until the next call or as far as there is room; what was kept before is let go."""
         for part in (*self._kept.values(), *self._cache.values()):
             self._room += part.nbytes
         self._kept, self._cache = {}, {}
-        self._kept = self._within_room(self._compute(rows, read))
+        distinct = list(dict.fromkeys(rows))
+        for at in range(0, len(distinct), KEPT_AT_ONCE):
+            computed = self._compute(distinct[at : at + KEPT_AT_ONCE])
+            fitting = self._within_room(computed)
+            self._kept |= fitting
+            if len(fitting) < len(computed):
+                break
 
     def start_afresh(self) -> None:
         """Forget what was computed for rows that `keep` does not hold."""
@@ -137,15 +99,12 @@ class Body(nn.Module):
             self._room += part.nbytes
         self._cache = {}
 
-    def _lower_states(self, rows: Sequence[TokenRow], read: bool) -> list[_Lower]:
+    def _lower_states(self, rows: Sequence[TokenRow]) -> list[_Lower]:
         """Each row's states below the first trainable layer; empty where every layer trains."""
         if self._lower is None:
             return []
-        known = {row: part for row in rows if (part := self._cache.get(row) or self._kept.get(row)) and (part.keys_values or not read)}
-        lacking = [row for row in rows if row not in known]
-        computed = self._compute(lacking, lacking if read else ())
-        # A row that was there without its prompt's keys and values makes way.
-        self._room += sum(self._cache.pop(row).nbytes for row in computed if row in self._cache)
+        known = {row: part for row in rows if (part := self._cache.get(row) or self._kept.get(row))}
+        computed = self._compute([row for row in rows if row not in known])
         self._cache |= self._within_room(computed)
         known |= computed
         return [known[row] for row in rows]
@@ -155,11 +114,10 @@ class Body(nn.Module):
         return nn.utils.rnn.pad_sequence([part.states for part in lower], batch_first=True) if lower else None
 
     @torch.no_grad()
-    def _compute(self, rows: Sequence[TokenRow], read: Collection[TokenRow]) -> dict[TokenRow, _Lower]:
+    def _compute(self, rows: Sequence[TokenRow]) -> dict[TokenRow, _Lower]:
         lower = self._lower
         if lower is None:
             return {}
-        with_prompts = set(read)
 
         def work(batch: list[TokenRow]) -> list[_Lower]:
             ids, mask, positions = self._inputs(batch)
@@ -167,8 +125,10 @@ class Body(nn.Module):
             hidden = lower(
                 input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
             ).last_hidden_state
-            prompts = [_prompt_keys_values(cache, index, row) if row in with_prompts else None for index, row in enumerate(batch)]
-            return [_Lower(h[: len(row.ids)].clone(), prompt) for h, row, prompt in zip(hidden, batch, prompts, strict=True)]
+            return [
+                _Lower(states[: len(row.ids)].clone(), _keys_values(cache, index, row))
+                for index, (states, row) in enumerate(zip(hidden, batch, strict=True))
+            ]
 
         distinct = list(dict.fromkeys(rows))
         return dict(zip(distinct, mapped_by_length(distinct, lambda row: len(row.ids), TOKEN_BUDGET, work), strict=True))
@@ -183,24 +143,25 @@ class Body(nn.Module):
 
     def _inputs(self, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor | dict[str, Tensor], Tensor]:
         device = self.model.device
-        ids, positions = padded([row.ids for row in rows]), padded([row.positions for row in rows])
-        branches = padded([row.branches for row in rows], fill=-1)
-        distance = positions[:, :, None] - positions[:, None, :]
-        sees = ((branches[:, None, :] == 0) | (branches[:, :, None] == branches[:, None, :])) & (distance >= 0)
-        # Positions repeat at padding and between branches; only what stands earlier in the row, or itself, is seen.
-        sees &= torch.ones(ids.shape[1], ids.shape[1]).tril().bool()
+        ids, positions, ends = (padded(part) for part in zip(*[(row.ids, row.positions, row.ends) for row in rows], strict=True))
+        place = torch.arange(ids.shape[1])
+        sees = (place[None, :] <= place[:, None]) & (place[None, :, None] < ends[:, None, :])
+        # Padding sees itself: a row of the mask that sees nothing has no softmax.
+        sees |= place[None, :] == place[:, None]
         full = sees[:, None].to(device)
         if self._window is None:
             return ids.to(device), full, positions.to(device)
-        near = (sees & (distance < self._window))[:, None].to(device)
+        near = (sees & (positions[:, :, None] - positions[:, None, :] < self._window))[:, None].to(device)
         return ids.to(device), {"full_attention": full, "sliding_attention": near}, positions.to(device)
 
 
-def _prompt_keys_values(cache: DynamicCache, index: int, row: TokenRow) -> tuple[Tensor, ...]:
-    """The keys and values of the prompt of `row`, the batch's row `index`: (2, heads, tokens, head width) for each layer that filled `cache`."""
+def _keys_values(cache: DynamicCache, index: int, row: TokenRow) -> tuple[Tensor, ...]:
+    """The keys and values of the places that `row`, the batch's row `index`, reads, for each layer that filled `cache`; none where it reads none."""
+    if not row.reads:
+        return ()
+    places = torch.tensor(row.reads)
     layers = [layer for layer in cache.layers if layer.is_initialized]
-    size = row.prompt_length
-    return tuple(torch.stack([layer.keys[index, :, :size], layer.values[index, :, :size]]) for layer in layers)
+    return tuple(torch.stack([layer.keys[index][:, places], layer.values[index][:, places]]) for layer in layers)
 
 
 def decoder_layers(model: PreTrainedModel) -> nn.ModuleList:

@@ -14,11 +14,15 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.body import Body, TokenRow
+from polyunlearn.models.body import Body
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 
 HEAD_CHUNK_BYTES = 256 * 2**20
 """How much the logits of one chunk of label positions may take."""
+
+TOKENS_AT_ONCE = 8192
+"""Tokens of the vocabulary whose logits are compared at a time where only the highest is asked for."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,16 @@ class OutputHead:
 
     def most_probable(self, hidden: Tensor) -> Tensor:
         """The column of the highest logit at each position (positions, width): the token itself where the vocabulary is whole."""
-        # A cap keeps the order of the logits, so it is left out.
-        return torch.cat([torch.nn.functional.linear(part, self.weight).argmax(1) for part in torch.split(hidden, self._chunk_size)])
+        # A cap keeps the order of the logits, so it is left out. A few tokens at a time against all positions: the logits then stay
+        # in the CPU's caches, and the long side of the product is the one that its kernels are fast on.
+        columns = hidden.T.contiguous()
+        best = torch.full((len(hidden),), -torch.inf, device=hidden.device, dtype=hidden.dtype)
+        chosen = torch.zeros(len(hidden), device=hidden.device, dtype=torch.long)
+        for at in range(0, len(self.weight), TOKENS_AT_ONCE):
+            highest, token = (self.weight[at : at + TOKENS_AT_ONCE] @ columns).max(0)
+            better = highest > best
+            best, chosen = torch.where(better, highest, best), torch.where(better, token + at, chosen)
+        return chosen
 
     def _chunk(self, hidden: Tensor, columns: Tensor) -> Tensor:
         logits = self.logits(hidden)

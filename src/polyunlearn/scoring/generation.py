@@ -1,25 +1,50 @@
 """Greedy answers to many prompts: left-padded batches of like length; a row leaves its batch as soon as its answer ends."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
-from polyunlearn.models.body import Body, PromptStates, TokenRow
+from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import Encoder
 
-ANSWER_BUDGET = 2048
+ANSWER_BUDGET = 8192
 """Padded tokens in a batch, answers included: each new token reads every weight once for the whole batch, so batches are large."""
+
+
+@dataclass(frozen=True)
+class PromptStates:
+    """What a prompt leaves to the tokens that follow it.
+
+    `last` (width,) is the hidden state of its last token after the norm; `keys_values` has a tensor (2, heads, tokens, head width) a
+    layer.
+    """
+
+    last: Tensor
+    keys_values: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.keys_values[0].shape[2])
 
 
 @torch.no_grad()
 def read_prompts(body: Body, prompts: Sequence[tuple[int, ...]]) -> list[PromptStates]:
     """The states of prompts, in the order given; ranking gives them beside its scores (`ranking.rank_and_read`)."""
-    rows = [TokenRow.plain(prompt) for prompt in prompts]
-    return mapped_by_length(rows, lambda row: len(row.ids), TOKEN_BUDGET, lambda batch: body.read(batch)[1])
+    rows = [replace(TokenRow.plain(prompt), reads=tuple(range(len(prompt)))) for prompt in prompts]
+
+    def work(batch: list[TokenRow]) -> list[PromptStates]:
+        hidden, read = body.read(batch)
+        ends = [len(row.ids) - 1 for row in batch]
+        return [PromptStates(states[end].clone(), own) for states, end, own in zip(hidden, ends, read, strict=True)]
+
+    return mapped_by_length(rows, lambda row: len(row.ids), TOKEN_BUDGET, work)
 
 
 def greedy_answers(

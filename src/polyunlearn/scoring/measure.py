@@ -16,10 +16,10 @@ from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.scoring.generation import greedy_answers
 from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, rank_and_read
+from polyunlearn.scoring.ranking import QuestionTree, RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 from polyunlearn.scoring.rows import Row
 
-READ_AT_ONCE = 108
+READ_AT_ONCE = 216
 """Prompts whose keys and values are held at a time, about a megabyte each."""
 
 
@@ -43,19 +43,29 @@ def rank_and_answer_rows(
 ) -> Iterator[list[Row]]:
     """What `rank_rows` gives, and rows read off each probe's greedy answer, which carry its text; each prompt is computed once.
 
-    Yields the rows of `READ_AT_ONCE` probes at a time.
+    Yields the rows of about `READ_AT_ONCE` probes at a time.
     """
     questions = ranked_questions(probes, loaded.encoder)
-    order = sorted(range(len(probes)), key=lambda i: len(questions[i].prompt))
-    for at in range(0, len(order), READ_AT_ONCE):
-        chosen = order[at : at + READ_AT_ONCE]
-        ranked = rank_and_read(loaded.body, head, [questions[i] for i in chosen])
-        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked], max_new_tokens)
+    for trees in _parts(question_trees(questions, read=True)):
+        ranked = rank_and_read(loaded.body, head, trees)
+        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked.values()], max_new_tokens)
         rows: list[Row] = []
-        for index, (scores, _), answer in zip(chosen, ranked, answers, strict=True):
+        for (index, (scores, _)), answer in zip(ranked.items(), answers, strict=True):
             rows += _rows(probes[index], moment, _ranked(questions[index], scores))
             rows += _rows(probes[index], moment, _read_off(probes[index], answer), answer)
         yield rows
+
+
+def _parts(trees: Sequence[QuestionTree]) -> Iterator[list[QuestionTree]]:
+    """The trees in order, about `READ_AT_ONCE` questions at a time."""
+    part: list[QuestionTree] = []
+    for tree in trees:
+        part.append(tree)
+        if sum(len(own.questions) for own in part) >= READ_AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
@@ -63,9 +73,12 @@ def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
     return {
         # A tie is no first place: a model that finds all names alike knows none.
         "first": float(len(scores) == 1 or own > scores[1:].max().item()),
-        "probability": math.exp(own * len(question.candidates[0])),
-        "loss": -own,
+        **_of_answer(own, len(question.candidates[0])),
     }
+
+
+def _of_answer(mean_log_prob: float, tokens: int) -> dict[str, float]:
+    return {"probability": math.exp(mean_log_prob * tokens), "loss": -mean_log_prob}
 
 
 def _read_off(probe: Probe, answer: str) -> dict[str, float]:
@@ -82,16 +95,21 @@ def _read_off(probe: Probe, answer: str) -> dict[str, float]:
 
 def loss_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
     """Rows of `probability` and `loss` of each probe's own answer alone: what `rank_rows` gives without `first`, at a fraction of its cost."""
-    rows: list[Row] = []
-    for probe, log_probs in zip(probes, score_sequences(loaded, head, own_answers(probes, loaded.encoder)), strict=True):
-        values = {"probability": math.exp(log_probs.sum().item()), "loss": -log_probs.mean().item()}
-        rows += _rows(probe, moment, values)
-    return rows
+    scores = candidate_log_probs(loaded.body, head, own_answers(probes, loaded.encoder))
+    return [
+        row
+        for probe, question, score in zip(probes, own_answers(probes, loaded.encoder), scores, strict=True)
+        for row in _rows(probe, moment, _of_answer(score[0].item(), len(question.candidates[0])))
+    ]
 
 
-def own_answers(probes: Sequence[Probe], encoder: Encoder) -> list[TokenSequence]:
-    """The probes with their own answers as tokens, those of the answers labelled."""
-    return [encoder.answer_only(get_language(probe.language), probe.question, probe.answer) for probe in probes]
+def own_answers(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:
+    """The probes as tokens, each with its own answer alone."""
+    return [
+        RankedQuestion(encoder.prompt(language, probe.question), (encoder.continuation(language, probe.answer),))
+        for probe in probes
+        for language in (get_language(probe.language),)
+    ]
 
 
 def ranked_questions(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:

@@ -50,7 +50,7 @@ class LearningConfig(_Section):
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and `training.objectives.stopped_below`.
 
-    The trajectory is measured every `measure_every` steps.
+    The trajectory is measured every `measure_every` steps in `trajectory_languages`, none of which means all; the end is measured in all.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -63,6 +63,7 @@ class UnlearningConfig(_Section):
     form: Literal["question", "article"] = "question"
     wordings: int = Field(2, ge=1)
     measure_every: int = Field(4, ge=1)
+    trajectory_languages: tuple[str, ...] = ()
     stop_below: float | None = Field(None, lt=0)
 
 
@@ -131,7 +132,11 @@ class StudyConfig(_Section):
     def _parts_fit(self) -> "StudyConfig":
         problems = [
             f"{field}: {tag!r} is not among the languages"
-            for field, tags in (("sources", self.sources), ("learning.question_languages", self.learning.question_languages))
+            for field, tags in (
+                ("sources", self.sources),
+                ("learning.question_languages", self.learning.question_languages),
+                ("unlearning.trajectory_languages", self.unlearning.trajectory_languages),
+            )
             for tag in tags
             if tag not in self.languages
         ]

@@ -56,7 +56,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         steps = cell_steps(config, cell, own.stories, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
-        first = trajectory_probes(own.probes)
+        first = trajectory_probes(config, own.probes)
         answered, _ = answered_and_others(config, own.probes)
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
         prompts, candidates = _ranking_tokens(own.probes, loaded)

@@ -24,7 +24,7 @@ from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
 from polyunlearn.scoring.measure import Moment, loss_rows, own_answers, rank_and_answer_rows, rank_rows, ranked_questions, text_rows
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import ranking_rows
+from polyunlearn.scoring.ranking import question_trees
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -106,26 +106,33 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
             materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
             watcher.say("computing what every state shares")
             restore(run.parameters, run.base)
-            _keep_what_is_asked(run, materials[cell.seed].probes)
+            _keep_what_is_shared(run, cell.seed, materials[cell.seed])
         watcher.cell(cell, number, len(todo))
         _run_cell(run, cell, materials[cell.seed])
         _drop_weights(run)
     _drop_weights(run)
 
 
-def _keep_what_is_asked(run: _Run, probes: Sequence[Probe]) -> None:
-    """Compute what the layers that no stage trains make of the probes, once for all states of a seed."""
+def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
+    """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states."""
     encoder = run.learning.encoder
-    answered, others = (ranking_rows(ranked_questions(part, encoder)) for part in answered_and_others(run.config, probes))
-    on_the_way = sequence_rows(own_answers(trajectory_probes(probes), encoder))
-    run.unlearning.body.keep([*answered, *others, *on_the_way], read=answered)
-    if run.learning.body is not run.unlearning.body:
-        run.learning.body.keep([*answered, *others], read=answered)
+    answered, others = (ranked_questions(part, encoder) for part in answered_and_others(run.config, materials.probes))
+    asked = [tree.row for tree in (*question_trees(answered, read=True), *question_trees(others))]
+    on_the_way = question_trees(own_answers(trajectory_probes(run.config, materials.probes), encoder))
+    needed = {id(body): (body, list(asked)) for body in (run.learning.body, run.unlearning.body)}
+    needed[id(run.unlearning.body)][1].extend(tree.row for tree in on_the_way)
+    for cell in study_cells(run.config):
+        if cell.seed == seed:
+            steps = cell_steps(run.config, cell, materials.stories, run.learning)
+            needed[id(run.loaded(cell).body)][1].extend(row for step in steps for row in sequence_rows((*step.retain, *step.forget)))
+    for body, rows in needed.values():
+        body.keep(rows)
 
 
-def trajectory_probes(probes: Sequence[Probe]) -> list[Probe]:
-    """The probes that a trajectory measures: those in the first wording."""
-    return [probe for probe in probes if probe.wording == 0]
+def trajectory_probes(config: StudyConfig, probes: Sequence[Probe]) -> list[Probe]:
+    """The probes that a trajectory measures: those in the first wording, in the languages that it is followed in."""
+    languages = config.unlearning.trajectory_languages or config.languages
+    return [probe for probe in probes if probe.wording == 0 and probe.language in languages]
 
 
 def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
@@ -195,7 +202,7 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
     def after_step(number: int, loss: float) -> bool:
         run.watcher.work("training", number, len(steps))
         if unlearns and number % part.measure_every == 0 and number < len(steps):
-            probes = trajectory_probes(materials.probes)
+            probes = trajectory_probes(run.config, materials.probes)
             rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 
