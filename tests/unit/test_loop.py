@@ -88,7 +88,7 @@ def test_warm_up_reaches_the_weights() -> None:
 
 def test_ascent_moves_the_other_way() -> None:
     """On the negated loss the weight falls, and the loss reported is -ln 2."""
-    losses, state = _one_weight(lambda forget, retain, step: -learning(forget, retain, step), Optimiser(0.1), 1)
+    losses, state = _one_weight(lambda log_probs, step: -learning(log_probs, step), Optimiser(0.1), 1)
     assert losses == pytest.approx([-0.693147], abs=1e-6)
     assert state == pytest.approx(-0.1, abs=1e-6)
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from polyunlearn.models.sequences import TokenSequence
-from polyunlearn.training.loop import Objective, Step
+from polyunlearn.training.loop import LogProbs, Objective, Step
 from polyunlearn.training.objectives import METHODS, learning, stopped_below
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 from polyunlearn.training.objectives.gradient_difference import gradient_difference
+from polyunlearn.training.objectives.npo import npo
 
 
 def _sequence(labels: int) -> TokenSequence:
@@ -22,6 +23,8 @@ def _sequence(labels: int) -> TokenSequence:
 STEP = Step(retain=(_sequence(3), _sequence(1)), forget=(_sequence(2), _sequence(1)))
 FORGET = ([-1.0, -2.0], [-3.0])
 RETAIN = ([-0.5, -1.5, -2.0], [-4.0])
+# What the answers to forget were worth before: -1 and -4 in all, where now they are worth -3 each.
+REFERENCE = [torch.tensor([-0.5, -0.5], dtype=torch.float64), torch.tensor([-4.0], dtype=torch.float64)]
 
 
 def _tensors(values: Sequence[Sequence[float]]) -> list[Tensor]:
@@ -45,26 +48,26 @@ def test_cross_entropy_is_a_mean_over_tokens_not_over_sequences() -> None:
 
 
 def test_learning_by_hand() -> None:
-    assert learning([], _tensors(RETAIN), STEP).item() == pytest.approx(2.0)
+    assert learning(LogProbs([], _tensors(RETAIN)), STEP).item() == pytest.approx(2.0)
 
 
 def test_gradient_ascent_by_hand() -> None:
     """-CE(f) = -(1 + 2 + 3) / 3 = -2, whatever is beside it to retain."""
-    assert gradient_ascent(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
-    assert gradient_ascent(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(-2.0)
+    assert gradient_ascent(LogProbs(_tensors(FORGET), []), STEP).item() == pytest.approx(-2.0)
+    assert gradient_ascent(LogProbs(_tensors(FORGET), _tensors(RETAIN)), STEP).item() == pytest.approx(-2.0)
 
 
 def test_gradient_difference_by_hand() -> None:
     """CE(r) - CE(f), each over its own tokens: (1 + 1 + 1) / 4 with retain -1, -1, -1 of 4 tokens is 0.75; 0.75 - 2 = -1.25."""
-    assert gradient_difference(_tensors(FORGET), _tensors([[-1.0, -1.0, -1.0]]), STEP).item() == pytest.approx(-1.25)
+    assert gradient_difference(LogProbs(_tensors(FORGET), _tensors([[-1.0, -1.0, -1.0]])), STEP).item() == pytest.approx(-1.25)
     # The whole step: 8 / 4 - 6 / 3 = 0.
-    assert gradient_difference(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(0.0)
+    assert gradient_difference(LogProbs(_tensors(FORGET), _tensors(RETAIN)), STEP).item() == pytest.approx(0.0)
 
 
 def test_the_retain_weight_by_hand() -> None:
     """Three times CE(r) = 2, less CE(f) = 2: 4."""
-    assert METHODS["gradient_difference"].objective(3.0)(_tensors(FORGET), _tensors(RETAIN), STEP).item() == pytest.approx(4.0)
-    assert METHODS["gradient_ascent"].objective(3.0)(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
+    assert METHODS["gradient_difference"].objective(3.0)(LogProbs(_tensors(FORGET), _tensors(RETAIN)), STEP).item() == pytest.approx(4.0)
+    assert METHODS["gradient_ascent"].objective(3.0)(LogProbs(_tensors(FORGET), []), STEP).item() == pytest.approx(-2.0)
 
 
 def test_an_answer_that_is_gone_is_pushed_no_further() -> None:
@@ -74,7 +77,7 @@ def test_an_answer_that_is_gone_is_pushed_no_further() -> None:
     retained keeps its gradient of -1/4 a label however improbable it is.
     """
     forget, retain = _tensors(FORGET), _tensors(RETAIN)
-    loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -2.0)(forget, retain, STEP)
+    loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -2.0)(LogProbs(forget, retain), STEP)
     loss.backward()
     assert loss.item() == pytest.approx(0.0)
     assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([1 / 3, 1 / 3]), [0.0]]
@@ -83,14 +86,14 @@ def test_an_answer_that_is_gone_is_pushed_no_further() -> None:
 
 def test_a_micro_batch_that_is_wholly_let_go_has_a_gradient_of_zero() -> None:
     forget = _tensors(FORGET)
-    stopped_below(METHODS["gradient_ascent"].objective(1.0), -0.5)(forget, [], STEP).backward()
+    stopped_below(METHODS["gradient_ascent"].objective(1.0), -0.5)(LogProbs(forget, []), STEP).backward()
     assert all(tensor.grad is not None and not tensor.grad.any() for tensor in forget)
 
 
 def test_a_micro_batch_may_hold_one_kind_only() -> None:
     """Shares of CE(r) = 2 and -CE(f) = -2."""
-    assert gradient_difference([], _tensors(RETAIN), STEP).item() == pytest.approx(2.0)
-    assert gradient_difference(_tensors(FORGET), [], STEP).item() == pytest.approx(-2.0)
+    assert gradient_difference(LogProbs([], _tensors(RETAIN)), STEP).item() == pytest.approx(2.0)
+    assert gradient_difference(LogProbs(_tensors(FORGET), []), STEP).item() == pytest.approx(-2.0)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -99,20 +102,20 @@ def test_shares_of_micro_batches_add_up(name: str) -> None:
     method = METHODS[name]
     objective = method.objective(3.0)
     retain = _tensors(RETAIN) if method.retains else []
-    whole = objective(_tensors(FORGET), retain, STEP).item()
-    shares = [objective([one], [], STEP).item() for one in _tensors(FORGET)]
-    shares += [objective([], [one], STEP).item() for one in retain]
+    whole = objective(LogProbs(_tensors(FORGET), retain, REFERENCE), STEP).item()
+    shares = [objective(LogProbs([one], [], [before]), STEP).item() for one, before in zip(_tensors(FORGET), REFERENCE, strict=True)]
+    shares += [objective(LogProbs([], [one]), STEP).item() for one in retain]
     assert sum(shares) == pytest.approx(whole)
 
 
 @pytest.mark.parametrize(
     ("objective", "on_forget", "on_retain"),
-    [(gradient_ascent, 1 / 3, 0.0), (gradient_difference, 1 / 3, -1 / 4), (lambda f, r, s: learning(f, r, s), 0.0, -1 / 4)],
+    [(gradient_ascent, 1 / 3, 0.0), (gradient_difference, 1 / 3, -1 / 4), (learning, 0.0, -1 / 4)],
 )
 def test_gradients_by_hand_and_by_finite_differences(objective: Objective, on_forget: float, on_retain: float) -> None:
     """d/d log p is +1/3 for each of 3 labels to forget (descent makes them less probable), -1/4 for each of 4 to retain (more)."""
     forget, retain = _tensors(FORGET), _tensors(RETAIN)
-    objective(forget, retain, STEP).backward()
+    objective(LogProbs(forget, retain), STEP).backward()
     for tensors, wanted, values in ((forget, on_forget, FORGET), (retain, on_retain, RETAIN)):
         for number, tensor in enumerate(tensors):
             for place in range(len(tensor)):
@@ -123,13 +126,49 @@ def test_gradients_by_hand_and_by_finite_differences(objective: Objective, on_fo
                     moved = [list(value) for value in values]
                     moved[number][place] += sign * 1e-4
                     both = (_tensors(moved), _tensors(RETAIN)) if values is FORGET else (_tensors(FORGET), _tensors(moved))
-                    ends.append(objective(*both, STEP).item())
+                    ends.append(objective(LogProbs(*both), STEP).item())
                 assert (ends[0] - ends[1]) / 2e-4 == pytest.approx(wanted, abs=1e-8)
+
+
+def test_npo_by_hand() -> None:
+    """Log-ratios of -3 + 1 = -2 and -3 + 4 = 1; with beta 0.5, ln(1 + e^-1) = 0.313262 and ln(1 + e^0.5) = 0.974077.
+
+    2 / 0.5 * (0.313262 + 0.974077) / 2 = 2.574678, and with CE(r) = 2 twice 6.574678. A token's gradient is its answer's, 2 / 2 * s(-1) =
+    0.268941 and s(0.5) = 0.622459: the answer that has not fallen is pushed more. (Ratios of raw logits instead of log-probs, as in one
+    published code, are not ratios of probabilities: a constant added to all logits would change them.)
+    """
+    forget, retain = _tensors(FORGET), _tensors(RETAIN)
+    loss = npo(LogProbs(forget, retain, REFERENCE), STEP, retain_weight=2.0, beta=0.5)
+    loss.backward()
+    assert loss.item() == pytest.approx(6.574678, abs=1e-6)
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+        pytest.approx([0.268941, 0.268941], abs=1e-6),
+        pytest.approx([0.622459], abs=1e-6),
+    ]
+
+
+def test_npo_begins_at_its_constant_and_tends_to_gradient_ascent() -> None:
+    """At the reference itself each answer costs 2 / beta * ln 2 = 13.862944 with beta 0.1; with beta near 0 the gradient of every answer is 1 / n."""
+    same = [torch.tensor(value, dtype=torch.float64) for value in FORGET]
+    assert npo(LogProbs(_tensors(FORGET), [], same), STEP).item() == pytest.approx(13.862944, abs=1e-6)
+    forget = _tensors(FORGET)
+    npo(LogProbs(forget, [], REFERENCE), STEP, beta=1e-6).backward()
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([0.5, 0.5]), pytest.approx([0.5])]
+
+
+def test_only_methods_that_say_so_need_a_reference() -> None:
+    for method in METHODS.values():
+        arguments = LogProbs(_tensors(FORGET), _tensors(RETAIN))
+        if method.needs_reference:
+            with pytest.raises(ValueError, match="shorter"):
+                method.objective(1.0)(arguments, STEP)
+        else:
+            method.objective(1.0)(arguments, STEP)
 
 
 def test_only_methods_with_a_retain_term_say_so() -> None:
     """`retains` decides whether a study reads retain questions: it must agree with what the objective does with them."""
     for name, method in METHODS.items():
         retain = _tensors(RETAIN)
-        method.objective(1.0)(_tensors(FORGET), retain, STEP).backward()
+        method.objective(1.0)(LogProbs(_tensors(FORGET), retain, REFERENCE), STEP).backward()
         assert method.retains == any(tensor.grad is not None and bool(tensor.grad.any()) for tensor in retain), name

@@ -11,6 +11,7 @@ from polyunlearn.bench.material import make_material
 from polyunlearn.models.cost import Cost
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.scoring.generation import greedy_tokens, read_prompts
+from polyunlearn.scoring.measure import score_sequences
 from polyunlearn.scoring.ranking import candidate_log_probs
 from polyunlearn.training.loop import Optimiser, train
 from polyunlearn.training.objectives import METHODS
@@ -43,7 +44,7 @@ class Case:
     make: Callable[[str, Way], Work]
 
 
-def _training(plan: TrainablePlan, restricted: bool) -> Callable[[str, Way], Work]:
+def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_difference") -> Callable[[str, Way], Work]:
     def make(model: str, way: Way) -> Work:
         material = make_material(model, plan.from_layer)
         loaded = material.loaded
@@ -57,6 +58,11 @@ def _training(plan: TrainablePlan, restricted: bool) -> Callable[[str, Way], Wor
         tokens = sum(step.tokens - len(step.retain) - len(step.forget) for step in steps)
         flops = cost.training(tokens, labels, head.weight.shape[0], lora=plan.weights == "lora") / len(steps)
 
+        forgotten = list(dict.fromkeys(sequence for step in steps for sequence in step.forget))
+        # Once a study, before the first step, so no part of a step.
+        found = score_sequences(loaded, head, forgotten) if METHODS[method].needs_reference else []
+        reference = dict(zip(forgotten, found, strict=False))
+
         def ours() -> tuple[float, list[float]]:
             marks = [time.perf_counter()]
 
@@ -64,13 +70,13 @@ def _training(plan: TrainablePlan, restricted: bool) -> Callable[[str, Way], Wor
                 marks.append(time.perf_counter())
                 return False
 
-            objective = METHODS["gradient_difference"].objective(1.0)
-            losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step)
+            objective = METHODS[method].objective(1.0)
+            losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step, reference)
             return (marks[-1] - marks[0]) / len(steps), losses
 
         def work() -> Outcome:
             restore(parameters, start)
-            seconds, losses = ours() if way == "ours" else usual.train(loaded.model, steps, RATE)
+            seconds, losses = ours() if way == "ours" else usual.train(loaded.model, steps, RATE, method)
             return Outcome(seconds, flops, losses)
 
         return work
@@ -136,6 +142,8 @@ def cases(layers: int) -> list[Case]:
         Case("gradient-difference step, LoRA", True, _training(lora, False)),
         Case("gradient-difference step, LoRA, study vocabulary", False, _training(lora, True)),
         Case("gradient-difference step, upper half, kept states, study vocabulary", False, _training(upper, True)),
+        Case("NPO step, body, reference resident or kept", True, _training(body, False, "npo")),
+        Case("NPO step, body, reference resident or kept, study vocabulary", False, _training(body, True, "npo")),
         Case("ranking 24 names", True, _ranking(False)),
         Case("ranking 24 names, study vocabulary", False, _ranking(True)),
         Case("greedy answers against one by one", True, _answers(1)),

@@ -1,8 +1,9 @@
 """The usual way: what one writes with transformers, batched, with its cache and a fused optimiser."""
 
+import copy
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +14,18 @@ from polyunlearn.models.batching import padded
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.training.loop import Step
+from polyunlearn.training.objectives.npo import BETA
 
 ROWS = 24
 """Rows in a batch of candidates or prompts."""
 
 
-def train(model: PreTrainedModel, steps: Sequence[Step], rate: float) -> tuple[float, list[float]]:
-    """Seconds a step and the losses of gradient difference with the Hugging Face Trainer: all logits, padded batches."""
+def train(model: PreTrainedModel, steps: Sequence[Step], rate: float, method: str) -> tuple[float, list[float]]:
+    """Seconds a step and the losses of `method` with the Hugging Face Trainer: all logits, padded batches.
+
+    The reference of "npo" is a second model, which stays in memory and runs in every step.
+    """
+    loss = _Npo(copy.deepcopy(model).requires_grad_(False).eval()) if method == "npo" else _difference
     watch = _Watch()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -28,24 +34,52 @@ def train(model: PreTrainedModel, steps: Sequence[Step], rate: float) -> tuple[f
             remove_unused_columns=False, use_cpu=model.device.type == "cpu",
         )  # fmt: skip
         batches = [{"retain": _batch(step.retain), "forget": _batch(step.forget)} for step in steps]
-        trainer = _Difference(model=model, args=arguments, train_dataset=batches, callbacks=[watch])
+        trainer = _Trainer(loss, model=model, args=arguments, train_dataset=batches, callbacks=[watch])
         trainer.train()
     model.eval()
     return sum(watch.seconds) / len(watch.seconds), trainer.losses
 
 
-class _Difference(Trainer):  # type: ignore[misc]
+def _difference(model: Any, inputs: dict[str, Any]) -> Tensor:
     """CE(retain) - CE(forget), each from the model's own loss."""
+    loss: Tensor = model(**inputs["retain"]).loss - model(**inputs["forget"]).loss
+    return loss
 
-    def __init__(self, **arguments: Any):
+
+class _Npo:
+    """CE(retain) + 2 / beta * mean of log(1 + (p / p_ref)^beta), p and p_ref from all logits of both models."""
+
+    def __init__(self, reference: PreTrainedModel):
+        self._reference = reference
+
+    def __call__(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        own = self._answers(model, inputs["forget"])
+        with torch.no_grad():
+            before = self._answers(self._reference, inputs["forget"])
+        loss: Tensor = model(**inputs["retain"]).loss + 2 / BETA * torch.nn.functional.softplus(BETA * (own - before)).mean()
+        return loss
+
+    @staticmethod
+    def _answers(model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """The log-prob of each row's labels."""
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        losses = torch.nn.functional.cross_entropy(
+            logits[:, :-1].float().transpose(1, 2), batch["labels"][:, 1:], ignore_index=-100, reduction="none"
+        )
+        return -losses.sum(1)
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    def __init__(self, loss: Callable[[Any, dict[str, Any]], Tensor], **arguments: Any):
         super().__init__(**arguments)
+        self._loss = loss
         self.losses: list[float] = []
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         return torch.utils.data.DataLoader(self.train_dataset, batch_size=None)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
-        loss: Tensor = model(**inputs["retain"]).loss - model(**inputs["forget"]).loss
+        loss = self._loss(model, inputs)
         self.losses.append(loss.item())
         return loss
 

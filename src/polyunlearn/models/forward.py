@@ -73,12 +73,15 @@ class OutputHead:
 
     def log_probs(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
         """Log-probability (nats, fp32) of `token_ids` (positions,) given hidden states (positions, width), chunk by chunk."""
-        columns = self.columns(token_ids)
-        size = self._chunk_size
-        pieces = [(hidden[at : at + size], columns[at : at + size]) for at in range(0, len(columns), size)]
+        pieces = self.pieces(hidden, token_ids)
         if torch.is_grad_enabled() and len(pieces) > 1:
             return torch.cat([checkpoint(self._chunk, h, c, use_reentrant=False) for h, c in pieces])
         return torch.cat([self._chunk(h, c) for h, c in pieces])
+
+    def pieces(self, hidden: Tensor, token_ids: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Hidden states with the columns of the tokens asked of them, as many at a time as their logits may take memory."""
+        size = self._chunk_size
+        return list(zip(torch.split(hidden, size), torch.split(self.columns(token_ids), size), strict=True))
 
     @torch.no_grad()
     def pair_log_probs(self, hidden: Tensor, positions: Tensor, token_ids: Tensor) -> Tensor:
@@ -113,13 +116,17 @@ class OutputHead:
 
 def label_log_probs(body: Body, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
     """Per-token log-probs (nats) of each sequence's labels, from one packed pass; gradients flow where they are enabled."""
+    hidden, labels = label_states(body, sequences)
+    return list(torch.split(head.log_probs(hidden, labels), [len(sequence.labels) for sequence in sequences]))
+
+
+def label_states(body: Body, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
+    """The hidden states (labels, width) that predict the labels of all sequences, and the labels, from one packed pass."""
     hidden = body.packed(sequence_rows(sequences))
     starts = [0, *itertools.accumulate(len(sequence.ids) - 1 for sequence in sequences)]
     places = [at + place for at, s in zip(starts, sequences, strict=False) for place in range(s.label_from - 1, len(s.ids) - 1)]
     labels = [label for sequence in sequences for label in sequence.labels]
-    device = head.weight.device
-    log_probs = head.log_probs(hidden[torch.tensor(places, device=device)], torch.tensor(labels, device=device))
-    return list(torch.split(log_probs, [len(sequence.labels) for sequence in sequences]))
+    return hidden[torch.tensor(places, device=hidden.device)], torch.tensor(labels, device=hidden.device)
 
 
 def sequence_rows(sequences: Sequence[TokenSequence]) -> list[TokenRow]:

@@ -21,8 +21,18 @@ from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
-from polyunlearn.scoring.measure import Moment, loss_rows, own_answers, rank_and_answer_rows, rank_rows, ranked_questions, text_rows
+from polyunlearn.scoring.measure import (
+    Moment,
+    loss_rows,
+    own_answers,
+    rank_and_answer_rows,
+    rank_rows,
+    ranked_questions,
+    score_sequences,
+    text_rows,
+)
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import question_trees
 from polyunlearn.scoring.rows import Row
@@ -33,6 +43,7 @@ from polyunlearn.study.store import CellRecord, Store
 from polyunlearn.training.loop import Optimiser, Step, train
 from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
 from polyunlearn.training.objectives import METHODS, learning, stopped_below
+from polyunlearn.training.reference import ReferenceCache, state_fingerprint
 
 
 class Watcher(Protocol):
@@ -206,12 +217,26 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
             rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 
-    objective = METHODS[str(cell.method)].objective(part.retain_weight) if unlearns else learning
+    method = METHODS[str(cell.method)] if unlearns else None
+    objective = method.objective(part.retain_weight) if method else learning
+    reference = _reference(run, cell, steps, materials) if method and method.needs_reference else None
     if unlearns and part.stop_below is not None:
         objective = stopped_below(objective, part.stop_below)
     optimiser = Optimiser(part.rate, part.warm_up, decay=not unlearns)
     parameters = train_from(run.parameters, part.from_layer)
-    return train(run.loaded(cell).body, materials.training_head, parameters, steps, objective, optimiser, after_step)
+    return train(run.loaded(cell).body, materials.training_head, parameters, steps, objective, optimiser, after_step, reference)
+
+
+def _reference(run: _Run, cell: Cell, steps: Sequence[Step], materials: Materials) -> dict[TokenSequence, Tensor]:
+    """What the answers to forget are worth to the state as it is now, kept for the other strategies that start from it."""
+    loaded, head = run.loaded(cell), materials.training_head
+    fingerprint = state_fingerprint(model=loaded.fingerprint, weights=run.parameters, columns=head.column_of)
+    forgotten = [sequence for step in steps for sequence in step.forget]
+    cache = ReferenceCache(run.store.folder / "references", fingerprint)
+    found = cache.log_probs(forgotten, lambda lacking: score_sequences(loaded, head, lacking))
+    # Training computes alike whether or not the reference was there.
+    loaded.body.start_afresh()
+    return found
 
 
 def _measure(run: _Run, cell: Cell, materials: Materials, moment: Moment) -> list[Row]:

@@ -41,10 +41,22 @@ class Step:
         return sum(len(sequence.ids) for sequence in (*self.retain, *self.forget))
 
 
-class Objective(Protocol):
-    """The share of a micro-batch in a step's loss, from the log-probs of its labels; the step's totals normalise it."""
+@dataclass(frozen=True)
+class LogProbs:
+    """The log-probs (nats) of a micro-batch's labels, a tensor (labels,) a sequence.
 
-    def __call__(self, forget: Sequence[Tensor], retain: Sequence[Tensor], step: Step) -> Tensor: ...
+    `reference` has those of the sequences to forget under the state that training starts from, where the objective asks for them.
+    """
+
+    forget: Sequence[Tensor]
+    retain: Sequence[Tensor]
+    reference: Sequence[Tensor] = ()
+
+
+class Objective(Protocol):
+    """The share of a micro-batch in a step's loss; the step's totals normalise it."""
+
+    def __call__(self, log_probs: LogProbs, step: Step) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -84,11 +96,12 @@ def train(
     objective: Objective,
     optimiser: Optimiser,
     after_step: Callable[[int, float], bool] = lambda step, loss: False,
+    reference: Mapping[TokenSequence, Tensor] | None = None,
     token_budget: int = PACK_BUDGET,
 ) -> list[float]:
     """Train `parameters` on `steps` in order; returns the loss of each step taken.
 
-    `after_step(number, loss)` is called after each step, numbered from 1, and ends the training by returning True. Weights are moved
+    `reference` holds the log-probs that a `ReferenceCache` found, for an objective that asks for them. `after_step(number, loss)` is called after each step, numbered from 1, and ends the training by returning True. Weights are moved
     in place. Raises `ValueError` where a trainable weight gets no gradient at the first step.
     """
     accelerator = Accelerator()
@@ -101,12 +114,13 @@ def train(
             group["lr"] = optimiser.rate_at(number, len(steps))
         total = 0.0
         for sequences, forget in _micro_batches(step, token_budget):
-            log_probs = module(sequences)
-            share = objective(
-                [p for p, is_forget in zip(log_probs, forget, strict=True) if is_forget],
-                [p for p, is_forget in zip(log_probs, forget, strict=True) if not is_forget],
-                step,
+            found = module(sequences)
+            log_probs = LogProbs(
+                forget=[own for own, is_forget in zip(found, forget, strict=True) if is_forget],
+                retain=[own for own, is_forget in zip(found, forget, strict=True) if not is_forget],
+                reference=[reference[own] for own, is_forget in zip(sequences, forget, strict=True) if is_forget] if reference else (),
             )
+            share = objective(log_probs, step)
             accelerator.backward(share)
             total += share.item()
         if number == 0:

@@ -1,29 +1,33 @@
 """The objectives, by the name under which a study asks for them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from polyunlearn.training.loop import Objective, Step
+from polyunlearn.training.loop import LogProbs, Objective, Step
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 from polyunlearn.training.objectives.gradient_difference import gradient_difference
+from polyunlearn.training.objectives.npo import npo
 
 
 @dataclass(frozen=True)
 class Method:
-    """An unlearning method: its objective, given the weight of its retain term, and whether it has one."""
+    """An unlearning method: its objective, given the weight of its retain term; whether it has one, and whether it asks what the answers
+    to forget were worth to the state that unlearning starts from."""
 
     objective: Callable[[float], Objective]
     retains: bool
+    needs_reference: bool = False
 
 
 METHODS = {
     "gradient_ascent": Method(lambda retain_weight: gradient_ascent, retains=False),
     "gradient_difference": Method(lambda retain_weight: partial(gradient_difference, retain_weight=retain_weight), retains=True),
+    "npo": Method(lambda retain_weight: partial(npo, retain_weight=retain_weight), retains=True, needs_reference=True),
 }
 
 
@@ -35,13 +39,14 @@ def stopped_below(objective: Objective, floor: float) -> Objective:
     goes on once it has begun is spelling that languages share, and need not go as far as how it begins.
     """
 
-    def stopped(forget: Sequence[Tensor], retain: Sequence[Tensor], step: Step) -> Tensor:
+    def stopped(log_probs: LogProbs, step: Step) -> Tensor:
         # `where` rather than a plain detach: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
-        return objective([torch.where(own.mean() < floor, own.detach(), own) for own in forget], retain, step)
+        forget = [torch.where(own.mean() < floor, own.detach(), own) for own in log_probs.forget]
+        return objective(replace(log_probs, forget=forget), step)
 
     return stopped
 
 
-def learning(forget: Sequence[Tensor], retain: Sequence[Tensor], step: Step) -> Tensor:
+def learning(log_probs: LogProbs, step: Step) -> Tensor:
     """The objective of the learning stage: cross-entropy of everything in the step."""
-    return cross_entropy(retain, step.retain_tokens)
+    return cross_entropy(log_probs.retain, step.retain_tokens)
