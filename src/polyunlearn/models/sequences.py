@@ -1,6 +1,7 @@
 """Text as token sequences with labels: what training and scoring feed to a model."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +29,8 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
+        # The same questions and names are asked of every state.
+        self._ids = lru_cache(maxsize=2**17)(self._tokenised)
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         self._start = (int(start),)
         self.end_id = int(tokenizer.eos_token_id)
@@ -55,5 +58,5 @@ class Encoder:
         """Running text: every token but the first is a label."""
         return TokenSequence((*self._start, *self._ids(language.joiner.join(sentences)), self.end_id), 1)
 
-    def _ids(self, text: str) -> tuple[int, ...]:
+    def _tokenised(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,15 +1,16 @@
 """What a study will cost, said before anything runs: cells, tokens, time and memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import get_args
 
 import psutil
 
-from polyunlearn.languages import get_language
 from polyunlearn.models.cost import Cost, matrix_rate
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.scoring.measure import own_answers, ranked_questions
 from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import question_trees
 from polyunlearn.study.cells import State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
@@ -50,37 +51,50 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
     rate = matrix_rate(loaded.model.device)
     costs: dict[State, Cost] = {state: Cost.of(loaded, frozen_layers(config, state)) for state in get_args(State)}
     materials = {seed: make_materials(config, study_stories(config, seed), loaded) for seed in config.seeds}
+    reading = {seed: _reading(config, own.probes, loaded) for seed, own in materials.items()}
     cells = []
     for cell in study_cells(config):
-        own = materials[cell.seed]
+        own, read = materials[cell.seed], reading[cell.seed]
         steps = cell_steps(config, cell, own.stories, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
-        first = trajectory_probes(config, own.probes)
-        answered, _ = answered_and_others(config, own.probes)
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
-        prompts, candidates = _ranking_tokens(own.probes, loaded)
-        if points:
-            at_points = _ranking_tokens([replace(probe, candidates=probe.candidates[:1]) for probe in first], loaded)
-            prompts, candidates = prompts + points * at_points[0], candidates + points * at_points[1]
-        written = len(answered) * config.scoring.max_new_tokens
+        scored, asked = read.end_tokens + points * read.point_tokens, read.end_labels + points * read.point_labels
         cost = costs[cell.state]
         lora, whole = config.trainable.weights == "lora", config.trainable.weights == "all"
         columns = own.training_head.weight.shape[0]
         flops = cost.training(training, labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
         # Ranking finds what enters the trained layers kept, and answers go on from its prompts; what they write passes every layer.
-        flops += cost.scoring(prompts + candidates, candidates, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
-        flops += cost.scoring(written, written, loaded.head.weight.shape[0]) / EFFICIENCY
-        cells.append(CellPlan(cell.id, training, prompts + candidates + written, flops / rate))
+        flops += cost.scoring(scored, asked, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
+        flops += cost.scoring(read.written, read.written, loaded.head.weight.shape[0]) / EFFICIENCY
+        cells.append(CellPlan(cell.id, training, scored + read.written, flops / rate))
     return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available)
 
 
-def _ranking_tokens(probes: Sequence[Probe], loaded: LoadedModel) -> tuple[int, int]:
-    """The tokens of the prompts, and those of the candidates behind them."""
+@dataclass(frozen=True)
+class _Reading:
+    """What measuring a state reads: tokens and labels at its end and at a point of its trajectory, and tokens of greedy answers at most."""
+
+    end_tokens: int
+    end_labels: int
+    point_tokens: int
+    point_labels: int
+    written: int
+
+
+def _reading(config: StudyConfig, probes: Sequence[Probe], loaded: LoadedModel) -> _Reading:
     encoder = loaded.encoder
-    prompts = sum(len(encoder.prompt(get_language(probe.language), probe.question)) for probe in probes)
-    lengths = {(p.language, name): len(encoder.continuation(get_language(p.language), name)) for p in probes for name in p.candidates}
-    return prompts, sum(lengths[probe.language, name] - 1 for probe in probes for name in probe.candidates)
+    answered, others = answered_and_others(config, probes)
+    end = [ranked_questions(part, encoder) for part in (answered, others)]
+    point = [own_answers(trajectory_probes(config, probes), encoder)]
+    counts = [
+        (
+            sum(len(tree.row.ids) for questions in parts for tree in question_trees(questions)),
+            sum(len(candidate) for questions in parts for question in questions for candidate in question.candidates),
+        )
+        for parts in (end, point)
+    ]
+    return _Reading(*counts[0], *counts[1], len(answered) * config.scoring.max_new_tokens)
 
 
 def _memory(config: StudyConfig, cost: Cost) -> int:
