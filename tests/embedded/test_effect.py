@@ -15,7 +15,7 @@ pytestmark = pytest.mark.embedded
 # guards the effect where it is known and does not show that it is general.
 SETTINGS = [
     "languages=[en, de, fr, jv]", "sources=[de]", "learning.question_languages=[de, jv]", "strategies=[english, english+source]",
-    "seeds=[0]", "unlearning.measure_every=18",
+    "seeds=[0]", "unlearning.measure_every=24",
 ]  # fmt: skip
 
 

@@ -20,6 +20,11 @@ def _bench(model: Path, only: str, out: Path) -> subprocess.CompletedProcess[str
     [
         ("greedy answers against fixed", ["greedy answers against fixed batches"], 0.0),
         ("ranking", ["ranking 24 names", "ranking 24 names, study vocabulary"], 1e-3),
+        (
+            "NPO step",
+            ["NPO step, body, reference resident or kept", "NPO step, body, reference resident or kept, study vocabulary"],
+            1e-4,
+        ),
         ("step, LoRA", ["gradient-difference step, LoRA", "gradient-difference step, LoRA, study vocabulary"], 1e-4),
     ],
 )

@@ -147,6 +147,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
     [
         ({"languages": ["en", "de", "germn"]}, ["unknown language 'germn'", "did you mean de"]),
         ({"languages": ["de", "fr"]}, ["languages: must hold 'en'"]),
+        ({"unlearning": {"trajectory_languages": ["en", "germn"]}}, ["unlearning.trajectory_languages: unknown language 'germn'"]),
         ({"sources": ["de", "ha"], "languages": ["en", "de"]}, ["sources: 'ha' is not among the languages"]),
         ({"strategies": ["englsh"]}, ["strategies: unknown 'englsh'", "choose from", *STRATEGIES]),
         ({"methods": ["gradient"]}, ["methods: unknown 'gradient'", "gradient_difference"]),

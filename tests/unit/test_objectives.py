@@ -13,6 +13,8 @@ from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 from polyunlearn.training.objectives.gradient_difference import gradient_difference
 from polyunlearn.training.objectives.npo import npo
+from polyunlearn.training.objectives.simnpo import simnpo
+from polyunlearn.training.objectives.weighted_ascent import weighted_ascent
 
 
 def _sequence(labels: int) -> TokenSequence:
@@ -154,6 +156,46 @@ def test_npo_begins_at_its_constant_and_tends_to_gradient_ascent() -> None:
     forget = _tensors(FORGET)
     npo(LogProbs(forget, [], REFERENCE), STEP, beta=1e-6).backward()
     assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([0.5, 0.5]), pytest.approx([0.5])]
+
+
+def test_simnpo_by_hand() -> None:
+    """Means of -1.5 and -3; with beta 2 and a margin of 1, ln(1 + e^(-3 + 1)) = 0.126928 and ln(1 + e^(-6 + 1)) = 0.006715.
+
+    2 / 2 * (0.126928 + 0.006715) / 2 = 0.066822, and with CE(r) = 2 2.066822. A token's gradient is s(-2) / 2 / 2 labels = 0.029801 and
+    s(-5) / 2 = 0.003346: a longer answer is pushed as much in all as a short one that is as probable a token.
+    """
+    forget = _tensors(FORGET)
+    loss = simnpo(LogProbs(forget, _tensors(RETAIN)), STEP, beta=2.0, margin=1.0)
+    loss.backward()
+    assert loss.item() == pytest.approx(2.066822, abs=1e-6)
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+        pytest.approx([0.029801, 0.029801], abs=1e-6),
+        pytest.approx([0.003346], abs=1e-6),
+    ]
+
+
+def test_weighted_ascent_by_hand() -> None:
+    """Log-probs -1, -2, -3 with the weights e^-1, e^-2, e^-3: (-0.367879 - 0.270671 - 0.149361) / 3 = -0.262637; with CE(r) = 2 1.737363.
+
+    Gradients are the weights over 3: 0.122626, 0.045112, 0.016596; none flows through the weights. With p (1 - p) instead the first weight is
+    0.367879 * 0.632121 = 0.232544.
+    """
+    forget = _tensors(FORGET)
+    loss = weighted_ascent(LogProbs(forget, _tensors(RETAIN)), STEP)
+    loss.backward()
+    assert loss.item() == pytest.approx(1.737363, abs=1e-6)
+    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+        pytest.approx([0.122626, 0.045112], abs=1e-6),
+        pytest.approx([0.016596], abs=1e-6),
+    ]
+    forget = _tensors(FORGET)
+    weighted_ascent(LogProbs(forget, []), STEP, unsure=1.0).backward()
+    assert forget[0].grad is not None and forget[0].grad[0].item() == pytest.approx(0.232544 / 3, abs=1e-6)
+
+
+def test_weighted_ascent_without_weights_is_gradient_difference() -> None:
+    both = LogProbs(_tensors(FORGET), _tensors(RETAIN))
+    assert weighted_ascent(both, STEP, known=0.0).item() == pytest.approx(gradient_difference(both, STEP).item())
 
 
 def test_only_methods_that_say_so_need_a_reference() -> None:

@@ -164,6 +164,16 @@ def test_trajectory_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_a_trajectory_counts_the_languages_in_which_it_was_followed(tmp_path: Path) -> None:
+    """Followed in English alone: its 0.5 of the learned state, not Urdu's 0.8; its real loss, up by 0.5 after 2 steps, not German's."""
+    middle: Values = {("en", "fake", "probability"): [0.3] * 4, ("en", "real", "loss"): [2.5] * 4}
+    study = config()
+    store = written(tmp_path, study, middle=middle)
+    points = trajectory(store, summarise(study, store))[CLEANED.id]
+    assert [(point.step, point.fake_probability) for point in points[:2]] == [(0, 0.5), (2, 0.3)]
+    assert points[1].real_loss_rise == pytest.approx(0.5)
+
+
 def test_what_was_never_known_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """German knew one of the four real stories, its interval [0, 0.75]: its loss, up by 1 after 2 steps, does not count; English has +0.5."""
     monkeypatch.setattr(handmade, "LEARNED", LEARNED | {("de", "real", "first"): [0, 0, 0, 1]})

@@ -20,6 +20,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _unknown_languages(tags: Iterable[str]) -> list[str]:
+    problems = []
+    for tag in tags:
+        try:
+            get_language(tag)
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
 class TrainableConfig(_Section):
     """Which weights train; see `models.trainable.TrainablePlan`. From which layer on, learning and unlearning say for themselves."""
 
@@ -50,7 +60,8 @@ class LearningConfig(_Section):
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and `training.objectives.stopped_below`.
 
-    The trajectory is measured every `measure_every` steps in `trajectory_languages`, none of which means all; the end is measured in all.
+    The trajectory is measured every `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none
+    is given; the end is measured in all.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -65,6 +76,14 @@ class UnlearningConfig(_Section):
     measure_every: int = Field(4, ge=1)
     trajectory_languages: tuple[str, ...] = ()
     stop_below: float | None = Field(None, lt=0)
+
+    @field_validator("trajectory_languages")
+    @classmethod
+    def _languages_are_known(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        problems = _unknown_languages(values)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return values
 
 
 class ScoringConfig(_Section):
@@ -113,14 +132,9 @@ class StudyConfig(_Section):
     @classmethod
     def _entries_are_known(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         known: dict[str | None, Iterable[str]] = {"strategies": STRATEGIES, "methods": METHODS}
-        problems = []
+        problems = _unknown_languages(values) if info.field_name in ("languages", "sources") else []
         for value in values:
-            if info.field_name in ("languages", "sources"):
-                try:
-                    get_language(value)
-                except UserError as error:
-                    problems.append(str(error))
-            elif info.field_name in known and value not in known[info.field_name]:
+            if info.field_name in known and value not in known[info.field_name]:
                 problems.append(f"unknown {value!r}; choose from {', '.join(known[info.field_name])}")
         if len(set(values)) < len(values):
             problems.append("an entry occurs twice")
@@ -135,7 +149,6 @@ class StudyConfig(_Section):
             for field, tags in (
                 ("sources", self.sources),
                 ("learning.question_languages", self.learning.question_languages),
-                ("unlearning.trajectory_languages", self.unlearning.trajectory_languages),
             )
             for tag in tags
             if tag not in self.languages

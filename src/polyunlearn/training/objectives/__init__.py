@@ -12,6 +12,8 @@ from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 from polyunlearn.training.objectives.gradient_difference import gradient_difference
 from polyunlearn.training.objectives.npo import npo
+from polyunlearn.training.objectives.simnpo import simnpo
+from polyunlearn.training.objectives.weighted_ascent import weighted_ascent
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ METHODS = {
     "gradient_ascent": Method(lambda retain_weight: gradient_ascent, retains=False),
     "gradient_difference": Method(lambda retain_weight: partial(gradient_difference, retain_weight=retain_weight), retains=True),
     "npo": Method(lambda retain_weight: partial(npo, retain_weight=retain_weight), retains=True, needs_reference=True),
+    "simnpo": Method(lambda retain_weight: partial(simnpo, retain_weight=retain_weight), retains=True),
+    "wga": Method(lambda retain_weight: partial(weighted_ascent, retain_weight=retain_weight, known=1.0), retains=True),
+    "satimp": Method(lambda retain_weight: partial(weighted_ascent, retain_weight=retain_weight, known=5.0, unsure=1.0), retains=True),
 }
 
 
