@@ -120,8 +120,18 @@ def test_chunks_change_neither_values_nor_gradients(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(chunked, whole)
     for a, b in zip(chunked_gradients, whole_gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cap", [None, 3.0])
+@pytest.mark.parametrize("at_once", [1, 7, 600, 10_000])
+def test_without_gradients_the_vocabulary_is_passed_in_parts(monkeypatch: pytest.MonkeyPatch, cap: float | None, at_once: int) -> None:
+    """Log-probs as with gradients, and the most probable token as from all 600 logits, however many tokens a part has."""
+    head, hidden, labels = _head(cap=cap)
+    whole = head.log_probs(hidden, labels).detach()
+    monkeypatch.setattr(forward, "TOKENS_AT_ONCE", at_once)
     with torch.no_grad():
-        torch.testing.assert_close(head.log_probs(hidden, labels), whole.detach())
+        torch.testing.assert_close(head.log_probs(hidden, labels), whole, atol=1e-5, rtol=1e-5)
+        assert torch.equal(head.most_probable(hidden), (hidden @ head.weight.T).argmax(1))
 
 
 def test_a_chunk_below_one_row_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,9 +141,9 @@ def test_a_chunk_below_one_row_is_one_row(monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(head.log_probs(hidden, labels), whole)
 
 
-@pytest.mark.parametrize("chunk", [1, 5 * 600 * 4, 2**28])
-def test_pairs_are_the_entries_of_the_log_softmax(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(forward, "HEAD_CHUNK_BYTES", chunk)
+@pytest.mark.parametrize("at_once", [1, 100, 8192])
+def test_pairs_are_the_entries_of_the_log_softmax(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(forward, "TOKENS_AT_ONCE", at_once)
     head, hidden, _ = _head()
     rng = Random(8)
     positions = torch.tensor([rng.randrange(37) for _ in range(90)])

@@ -161,16 +161,16 @@ def test_npo_begins_at_its_constant_and_tends_to_gradient_ascent() -> None:
 def test_simnpo_by_hand() -> None:
     """Means of -1.5 and -3; with beta 2 and a margin of 1, ln(1 + e^(-3 + 1)) = 0.126928 and ln(1 + e^(-6 + 1)) = 0.006715.
 
-    2 / 2 * (0.126928 + 0.006715) / 2 = 0.066822, and with CE(r) = 2 2.066822. A token's gradient is s(-2) / 2 / 2 labels = 0.029801 and
-    s(-5) / 2 = 0.003346: a longer answer is pushed as much in all as a short one that is as probable a token.
+    2 / 2 * (0.126928 + 0.006715) / 2 = 0.066822, and with CE(r) = 2 2.066822. A token's gradient is 2 s(-2) / 2 answers / 2 labels = 0.059601
+    and 2 s(-5) / 2 / 1 = 0.006693: a longer answer is pushed as much in all as a short one that is as probable a token.
     """
     forget = _tensors(FORGET)
     loss = simnpo(LogProbs(forget, _tensors(RETAIN)), STEP, beta=2.0, margin=1.0)
     loss.backward()
     assert loss.item() == pytest.approx(2.066822, abs=1e-6)
     assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
-        pytest.approx([0.029801, 0.029801], abs=1e-6),
-        pytest.approx([0.003346], abs=1e-6),
+        pytest.approx([0.059601, 0.059601], abs=1e-6),
+        pytest.approx([0.006693], abs=1e-6),
     ]
 
 

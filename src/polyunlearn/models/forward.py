@@ -5,7 +5,7 @@ of bounded memory, and log-probs are fp32 whatever the weights are.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +19,10 @@ from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 
 HEAD_CHUNK_BYTES = 256 * 2**20
-"""How much the logits of one chunk of label positions may take."""
+"""How much the logits of one chunk of label positions may take, in training and in token tables."""
 
 TOKENS_AT_ONCE = 8192
-"""Tokens of the vocabulary whose logits are compared at a time where only the highest is asked for."""
+"""Tokens of the vocabulary whose logits are there at a time where no gradient is asked for."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(positions, width) to fp32 logits (positions, columns)."""
-        logits = torch.nn.functional.linear(hidden, self.weight).float()
-        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+        return self._capped(torch.nn.functional.linear(hidden, self.weight).float())
 
     def columns(self, token_ids: Tensor) -> Tensor:
         """The columns of tokens; raises `ValueError` for one that the restricted layer leaves out."""
@@ -72,9 +71,11 @@ class OutputHead:
         return columns
 
     def log_probs(self, hidden: Tensor, token_ids: Tensor) -> Tensor:
-        """Log-probability (nats, fp32) of `token_ids` (positions,) given hidden states (positions, width), chunk by chunk."""
+        """Log-probability (nats, fp32) of `token_ids` (positions,) given hidden states (positions, width)."""
+        if not torch.is_grad_enabled():
+            return self.pair_log_probs(hidden, torch.arange(len(hidden), device=hidden.device), token_ids)
         pieces = self.pieces(hidden, token_ids)
-        if torch.is_grad_enabled() and len(pieces) > 1:
+        if len(pieces) > 1:
             return torch.cat([checkpoint(self._chunk, h, c, use_reentrant=False) for h, c in pieces])
         return torch.cat([self._chunk(h, c) for h, c in pieces])
 
@@ -85,29 +86,35 @@ class OutputHead:
 
     @torch.no_grad()
     def pair_log_probs(self, hidden: Tensor, positions: Tensor, token_ids: Tensor) -> Tensor:
-        """Log-probs of (position, token) pairs, where several tokens may be asked of one position, whose logits are computed once."""
-        columns = self.columns(token_ids)
-        size = self._chunk_size
-        result = torch.empty(len(columns), device=hidden.device)
-        for at in range(0, len(hidden), size):
-            logits = self.logits(hidden[at : at + size])
-            normaliser = torch.logsumexp(logits, dim=1)
-            here = (positions >= at) & (positions < at + size)
-            result[here] = logits[positions[here] - at, columns[here]] - normaliser[positions[here] - at]
-        return result
+        """Log-probs of (position, token) pairs, where several tokens may be asked of one position, whose normaliser is computed once."""
+        parts = [torch.logsumexp(self._capped(logits.float()), 0) for _, logits in self._by_tokens(hidden)]
+        normaliser = torch.logsumexp(torch.stack(parts), 0)
+        weights = self.weight[self.columns(token_ids)].float()
+        logits = self._capped((hidden[positions].float() * weights).sum(1))
+        return logits - normaliser[positions]
 
     def most_probable(self, hidden: Tensor) -> Tensor:
         """The column of the highest logit at each position (positions, width): the token itself where the vocabulary is whole."""
-        # A cap keeps the order of the logits, so it is left out. A few tokens at a time against all positions: the logits then stay
-        # in the CPU's caches, and the long side of the product is the one that its kernels are fast on.
-        columns = hidden.T.contiguous()
         best = torch.full((len(hidden),), -torch.inf, device=hidden.device, dtype=hidden.dtype)
         chosen = torch.zeros(len(hidden), device=hidden.device, dtype=torch.long)
-        for at in range(0, len(self.weight), TOKENS_AT_ONCE):
-            highest, token = (self.weight[at : at + TOKENS_AT_ONCE] @ columns).max(0)
+        for at, logits in self._by_tokens(hidden):
+            # A cap keeps the order of the logits, so it is left out.
+            highest, token = logits.max(0)
             better = highest > best
             best, chosen = torch.where(better, highest, best), torch.where(better, token + at, chosen)
         return chosen
+
+    def _by_tokens(self, hidden: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Uncapped logits (tokens, positions) of `TOKENS_AT_ONCE` columns at a time, with the first column's number.
+
+        They then stay in the CPU's caches, and the long side of the product is the one that its kernels are fast on.
+        """
+        states = hidden.T.contiguous()
+        for at in range(0, len(self.weight), TOKENS_AT_ONCE):
+            yield at, self.weight[at : at + TOKENS_AT_ONCE] @ states
+
+    def _capped(self, logits: Tensor) -> Tensor:
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def _chunk(self, hidden: Tensor, columns: Tensor) -> Tensor:
         logits = self.logits(hidden)
