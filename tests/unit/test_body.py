@@ -12,7 +12,7 @@ from tiny import plain_rows, sequences, sharp, tokens
 from transformers import BertConfig, BertModel, DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.body import Body, decoder_layers
+from polyunlearn.models.body import Body, decoder_layers, has_dropout
 from polyunlearn.models.rows import TokenRow, forest
 
 
@@ -161,12 +161,31 @@ def test_the_cache_stays_within_its_room(gemma_folder: Path, monkeypatch: pytest
         assert calls == [2, 1, 1]
         for states in found:
             torch.testing.assert_close(states, free(rows), atol=1e-5, rtol=1e-5)
+        assert body.keep(rows) == 1 and free.keep(rows) == 0
+        body.keep([])
         # Room is given back: a fresh start can hold another row.
         body.start_afresh()
         other = plain_rows(sequences(11, 10))
         body(other)
         body(other)
-    assert calls[3:] == [1, 0]
+    assert calls[3:] == [2, 1, 0]
+
+
+def test_dropout_keeps_nothing(gemma_folder: Path) -> None:
+    """With dropout in training no output is the same twice, so the frozen layers run each time; without it they are kept."""
+    loaded = sharp(gemma_folder)
+    rows = plain_rows(sequences(16, 10))
+    assert not has_dropout(loaded.model)
+    for rate, alike in ((0.0, True), (0.5, False)):
+        loaded.model.config.attention_dropout = rate
+        for layer in decoder_layers(loaded.model):
+            layer.self_attn.attention_dropout = rate
+        body = Body(loaded.model, 2)
+        body.keep(rows)
+        body.train()
+        with torch.no_grad():
+            assert torch.equal(body(rows), body(rows)) == alike
+    assert has_dropout(loaded.model)
 
 
 def test_no_frozen_layers_keep_nothing(gemma_folder: Path) -> None:

@@ -35,7 +35,8 @@ class _Lower:
 class Body(nn.Module):
     """Hidden states after the last layer and its norm. `frozen_layers` says how many layers, from the first, never train.
 
-    At most `cache_bytes` of their output are kept; rows beyond that are computed each time they are asked for.
+    At most `cache_bytes` of their output are kept; rows beyond that are computed each time they are asked for. A model with dropout
+    gives another output each time, so nothing of it is kept.
 
     A row's states depend, in their last bits, on the rows computed beside it. `keep` and `start_afresh` make what a caller sees
     depend on nothing that happened before.
@@ -45,6 +46,7 @@ class Body(nn.Module):
         super().__init__()
         base = model.base_model
         count = len(decoder_layers(model))
+        frozen_layers = 0 if has_dropout(model) else frozen_layers
         self.model = model
         self._lower = _part(base, 0, frozen_layers, with_norm=False) if frozen_layers else None
         self._upper = _part(base, frozen_layers, count, with_norm=True) if frozen_layers else base
@@ -80,8 +82,11 @@ class Body(nn.Module):
         hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, **keeping).last_hidden_state
         return hidden
 
-    def keep(self, rows: Sequence[TokenRow]) -> None:
-        """Compute what these rows need now, and keep it until the next call or as far as there is room; what was kept before is let go."""
+    def keep(self, rows: Sequence[TokenRow]) -> int:
+        """Compute what these rows need now, and keep it until the next call; what was kept before is let go.
+
+        Returns how many of the distinct rows found no room: they are computed each time they are asked for.
+        """
         for part in (*self._kept.values(), *self._cache.values()):
             self._room += part.nbytes
         self._kept, self._cache = {}, {}
@@ -92,6 +97,7 @@ class Body(nn.Module):
             self._kept |= fitting
             if len(fitting) < len(computed):
                 break
+        return len(distinct) - len(self._kept) if self._lower is not None else 0
 
     def start_afresh(self) -> None:
         """Forget what was computed for rows that `keep` does not hold."""
@@ -153,6 +159,11 @@ class Body(nn.Module):
             return ids.to(device), full, positions.to(device)
         near = (sees & (positions[:, :, None] - positions[:, None, :] < self._window))[:, None].to(device)
         return ids.to(device), {"full_attention": full, "sliding_attention": near}, positions.to(device)
+
+
+def has_dropout(model: PreTrainedModel) -> bool:
+    """Whether training the model drops anything at random."""
+    return getattr(model.config, "attention_dropout", 0) > 0 or any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
 
 
 def _keys_values(cache: DynamicCache, index: int, row: TokenRow) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
-from polyunlearn.models.body import Body
+from polyunlearn.models.body import Body, has_dropout
 from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
@@ -103,6 +103,8 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
     for layer in (config.learning.from_layer, config.unlearning.from_layer):
         check_layer(loaded.model, layer)
     watcher.say(loaded.device_reason)
+    if frozen_layers(config, "learned") and has_dropout(loaded.model):
+        watcher.say("the model has dropout: layers that do not train are computed each time")
     store.open(_manifest(config, stories, loaded))
     for part in store.folder.rglob(".*.part"):
         part.unlink()
@@ -137,7 +139,9 @@ def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
             steps = cell_steps(run.config, cell, materials.stories, run.learning)
             needed[id(run.loaded(cell).body)][1].extend(row for step in steps for row in sequence_rows((*step.retain, *step.forget)))
     for body, rows in needed.values():
-        body.keep(rows)
+        left_out = body.keep(rows)
+        if left_out:
+            run.watcher.say(f"{left_out} texts find no room beside the others: all their layers are computed each time")
 
 
 def trajectory_probes(config: StudyConfig, probes: Sequence[Probe]) -> list[Probe]:
