@@ -85,7 +85,16 @@ def test_strategy_languages() -> None:
     assert strategy_languages("all", "ur", LANGUAGES) == LANGUAGES
     # Where English is the source there is one language, not the same one twice.
     assert strategy_languages("english+source", "en", LANGUAGES) == ("en",)
-    with pytest.raises(UserError, match="unknown strategy 'sauce': choose from english, source, english\\+source, all"):
+    # German is Germanic and in Latin script, as English and Hausa are one or the other; Urdu stands alone among these.
+    assert strategy_languages("related", "de", ("en", "de", "ha", "ru", "ur")) == ("en", "de", "ha")
+    assert strategy_languages("related", "ru", ("en", "uk", "pl", "ru", "ur")) == ("uk", "pl", "ru")
+    assert strategy_languages("pivot:ur+en+ur", "de", LANGUAGES) == ("ur", "en")
+    with pytest.raises(UserError, match="strategy 'pivot:en\\+sw': 'sw' is not among the languages"):
+        strategy_languages("pivot:en+sw", "ur", LANGUAGES)
+    with pytest.raises(
+        UserError,
+        match="unknown strategy 'sauce': choose from english, source, english\\+source, all, related, or name languages: pivot:de\\+fr",
+    ):
         strategy_languages("sauce", "ur", LANGUAGES)
 
 

@@ -1,12 +1,13 @@
 """The report's charts, as SVG text. Labels are escaped; sizes are in pixels."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
 from polyunlearn.analysis.summary import CellFigures, TrajectoryPoint
 
-COLOURS = {
+_COLOURS = {
     "base": "#777777",
     "gold": "#b8860b",
     "learned": "#c0392b",
@@ -15,47 +16,53 @@ COLOURS = {
     "english+source": "#1e8449",
     "all": "#d35400",
 }
+_FURTHER = ("#16a085", "#7f6000", "#c2185b", "#5d6d7e", "#00838f", "#6d4c41", "#9e9d24", "#4527a0")
 _TOP, _LEFT, _HEIGHT = 14, 40, 170
 
 
-def before_after_chart(states: Sequence[CellFigures], figure: Literal["fake_rank", "real_quality"]) -> str:
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each name: states and the paper's strategies keep theirs, others take further ones in turn."""
+    further = itertools.cycle(_FURTHER)
+    return {name: _COLOURS[name] if name in _COLOURS else next(further) for name in names}
+
+
+def before_after_chart(states: Mapping[str, CellFigures], palette: Mapping[str, str], figure: Literal["fake_rank", "real_quality"]) -> str:
     """Every state's value in every query language, with its interval, as one group of bars a language."""
-    tags = list(states[0].by_language)
+    tags = list(next(iter(states.values())).by_language)
     bar, gap = 12, 18
     group = bar * len(states) + gap
     width = _LEFT + group * len(tags) + 10
     parts = _axes(width, "0 to 1")
     for at, tag in enumerate(tags):
-        for index, item in enumerate(states):
+        for index, (name, item) in enumerate(states.items()):
             estimate = getattr(item.by_language[tag], figure)
-            name = _name(item)
             x = _LEFT + at * group + gap / 2 + index * bar
             title = f"{name}, asked in {tag}: {estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], {estimate.n} stories"
             middle = x + bar / 2 - 1
             parts.append(
                 f'<g><title>{escape(title)}</title><rect x="{x:.1f}" y="{_y(estimate.mean):.1f}" width="{bar - 2}" '
-                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" fill="{COLOURS[name]}"/>'
+                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" fill="{palette[name]}"/>'
                 f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{_y(estimate.high):.1f}" y2="{_y(estimate.low):.1f}" class="whisker"/></g>'
             )
         parts.append(f'<text x="{_LEFT + at * group + group / 2:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{escape(tag)}</text>')
     return _svg(width, _TOP + _HEIGHT + 24, parts)
 
 
-def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
-    """Per strategy, from the learned state on: what is left of the claims against what it cost in real information."""
+def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: Mapping[str, str]) -> str:
+    """Per way of unlearning, from the learned state on: what is left of the claims against what it cost in real information."""
     width, span = 560, 480
     most = max((point.real_loss_rise for path in points.values() for point in path), default=0.0)
     scale = max(0.5, most)
     parts = _axes(width, "worst language: probability of the false name")
-    for strategy, path in points.items():
-        colour = COLOURS[strategy]
+    for name, path in points.items():
+        colour = palette[name]
         places = [(_LEFT + 10 + span * max(0.0, point.real_loss_rise) / scale, _y(point.fake_probability)) for point in path]
         parts.append(
             f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
         for (x, y), point in zip(places, path, strict=True):
             title = (
-                f"{strategy}, step {point.step}: false name {point.fake_probability:.2f} in the worst language; "
+                f"{name}, step {point.step}: false name {point.fake_probability:.2f} in the worst language; "
                 f"real loss +{point.real_loss_rise:.2f} nats in the worst language"
             )
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(title)}</title></circle>')
@@ -65,10 +72,6 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]]) -> str:
         f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">rise of the real loss, nats a token, in the worst language that knew the real stories</text>'
     )
     return _svg(width, _TOP + _HEIGHT + 40, parts)
-
-
-def _name(item: CellFigures) -> str:
-    return item.cell.strategy or item.cell.state
 
 
 def _y(value: float) -> float:

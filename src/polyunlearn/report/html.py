@@ -12,8 +12,9 @@ from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, lef
 from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.charts import COLOURS, before_after_chart, trajectory_chart
+from polyunlearn.report.charts import before_after_chart, colours, trajectory_chart
 from polyunlearn.report.glossary import GLOSSARY
+from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
@@ -29,7 +30,8 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
     rows = strategy_table(figures)
     matrix = spread_matrix(figures)
     paths = trajectory(store, figures)
-    shown = {item.cell.strategy or item.cell.state for item in figures}
+    several = len(config.methods) > 1
+    palette = colours(dict.fromkeys(_name(item.cell, several) for item in figures))
     write_text_atomically(
         path,
         template.render(
@@ -40,20 +42,28 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             matrix=matrix,
             groups=GROUPS,
             strategies=rows,
-            findings=_findings(matrix, rows),
-            charts=[_source_charts(source, figures, paths) for source in dict.fromkeys(line[0].source for line in matrix)],
+            findings=_findings(matrix, rows, several),
+            charts=[
+                _source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)
+            ],
             figures=figures,
             samples=_samples(store, config),
             glossary=GLOSSARY,
             cost=COST,
-            colours={name: colour for name, colour in COLOURS.items() if name in shown},
+            colours=palette,
             seconds=sum(item.record.seconds for item in figures),
             peak=max(item.record.peak_rss_bytes for item in figures),
         ),
     )
 
 
-def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any]) -> list[str]:
+def _name(cell: Cell, several_methods: bool) -> str:
+    """What a state is called in charts: its strategy, with its method where the study has more than one."""
+    name = cell.strategy or cell.state
+    return f"{name}, {cell.method}" if cell.method and several_methods else name
+
+
+def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_methods: bool) -> list[str]:
     """The result in sentences, each read off the tables."""
     sentences = []
     for line in matrix:
@@ -66,7 +76,8 @@ def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any]) -> list[str]
         left = [get_language(group.worst).name for group in row.groups if group.verdict == "remains" and group.worst]
         what = f"the claims remain, most of all in {_listed(left)}" if left else "every language that learning had reached is clear"
         broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
-        sentences.append(f"Unlearned with {row.strategy} ({get_language(row.source).name} claims): {what}{broken}.")
+        how = f"{row.strategy}, {row.method}" if several_methods else row.strategy
+        sentences.append(f"Unlearned with {how} ({get_language(row.source).name} claims): {what}{broken}.")
     return sentences
 
 
@@ -74,22 +85,28 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def _source_charts(source: str, figures: Sequence[CellFigures], paths: Mapping[str, list[TrajectoryPoint]]) -> dict[str, Any]:
+def _source_charts(
+    source: str,
+    figures: Sequence[CellFigures],
+    paths: Mapping[str, list[TrajectoryPoint]],
+    palette: Mapping[str, str],
+    several_methods: bool,
+) -> dict[str, Any]:
     first = min(item.cell.seed for item in figures)
-    states = [item for item in figures if item.cell.seed == first and item.cell.source in (None, source)]
-    points = {str(item.cell.strategy): paths[item.cell.id] for item in states if item.cell.id in paths}
+    states = {_name(item.cell, several_methods): item for item in figures if item.cell.seed == first and item.cell.source in (None, source)}
+    points = {name: paths[item.cell.id] for name, item in states.items() if item.cell.id in paths}
     return {
         "source": source,
         "seed": str(first),
-        "fake": before_after_chart(states, "fake_rank"),
-        "real": before_after_chart(states, "real_quality"),
-        "trajectory": trajectory_chart(points),
-        "at_cost": {strategy: left_at_cost(path) for strategy, path in points.items()},
+        "fake": before_after_chart(states, palette, "fake_rank"),
+        "real": before_after_chart(states, palette, "real_quality"),
+        "trajectory": trajectory_chart(points, palette),
+        "at_cost": {name: left_at_cost(path) for name, path in points.items()},
     }
 
 
 def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:
-    """Greedy answers to the first wording of some stories, by story, source and language."""
+    """Greedy answers to the first wording of some stories, by story, source and language; of the study's first method."""
     seed = min(config.seeds)
     table = store.query(
         f"""SELECT story, language, state, source, strategy, text, max(value) FILTER (metric = 'says') AS says FROM rows

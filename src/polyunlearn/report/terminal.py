@@ -46,15 +46,17 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
         title="Unlearning: what is left, as a share of what learning added", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
     )
     table.add_column("learned in")
-    # Never cut: "english" and "english+source" are told apart by their ends.
-    table.add_column("unlearned in", no_wrap=True, min_width=max(len(row.strategy) for row in rows))
+    several = len({row.method for row in rows}) > 1
+    names = [f"{row.strategy}, {row.method}" if several else row.strategy for row in rows]
+    # A word is never cut: "english" and "english+source" are told apart by their ends.
+    table.add_column("unlearned in", min_width=max(len(word) for name in names for word in name.split()))
     for name in ("English", "source", "other high", "low", "real quality"):
         table.add_column(name)
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         quality = f"{row.real_quality_en_before:.2f} → {row.real_quality_en:.2f}"
         table.add_row(
             get_language(row.source).name,
-            row.strategy,
+            name,
             *(_verdict(group) for group in row.groups),
             Text(f"{quality} collapsed" if row.collapse else quality, style="bold red" if row.collapse else ""),
         )

@@ -24,7 +24,8 @@ class Cell:
     def id(self) -> str:
         """The name of the cell and of its files."""
         parts = (self.state, self.source, self.strategy, self.method, f"seed{self.seed}")
-        return "-".join(part for part in parts if part)
+        # A colon has no place in a file's name on every system.
+        return "-".join(part.replace(":", "-") for part in parts if part)
 
     @property
     def parent(self) -> "Cell | None":

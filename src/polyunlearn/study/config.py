@@ -1,6 +1,6 @@
 """The configuration of a study: YAML, checked as a whole before anything runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from polyunlearn.errors import UserError
 from polyunlearn.files import read_utf8
-from polyunlearn.languages import PAPER_LANGUAGES, get_language
-from polyunlearn.training.mixtures import STRATEGIES
+from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
+from polyunlearn.training.mixtures import strategy_languages
 from polyunlearn.training.objectives import METHODS
 
 
@@ -20,11 +20,12 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _unknown_languages(tags: Iterable[str]) -> list[str]:
+def _problems(check: Callable[[str], object], values: Iterable[str]) -> list[str]:
+    """What `check` has against each of the values."""
     problems = []
-    for tag in tags:
+    for value in values:
         try:
-            get_language(tag)
+            check(value)
         except UserError as error:
             problems.append(str(error))
     return problems
@@ -80,7 +81,7 @@ class UnlearningConfig(_Section):
     @field_validator("trajectory_languages")
     @classmethod
     def _languages_are_known(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        problems = _unknown_languages(values)
+        problems = _problems(get_language, values)
         if problems:
             raise ValueError("\n".join(problems))
         return values
@@ -118,7 +119,7 @@ class StudyConfig(_Section):
     neighbours: int = Field(0, ge=0)
     languages: tuple[str, ...] = PAPER_LANGUAGES
     sources: tuple[str, ...] = Field(min_length=1)
-    strategies: tuple[str, ...] = tuple(STRATEGIES)
+    strategies: tuple[str, ...] = ("english", "source", "english+source", "all")
     methods: tuple[str, ...] = ("gradient_difference",)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     keep_states: bool = False
@@ -131,11 +132,13 @@ class StudyConfig(_Section):
     @field_validator("languages", "sources", "strategies", "methods", "seeds")
     @classmethod
     def _entries_are_known(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
-        known: dict[str | None, Iterable[str]] = {"strategies": STRATEGIES, "methods": METHODS}
-        problems = _unknown_languages(values) if info.field_name in ("languages", "sources") else []
-        for value in values:
-            if info.field_name in known and value not in known[info.field_name]:
-                problems.append(f"unknown {value!r}; choose from {', '.join(known[info.field_name])}")
+        problems: list[str] = []
+        if info.field_name in ("languages", "sources"):
+            problems += _problems(get_language, values)
+        if info.field_name == "strategies":
+            problems += _problems(lambda strategy: strategy_languages(strategy, "en", tuple(LANGUAGES)), values)
+        if info.field_name == "methods":
+            problems += [f"unknown {value!r}; choose from {', '.join(METHODS)}" for value in values if value not in METHODS]
         if len(set(values)) < len(values):
             problems.append("an entry occurs twice")
         if problems:
@@ -155,6 +158,8 @@ class StudyConfig(_Section):
         ]
         if "en" not in self.languages:
             problems.append("languages: must hold 'en', the language of the real articles")
+        unfit = _problems(lambda strategy: strategy_languages(strategy, self.sources[0], self.languages), self.strategies)
+        problems += [f"strategies: {problem}" for problem in unfit]
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

@@ -24,24 +24,37 @@ STRATEGIES = {
     "source": "the forget set in the source language only",
     "english+source": "each fact once a pass, half of them in English and half in the source language",
     "all": "each fact once a pass, the corpus languages taking turns",
+    "related": "as all, over the corpus languages of the source's family or script, the source among them",
 }
-"""The language strategies of unlearning. All see the same number of facts a pass, so the same number of steps."""
+"""The language strategies of unlearning, beside "pivot:de+fr" for languages that are named. All see the same number of facts a pass, so
+the same number of steps."""
+
+PIVOT = "pivot:"
 
 
 def strategy_languages(strategy: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages that a strategy unlearns in; `languages` are those of the corpus.
 
     Raises:
-        UserError: for an unknown strategy.
+        UserError: for an unknown strategy, or a pivot language that the corpus lacks.
     """
+    if strategy.startswith(PIVOT):
+        named = tuple(dict.fromkeys(strategy.removeprefix(PIVOT).split("+")))
+        lacking = [tag for tag in named if tag not in languages]
+        if lacking:
+            raise UserError(f"strategy {strategy!r}: {lacking[0]!r} is not among the languages ({', '.join(languages)})")
+        return named
+    own = get_language(source)
+    related = (tag for tag in languages if get_language(tag).family == own.family or get_language(tag).script == own.script)
     choices: dict[str, tuple[str, ...]] = {
         "english": ("en",),
         "source": (source,),
         "english+source": tuple(dict.fromkeys(("en", source))),
         "all": tuple(languages),
+        "related": tuple(related),
     }
     if strategy not in choices:
-        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join(STRATEGIES)}")
+        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join(STRATEGIES)}, or name languages: {PIVOT}de+fr")
     return choices[strategy]
 
 
