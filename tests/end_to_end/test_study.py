@@ -107,3 +107,18 @@ def test_lora_trains_adapters_only(gemma_folder: Path, tmp_path: Path) -> None:
     with safe_open(next(out.glob("states/*.safetensors")), "pt") as weights:
         names = list(weights.keys())
     assert names and all("lora_" in name for name in names)
+
+
+def test_several_methods_and_named_languages(gemma_folder: Path, tmp_path: Path) -> None:
+    """NPO beside gradient difference, in English and in German as a pivot: the reference is kept once, and the report tells methods apart."""
+    out = tmp_path / "methods"
+    more = ["sources=[de]", "languages=[en, de]", "learning.question_languages=[de]", "methods=[gradient_difference, npo]"]
+    result = command("study", "run", "quickstart", "--out", str(out), *settings(gemma_folder, *more, "strategies=[english, pivot:de]"))
+    assert result.returncode == 0, result.stderr
+    cells = [cell for cell in json.loads((out / "summary.json").read_text())["cells"] if cell["state"] == "unlearned"]
+    assert [(cell["strategy"], cell["method"]) for cell in cells] == [
+        (strategy, method) for method in ("gradient_difference", "npo") for strategy in ("english", "pivot:de")
+    ]
+    assert len(list((out / "references").glob("*.safetensors"))) == 1
+    report = (out / "report.html").read_text()
+    assert all(f"></i>{name}</span>" in report for name in ("english, npo", "pivot:de, gradient_difference"))
