@@ -185,6 +185,7 @@ def test_dropout_keeps_nothing(gemma_folder: Path) -> None:
         body.train()
         with torch.no_grad():
             assert torch.equal(body(rows), body(rows)) == alike
+        assert (body._lower is None) != alike
     assert has_dropout(loaded.model)
 
 

@@ -85,7 +85,7 @@ def test_strategy_languages() -> None:
     assert strategy_languages("all", "ur", LANGUAGES) == LANGUAGES
     # Where English is the source there is one language, not the same one twice.
     assert strategy_languages("english+source", "en", LANGUAGES) == ("en",)
-    # German is Germanic and in Latin script, as English and Hausa are one or the other; Urdu stands alone among these.
+    # Of these, English shares German's family and script, Hausa its script alone; Russian and Urdu share neither.
     assert strategy_languages("related", "de", ("en", "de", "ha", "ru", "ur")) == ("en", "de", "ha")
     assert strategy_languages("related", "ru", ("en", "uk", "pl", "ru", "ur")) == ("uk", "pl", "ru")
     assert strategy_languages("pivot:ur+en+ur", "de", LANGUAGES) == ("ur", "en")

@@ -55,8 +55,10 @@ def test_order_and_batch_change_nothing(any_model_folder: Path, monkeypatch: pyt
     questions = _questions(2)
     together = candidate_log_probs(loaded.body, loaded.head, questions)
     backwards = candidate_log_probs(loaded.body, loaded.head, questions[::-1])[::-1]
-    # A budget of one token puts every question into a batch of its own.
+    # Rows and batches of one token at most: every question is in a batch of its own.
     monkeypatch.setattr(ranking, "TOKEN_BUDGET", 1)
+    monkeypatch.setattr(ranking, "TREE_TOKENS", 1)
+    assert len(ranking.question_trees(questions)) == len(questions)
     alone = candidate_log_probs(loaded.body, loaded.head, questions)
     for a, b, c in zip(together, backwards, alone, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-5)

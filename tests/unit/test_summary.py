@@ -174,6 +174,13 @@ def test_a_trajectory_counts_the_languages_in_which_it_was_followed(tmp_path: Pa
     assert points[1].real_loss_rise == pytest.approx(0.5)
 
 
+def test_without_a_language_that_counts_there_is_no_trajectory(tmp_path: Path) -> None:
+    """Followed in German alone, which learning had not reached: nothing is said of what is left, rather than that it is 0."""
+    study = config()
+    store = written(tmp_path, study, middle={("de", "fake", "probability"): [0.3] * 4, ("de", "real", "loss"): [2.5] * 4})
+    assert trajectory(store, summarise(study, store)) == {}
+
+
 def test_what_was_never_known_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """German knew one of the four real stories, its interval [0, 0.75]: its loss, up by 1 after 2 steps, does not count; English has +0.5."""
     monkeypatch.setattr(handmade, "LEARNED", LEARNED | {("de", "real", "first"): [0, 0, 0, 1]})

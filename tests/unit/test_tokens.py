@@ -35,7 +35,13 @@ def test_a_certain_prediction_has_no_entropy_and_no_deviation() -> None:
     head = OutputHead(torch.tensor([[200.0], [0.0], [-3.0]]), None, None)
     table = describe(head, torch.ones(1, 1), torch.tensor([0]))
     assert table.entropy.item() == pytest.approx(0, abs=1e-12) and table.deviation.item() == pytest.approx(0, abs=1e-12)
-    assert math.isfinite(min_k_plus_plus(table))
+    missed = describe(head, torch.ones(1, 1), torch.tensor([1]))
+    assert min_k_plus_plus(table) == pytest.approx(0) and math.isfinite(min_k_plus_plus(missed)) and min_k_plus_plus(missed) < -1e6
+
+
+def test_a_diverged_model_hits_nothing() -> None:
+    head = OutputHead(torch.tensor([[math.nan], [0.0], [0.0]]), None, None)
+    assert not describe(head, torch.ones(3, 1), torch.tensor([0, 1, 2])).hit.any()
 
 
 def test_tables_are_the_models_own_whatever_the_batch(any_model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

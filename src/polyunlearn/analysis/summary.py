@@ -127,7 +127,10 @@ def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
 
 
 def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
-    """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id."""
+    """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id.
+
+    A cell is left out where none of the languages that count was followed.
+    """
     values = Values(store)
     figures = list(figures)
     knew = {item.cell: [tag for tag, language in item.by_language.items() if language.real_quality.low > KNOWN] for item in figures}
@@ -136,8 +139,10 @@ def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, lis
         learned = item.cell.parent
         if learned is None:
             continue
-        reached = values.followed(item.cell, [tag for tag, language in item.by_language.items() if language.gate])
-        costly = values.followed(item.cell, knew[learned]) or values.followed(item.cell, item.by_language)
+        gated = [tag for tag, language in item.by_language.items() if language.gate]
+        reached, costly = (values.followed(item.cell, tags) for tags in (gated, knew[learned] or item.by_language))
+        if (gated and not reached) or not costly:
+            continue
         start = values.steps(learned)[-1]
         known = [(learned, start, 0)] + [(item.cell, step, step) for step in values.steps(item.cell)]
         result[item.cell.id] = [

@@ -65,7 +65,7 @@ class OutputHead:
         """The columns of tokens; raises `ValueError` for one that the restricted layer leaves out."""
         if self.column_of is None:
             return token_ids
-        columns = self.column_of[token_ids]
+        columns = self.column_of[token_ids.to(self.column_of.device)].to(token_ids.device)
         if bool((columns < 0).any()):
             raise ValueError("a label is not in the restricted vocabulary")
         return columns
@@ -90,7 +90,8 @@ class OutputHead:
         parts = [torch.logsumexp(self._capped(logits.float()), 0) for _, logits in self._by_tokens(hidden)]
         normaliser = torch.logsumexp(torch.stack(parts), 0)
         weights = self.weight[self.columns(token_ids)].float()
-        logits = self._capped((hidden[positions].float() * weights).sum(1))
+        # Rounded as the logits in the normaliser are, or a probability could exceed 1.
+        logits = self._capped((hidden[positions].float() * weights).sum(1).to(hidden.dtype).float())
         return logits - normaliser[positions]
 
     def most_probable(self, hidden: Tensor) -> Tensor:

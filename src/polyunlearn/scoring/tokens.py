@@ -54,7 +54,8 @@ def describe(head: OutputHead, hidden: Tensor, labels: Tensor) -> TokenTable:
 def _chunk(logits: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     log_probs = torch.log_softmax(logits, dim=1)
     own = log_probs.gather(1, columns[:, None])
-    rank = (log_probs > own).sum(1)
+    # Counted from what is not behind, so that a diverged model, whose log-probs are no numbers, knows nothing.
+    rank = (~(log_probs <= own)).sum(1)
     probs = log_probs.exp()
     mean = (probs * log_probs).sum(1)
     # The square of the distance from the mean, not the difference of two large squares.

@@ -43,7 +43,7 @@ def study_cells(config: StudyConfig) -> Iterator[Cell]:
         yield Cell("gold", seed)
         for source in config.sources:
             yield Cell("learned", seed, source)
-            distinct = {strategy_languages(strategy, source, config.languages): strategy for strategy in reversed(config.strategies)}
+            distinct = {frozenset(strategy_languages(name, source, config.languages)): name for name in reversed(config.strategies)}
             for method in config.methods:
                 for strategy in reversed(distinct.values()):
                     yield Cell("unlearned", seed, source, strategy, method)

@@ -160,6 +160,11 @@ class StudyConfig(_Section):
             problems.append("languages: must hold 'en', the language of the real articles")
         unfit = _problems(lambda strategy: strategy_languages(strategy, self.sources[0], self.languages), self.strategies)
         problems += [f"strategies: {problem}" for problem in unfit]
+        if self.trainable.weights == "all" and "study" in (self.training_vocabulary, self.scoring.vocabulary):
+            problems.append(
+                "trainable.weights: 'all' trains the output layer too, which a study vocabulary keeps a copy of; "
+                "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
+            )
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
+import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
 from polyunlearn.scoring.measure import (
@@ -116,9 +118,9 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
     materials: dict[int, Materials] = {}
     for number, cell in enumerate(todo, start=1):
         if cell.seed not in materials:
+            restore(run.parameters, run.base)
             materials = {cell.seed: make_materials(config, stories[cell.seed], loaded)}
             watcher.say("computing what every state shares")
-            restore(run.parameters, run.base)
             _keep_what_is_shared(run, cell.seed, materials[cell.seed])
         watcher.cell(cell, number, len(todo))
         _run_cell(run, cell, materials[cell.seed])
@@ -132,16 +134,18 @@ def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
     answered, others = (ranked_questions(part, encoder) for part in answered_and_others(run.config, materials.probes))
     asked = [tree.row for tree in (*question_trees(answered, read=True), *question_trees(others))]
     on_the_way = question_trees(own_answers(trajectory_probes(run.config, materials.probes), encoder))
-    needed = {id(body): (body, list(asked)) for body in (run.learning.body, run.unlearning.body)}
-    needed[id(run.unlearning.body)][1].extend(tree.row for tree in on_the_way)
+    bodies = {id(body): body for body in (run.learning.body, run.unlearning.body)}
+    needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
+    # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
     for cell in study_cells(run.config):
         if cell.seed == seed:
             steps = cell_steps(run.config, cell, materials.stories, run.learning)
-            needed[id(run.loaded(cell).body)][1].extend(row for step in steps for row in sequence_rows((*step.retain, *step.forget)))
-    for body, rows in needed.values():
-        left_out = body.keep(rows)
+            needed[id(run.loaded(cell).body)] += [row for step in steps for row in sequence_rows((*step.retain, *step.forget))]
+    needed[id(run.unlearning.body)] += [tree.row for tree in on_the_way]
+    for name, body in bodies.items():
+        left_out = body.keep([*needed[name], *asked])
         if left_out:
-            run.watcher.say(f"{left_out} texts find no room beside the others: all their layers are computed each time")
+            run.watcher.say(f"{left_out} rows of texts find no room beside the others: all their layers are computed each time")
 
 
 def trajectory_probes(config: StudyConfig, probes: Sequence[Probe]) -> list[Probe]:
@@ -227,6 +231,8 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
     if unlearns and part.stop_below is not None:
         objective = stopped_below(objective, part.stop_below)
     optimiser = Optimiser(part.rate, part.warm_up, decay=not unlearns)
+    # For models with dropout.
+    torch.manual_seed(int.from_bytes(hashlib.sha256(cell.id.encode()).digest()[:8], "big", signed=True))
     parameters = train_from(run.parameters, part.from_layer)
     return train(run.loaded(cell).body, materials.training_head, parameters, steps, objective, optimiser, after_step, reference)
 
@@ -237,7 +243,8 @@ def _reference(run: _Run, cell: Cell, steps: Sequence[Step], materials: Material
     fingerprint = state_fingerprint(model=loaded.fingerprint, weights=run.parameters, columns=head.column_of)
     forgotten = [sequence for step in steps for sequence in step.forget]
     cache = ReferenceCache(run.store.folder / "references", fingerprint)
-    found = cache.log_probs(forgotten, lambda lacking: score_sequences(loaded, head, lacking))
+    # One at a time, so that no value hangs, in its last bits, on which others were lacking.
+    found = cache.log_probs(forgotten, lambda lacking: [score_sequences(loaded, head, [own])[0] for own in lacking])
     # Training computes alike whether or not the reference was there.
     loaded.body.start_afresh()
     return found

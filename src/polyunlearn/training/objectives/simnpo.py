@@ -7,7 +7,8 @@ from polyunlearn.training.loop import LogProbs, Step
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 
 BETA = 4.5
-"""The inverse temperature that the paper uses on TOFU."""
+"""The inverse temperature of the authors' code for the tenth of TOFU; their forget term has a weight of 0.125 there, so `retain_weight` is to be
+read beside it."""
 
 
 def simnpo(log_probs: LogProbs, step: Step, *, retain_weight: float = 1.0, beta: float = BETA, margin: float = 0.0) -> Tensor:
