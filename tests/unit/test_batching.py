@@ -27,17 +27,24 @@ def test_nothing_gives_no_batch() -> None:
     assert list(batches_by_length([], 10)) == []
 
 
+@pytest.mark.parametrize("fill", [LEAST_FILL, 0.0])
 @pytest.mark.parametrize("seed", range(20))
-def test_every_item_once_within_budget_and_fill(seed: int) -> None:
+def test_every_item_once_within_budget_and_fill(seed: int, fill: float) -> None:
     rng = Random(seed)
     lengths = [rng.randint(1, 60) for _ in range(rng.randint(1, 50))]
     budget = rng.randint(1, 200)
-    batches = list(batches_by_length(lengths, budget))
+    batches = list(batches_by_length(lengths, budget, fill))
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     for batch in batches:
         longest = max(lengths[i] for i in batch)
         assert len(batch) == 1 or longest * len(batch) <= budget
-        assert min(lengths[i] for i in batch) >= LEAST_FILL * longest
+        assert min(lengths[i] for i in batch) >= fill * longest
+
+
+def test_fill_by_hand() -> None:
+    """Lengths 10, 9, 4 within 40 tokens: 4 is less than 0.7 of 10, so it stands alone, unless any padding will do: 3 x 10 fit."""
+    assert list(batches_by_length([4, 10, 9], 40)) == [[1, 2], [0]]
+    assert list(batches_by_length([4, 10, 9], 40, 0.0)) == [[1, 2, 0]]
 
 
 def test_packs_by_hand() -> None:

@@ -24,15 +24,15 @@ def padded(rows: Sequence[Sequence[int]], fill: int = 0) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=fill)
 
 
-def batches_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[list[int]]:
+def batches_by_length(lengths: Sequence[int], token_budget: int, least_fill: float = LEAST_FILL) -> Iterator[list[int]]:
     """Indices grouped so that items of like length share a batch and no padded batch exceeds `token_budget` tokens.
 
-    A single item over the budget gets a batch of its own. No item is padded to more than 1 / `LEAST_FILL` of its length.
+    A single item over the budget gets a batch of its own. No item is padded to more than 1 / `least_fill` of its length.
     """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         longest = lengths[batch[0]] if batch else 0
-        if batch and (longest * (len(batch) + 1) > token_budget or lengths[index] < LEAST_FILL * longest):
+        if batch and (longest * (len(batch) + 1) > token_budget or lengths[index] < least_fill * longest):
             yield batch
             batch = []
         batch.append(index)
@@ -41,11 +41,15 @@ def batches_by_length(lengths: Sequence[int], token_budget: int) -> Iterator[lis
 
 
 def mapped_by_length(
-    items: Sequence[Item], length: Callable[[Item], int], token_budget: int, work: Callable[[list[Item]], Iterable[Result]]
+    items: Sequence[Item],
+    length: Callable[[Item], int],
+    token_budget: int,
+    work: Callable[[list[Item]], Iterable[Result]],
+    least_fill: float = LEAST_FILL,
 ) -> list[Result]:
     """What `work` makes of each item, in the order given; it gets them in the batches of `batches_by_length` and answers in their order."""
     results: dict[int, Result] = {}
-    for batch in batches_by_length([length(item) for item in items], token_budget):
+    for batch in batches_by_length([length(item) for item in items], token_budget, least_fill):
         results |= zip(batch, work([items[i] for i in batch]), strict=True)
     return [results[index] for index in range(len(items))]
 

@@ -70,6 +70,8 @@ def greedy_tokens(
         lambda prompt: prompt.length + max_new_tokens,
         ANSWER_BUDGET,
         lambda batch: _continue(model, head, batch, ends, max_new_tokens),
+        # The prompts are read already, so padding them costs next to nothing, and a batch that is split reads every weight once more.
+        least_fill=0.0,
     )
 
 
