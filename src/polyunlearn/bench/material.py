@@ -16,7 +16,7 @@ from polyunlearn.training.mixtures import unlearning_steps
 
 STORIES = 24
 STEPS = 2
-PROMPT_STRIDE, QUESTION_STRIDE = 12, 77
+PROMPT_STRIDE, QUESTION_STRIDE = 25, 77
 """Every so manieth of the study's 648 probes is answered or ranked: fake and real questions in all languages."""
 
 
