@@ -33,6 +33,11 @@ def _tensors(values: Sequence[Sequence[float]]) -> list[Tensor]:
     return [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in values]
 
 
+def _gradients(tensors: Sequence[Tensor]) -> list[list[float]]:
+    assert all(tensor.grad is not None for tensor in tensors)
+    return [tensor.grad.tolist() for tensor in tensors if tensor.grad is not None]
+
+
 def test_token_counts_of_a_step() -> None:
     """Labels: 3 + 1 to retain, 2 + 1 to forget; each sequence has two tokens of prompt more, so 5 + 3 + 4 + 3 = 15 are read."""
     assert (STEP.retain_tokens, STEP.forget_tokens, STEP.tokens) == (4, 3, 15)
@@ -82,7 +87,7 @@ def test_an_answer_that_is_gone_is_pushed_no_further() -> None:
     loss = stopped_below(METHODS["gradient_difference"].objective(1.0), -2.0)(LogProbs(forget, retain), STEP)
     loss.backward()
     assert loss.item() == pytest.approx(0.0)
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([1 / 3, 1 / 3]), [0.0]]
+    assert _gradients(forget) == [pytest.approx([1 / 3, 1 / 3]), [0.0]]
     assert all(tensor.grad is not None and tensor.grad.tolist() == pytest.approx([-1 / 4] * len(tensor)) for tensor in retain)
 
 
@@ -143,7 +148,7 @@ def test_npo_by_hand() -> None:
     loss = npo(LogProbs(forget, retain, REFERENCE), STEP, retain_weight=2.0, beta=0.5)
     loss.backward()
     assert loss.item() == pytest.approx(6.574678, abs=1e-6)
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+    assert _gradients(forget) == [
         pytest.approx([0.268941, 0.268941], abs=1e-6),
         pytest.approx([0.622459], abs=1e-6),
     ]
@@ -155,7 +160,7 @@ def test_npo_begins_at_its_constant_and_tends_to_gradient_ascent() -> None:
     assert npo(LogProbs(_tensors(FORGET), [], same), STEP).item() == pytest.approx(13.862944, abs=1e-6)
     forget = _tensors(FORGET)
     npo(LogProbs(forget, [], REFERENCE), STEP, beta=1e-6).backward()
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [pytest.approx([0.5, 0.5]), pytest.approx([0.5])]
+    assert _gradients(forget) == [pytest.approx([0.5, 0.5]), pytest.approx([0.5])]
 
 
 def test_simnpo_by_hand() -> None:
@@ -168,7 +173,7 @@ def test_simnpo_by_hand() -> None:
     loss = simnpo(LogProbs(forget, _tensors(RETAIN)), STEP, beta=2.0, margin=1.0)
     loss.backward()
     assert loss.item() == pytest.approx(2.066822, abs=1e-6)
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+    assert _gradients(forget) == [
         pytest.approx([0.059601, 0.059601], abs=1e-6),
         pytest.approx([0.006693], abs=1e-6),
     ]
@@ -184,7 +189,7 @@ def test_weighted_ascent_by_hand() -> None:
     loss = weighted_ascent(LogProbs(forget, _tensors(RETAIN)), STEP)
     loss.backward()
     assert loss.item() == pytest.approx(1.737363, abs=1e-6)
-    assert [tensor.grad.tolist() for tensor in forget if tensor.grad is not None] == [
+    assert _gradients(forget) == [
         pytest.approx([0.122626, 0.045112], abs=1e-6),
         pytest.approx([0.016596], abs=1e-6),
     ]

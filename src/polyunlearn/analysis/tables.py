@@ -68,6 +68,11 @@ class StrategyRow:
     seeds: int
 
 
+def way_of_unlearning(strategy: str, method: str, several_methods: bool) -> str:
+    """What a reader calls it: the strategy, with its method where the study has more than one."""
+    return f"{strategy}, {method}" if several_methods else strategy
+
+
 GROUPS = ("English", "source", "other high-resource", "low-resource")
 
 

@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
-from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table
+from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, way_of_unlearning
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.charts import before_after_chart, colours, trajectory_chart
@@ -58,9 +58,8 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
 
 
 def _name(cell: Cell, several_methods: bool) -> str:
-    """What a state is called in charts: its strategy, with its method where the study has more than one."""
-    name = cell.strategy or cell.state
-    return f"{name}, {cell.method}" if cell.method and several_methods else name
+    """What a state is called in charts."""
+    return way_of_unlearning(cell.strategy, cell.method, several_methods) if cell.strategy and cell.method else cell.state
 
 
 def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_methods: bool) -> list[str]:
@@ -76,7 +75,7 @@ def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_meth
         left = [get_language(group.worst).name for group in row.groups if group.verdict == "remains" and group.worst]
         what = f"the claims remain, most of all in {_listed(left)}" if left else "every language that learning had reached is clear"
         broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
-        how = f"{row.strategy}, {row.method}" if several_methods else row.strategy
+        how = way_of_unlearning(row.strategy, row.method, several_methods)
         sentences.append(f"Unlearned with {how} ({get_language(row.source).name} claims): {what}{broken}.")
     return sentences
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.summary import CellFigures
-from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, spread_matrix, strategy_table
+from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, spread_matrix, strategy_table, way_of_unlearning
 from polyunlearn.languages import get_language
 
 _STYLES = {"cleared": "green", "remains": "red", "not reached": "dim"}
@@ -47,7 +47,7 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
     )
     table.add_column("learned in")
     several = len({row.method for row in rows}) > 1
-    names = [f"{row.strategy}, {row.method}" if several else row.strategy for row in rows]
+    names = [way_of_unlearning(row.strategy, row.method, several) for row in rows]
     # A word is never cut: "english" and "english+source" are told apart by their ends.
     table.add_column("unlearned in", min_width=max(len(word) for name in names for word in name.split()))
     for name in ("English", "source", "other high", "low", "real quality"):

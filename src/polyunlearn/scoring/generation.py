@@ -1,4 +1,4 @@
-"""Greedy answers to many prompts: left-padded batches of like length; a row leaves its batch as soon as its answer ends."""
+"""Greedy answers to many prompts: left-padded batches, large whatever the lengths; a row leaves its batch as soon as its answer ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

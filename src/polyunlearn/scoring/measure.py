@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -105,11 +105,7 @@ def loss_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], mo
 
 def own_answers(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:
     """The probes as tokens, each with its own answer alone."""
-    return [
-        RankedQuestion(encoder.prompt(language, probe.question), (encoder.continuation(language, probe.answer),))
-        for probe in probes
-        for language in (get_language(probe.language),)
-    ]
+    return ranked_questions([replace(probe, candidates=(probe.answer,)) for probe in probes], encoder)
 
 
 def ranked_questions(probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:
