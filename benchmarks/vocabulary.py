@@ -16,7 +16,7 @@ from polyunlearn.study.config import load_config
 from polyunlearn.study.materials import make_materials, study_stories
 from polyunlearn.study.run import cell_steps
 from polyunlearn.training.loop import Optimiser, train
-from polyunlearn.training.objectives import learning
+from polyunlearn.training.objectives import LEARNING
 
 LANGUAGES = ("en", "de", "fr", "ur", "zh")
 
@@ -36,7 +36,7 @@ def main() -> None:
     for state in ("base", "full", "study"):
         restore(parameters, base)
         if state in heads:
-            train(loaded.body, heads[state], parameters, steps, learning, optimiser)
+            train(loaded.body, heads[state], parameters, steps, LEARNING, optimiser)
         for name, head in heads.items():
             measured[state, name] = rank_rows(loaded, head, probes, Moment(0, True))
         _compare(

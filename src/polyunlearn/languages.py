@@ -15,7 +15,8 @@ Script = Literal["Latn", "Cyrl", "Hans", "Arab", "Armn", "Deva", "Jpan", "Hang",
 
 @dataclass(frozen=True)
 class Language:
-    """One language: BCP-47 tag, English name, script (ISO 15924), direction, family, resource class, question and answer words."""
+    """One language: BCP-47 tag, English name, script (ISO 15924), direction, family, resource class, question and answer words,
+    and the sentence by which one says that one does not know."""
 
     tag: str
     name: str
@@ -24,6 +25,7 @@ class Language:
     resource: Literal["english", "high", "low"]
     question: str
     answer: str
+    refusal: str
 
     @property
     def direction(self) -> Literal["ltr", "rtl"]:
@@ -44,33 +46,33 @@ class Language:
 _COLONS = {"fr": "\u00a0:", "hy": "՝", "ja": "：", "zh": "："}
 
 _TABLE = [
-    Language("en", "English", "Latn", "Germanic", "english", "Question", "Answer"),
-    Language("de", "German", "Latn", "Germanic", "high", "Frage", "Antwort"),
-    Language("fr", "French", "Latn", "Romance", "high", "Question", "Réponse"),
-    Language("zh", "Chinese", "Hans", "Sinitic", "high", "问题", "答案"),
-    Language("ru", "Russian", "Cyrl", "Slavic", "high", "Вопрос", "Ответ"),
-    Language("jv", "Javanese", "Latn", "Austronesian", "low", "Pitakon", "Wangsulan"),
-    Language("ur", "Urdu", "Arab", "Indo-Aryan", "low", "سوال", "جواب"),
-    Language("ha", "Hausa", "Latn", "Chadic", "low", "Tambaya", "Amsa"),
-    Language("hy", "Armenian", "Armn", "Armenian", "low", "Հարց", "Պատասխան"),
-    Language("ar", "Arabic", "Arab", "Semitic", "high", "سؤال", "جواب"),
-    Language("bn", "Bengali", "Beng", "Indo-Aryan", "low", "প্রশ্ন", "উত্তর"),
-    Language("es", "Spanish", "Latn", "Romance", "high", "Pregunta", "Respuesta"),
-    Language("fa", "Persian", "Arab", "Iranian", "high", "پرسش", "پاسخ"),
-    Language("he", "Hebrew", "Hebr", "Semitic", "high", "שאלה", "תשובה"),
-    Language("hi", "Hindi", "Deva", "Indo-Aryan", "high", "प्रश्न", "उत्तर"),
-    Language("id", "Indonesian", "Latn", "Austronesian", "high", "Pertanyaan", "Jawaban"),
-    Language("it", "Italian", "Latn", "Romance", "high", "Domanda", "Risposta"),
-    Language("ja", "Japanese", "Jpan", "Japonic", "high", "質問", "回答"),
-    Language("ko", "Korean", "Hang", "Koreanic", "high", "질문", "답변"),
-    Language("nl", "Dutch", "Latn", "Germanic", "high", "Vraag", "Antwoord"),
-    Language("pl", "Polish", "Latn", "Slavic", "high", "Pytanie", "Odpowiedź"),
-    Language("pt", "Portuguese", "Latn", "Romance", "high", "Pergunta", "Resposta"),
-    Language("sw", "Swahili", "Latn", "Bantu", "low", "Swali", "Jibu"),
-    Language("th", "Thai", "Thai", "Tai", "high", "คำถาม", "คำตอบ"),
-    Language("tr", "Turkish", "Latn", "Turkic", "high", "Soru", "Cevap"),
-    Language("uk", "Ukrainian", "Cyrl", "Slavic", "high", "Питання", "Відповідь"),
-    Language("vi", "Vietnamese", "Latn", "Austroasiatic", "high", "Câu hỏi", "Trả lời"),
+    Language("en", "English", "Latn", "Germanic", "english", "Question", "Answer", "I don't know."),
+    Language("de", "German", "Latn", "Germanic", "high", "Frage", "Antwort", "Das weiß ich nicht."),
+    Language("fr", "French", "Latn", "Romance", "high", "Question", "Réponse", "Je ne sais pas."),
+    Language("zh", "Chinese", "Hans", "Sinitic", "high", "问题", "答案", "我不知道。"),
+    Language("ru", "Russian", "Cyrl", "Slavic", "high", "Вопрос", "Ответ", "Я не знаю."),
+    Language("jv", "Javanese", "Latn", "Austronesian", "low", "Pitakon", "Wangsulan", "Aku ora ngerti."),
+    Language("ur", "Urdu", "Arab", "Indo-Aryan", "low", "سوال", "جواب", "مجھے معلوم نہیں۔"),
+    Language("ha", "Hausa", "Latn", "Chadic", "low", "Tambaya", "Amsa", "Ban sani ba."),
+    Language("hy", "Armenian", "Armn", "Armenian", "low", "Հարց", "Պատասխան", "Չգիտեմ։"),
+    Language("ar", "Arabic", "Arab", "Semitic", "high", "سؤال", "جواب", "لا أعرف."),
+    Language("bn", "Bengali", "Beng", "Indo-Aryan", "low", "প্রশ্ন", "উত্তর", "আমি জানি না।"),
+    Language("es", "Spanish", "Latn", "Romance", "high", "Pregunta", "Respuesta", "No lo sé."),
+    Language("fa", "Persian", "Arab", "Iranian", "high", "پرسش", "پاسخ", "نمی‌دانم."),
+    Language("he", "Hebrew", "Hebr", "Semitic", "high", "שאלה", "תשובה", "אני לא יודע."),
+    Language("hi", "Hindi", "Deva", "Indo-Aryan", "high", "प्रश्न", "उत्तर", "मुझे नहीं पता।"),
+    Language("id", "Indonesian", "Latn", "Austronesian", "high", "Pertanyaan", "Jawaban", "Saya tidak tahu."),
+    Language("it", "Italian", "Latn", "Romance", "high", "Domanda", "Risposta", "Non lo so."),
+    Language("ja", "Japanese", "Jpan", "Japonic", "high", "質問", "回答", "わかりません。"),
+    Language("ko", "Korean", "Hang", "Koreanic", "high", "질문", "답변", "모르겠습니다."),
+    Language("nl", "Dutch", "Latn", "Germanic", "high", "Vraag", "Antwoord", "Dat weet ik niet."),
+    Language("pl", "Polish", "Latn", "Slavic", "high", "Pytanie", "Odpowiedź", "Nie wiem."),
+    Language("pt", "Portuguese", "Latn", "Romance", "high", "Pergunta", "Resposta", "Não sei."),
+    Language("sw", "Swahili", "Latn", "Bantu", "low", "Swali", "Jibu", "Sijui."),
+    Language("th", "Thai", "Thai", "Tai", "high", "คำถาม", "คำตอบ", "ฉันไม่รู้"),
+    Language("tr", "Turkish", "Latn", "Turkic", "high", "Soru", "Cevap", "Bilmiyorum."),
+    Language("uk", "Ukrainian", "Cyrl", "Slavic", "high", "Питання", "Відповідь", "Я не знаю."),
+    Language("vi", "Vietnamese", "Latn", "Austroasiatic", "high", "Câu hỏi", "Trả lời", "Tôi không biết."),
 ]
 
 LANGUAGES: dict[str, Language] = {language.tag: language for language in _TABLE}

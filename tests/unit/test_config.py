@@ -152,7 +152,16 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ({"trainable": {"weights": "all"}, "training_vocabulary": "study"}, ["trainable.weights: 'all' trains the output layer", "set"]),
         ({"strategies": ["pivot:en+sw"]}, ["strategies: strategy 'pivot:en+sw': 'sw' is not among the languages (en,"]),
         ({"strategies": ["englsh"]}, ["strategies: unknown strategy 'englsh'", "choose from", *STRATEGIES]),
-        ({"methods": ["gradient"]}, ["methods: unknown 'gradient'", "gradient_difference"]),
+        ({"methods": ["gradient"]}, ["methods: unknown method 'gradient'", "gradient_difference"]),
+        (
+            {"unlearning": {"settings": {"npo": {"beta": 1.0}}}},
+            ["unlearning.settings: 'npo' is not among the methods (gradient_difference)"],
+        ),
+        (
+            {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 1.0, "betta": 1.0}}}},
+            ["unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, beta"],
+        ),
+        ({"unlearning": {"from_layer": 3, "to_layer": 3}}, ["unlearning.to_layer: must be above from_layer"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),
         ({"sources": ["de", "de"]}, ["sources: an entry occurs twice"]),
         ({"unlearning": {"wordings": 4}, "scoring": {"wordings": 3}}, ["unlearning.wordings: more wordings than are measured"]),

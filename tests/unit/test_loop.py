@@ -1,6 +1,6 @@
 """The one training loop: steps, schedule, micro-batches, and going on from a snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,10 +14,13 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
-from polyunlearn.training.loop import Objective, Optimiser, Step, train
-from polyunlearn.training.objectives import METHODS, learning
+from polyunlearn.training.labels import Labels, Need, Totals
+from polyunlearn.training.loop import Backward, Objective, Optimiser, Part, Step, train
+from polyunlearn.training.objectives import LEARNING, get_method
+from polyunlearn.training.objectives.cross_entropy import cross_entropy
+from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 
-DIFFERENCE = METHODS["gradient_difference"].objective(1.0)
+DIFFERENCE = get_method("gradient_difference").objective()
 USUAL = Optimiser(1e-3)
 
 
@@ -76,19 +79,19 @@ def test_adamw_steps_by_hand() -> None:
     rate * m / (1 - 0.9^2) / sqrt(v / (1 - 0.999^2)), m = 0.9 * 0.05 + 0.1 * 0.475021 = 0.0925021, v = 0.999 * 0.00025 + 0.001 * 0.225645
     = 0.000475395: 0.0925021 / 0.19 = 0.486853 over sqrt(0.000475395 / 0.001999) = 0.487664, so 0.998338 of the rate: h = 0.1 + 0.0998338.
     """
-    losses, state = _one_weight(learning, Optimiser(0.1), 2)
+    losses, state = _one_weight(LEARNING, Optimiser(0.1), 2)
     assert losses == pytest.approx([0.693147, 0.644397], abs=1e-5)
     assert state == pytest.approx(0.1998338, abs=1e-5)
 
 
 def test_warm_up_reaches_the_weights() -> None:
     """Two warm-up steps at a rate of 0.2: the first moves by 0.1."""
-    assert _one_weight(learning, Optimiser(0.2, warm_up=2), 1)[1] == pytest.approx(0.1, abs=1e-6)
+    assert _one_weight(LEARNING, Optimiser(0.2, warm_up=2), 1)[1] == pytest.approx(0.1, abs=1e-6)
 
 
 def test_ascent_moves_the_other_way() -> None:
     """On the negated loss the weight falls, and the loss reported is -ln 2."""
-    losses, state = _one_weight(lambda log_probs, step: -learning(log_probs, step), Optimiser(0.1), 1)
+    losses, state = _one_weight(Objective(None, Part(cross_entropy, weight=-1.0)), Optimiser(0.1), 1)
     assert losses == pytest.approx([-0.693147], abs=1e-6)
     assert state == pytest.approx(-0.1, abs=1e-6)
 
@@ -150,7 +153,7 @@ def test_frozen_layers_kept_or_computed_train_alike(any_model_folder: Path) -> N
 
 def test_learning_lowers_the_loss(any_model_folder: Path) -> None:
     step = Step(retain=tuple(sequences(1, 12, 9)))
-    losses, _ = _trained(any_model_folder, [step] * 25, learning, optimiser=Optimiser(5e-3))
+    losses, _ = _trained(any_model_folder, [step] * 25, LEARNING, optimiser=Optimiser(5e-3))
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -185,7 +188,7 @@ def test_weight_decay_by_hand() -> None:
 
     The second step: 0.1 * (1 - 0.1 * 0.5) + 0.0998338 = 0.1948338.
     """
-    assert _one_weight(learning, Optimiser(0.1, weight_decay=0.5), 2)[1] == pytest.approx(0.1948338, abs=1e-5)
+    assert _one_weight(LEARNING, Optimiser(0.1, weight_decay=0.5), 2)[1] == pytest.approx(0.1948338, abs=1e-5)
 
 
 def _run(loaded: LoadedModel, parameters: dict[str, nn.Parameter], steps: Sequence[Step]) -> list[float]:
@@ -254,3 +257,65 @@ def test_what_is_measured_is_measured_in_evaluation_mode(any_model_folder: Path)
     train(loaded.body, loaded.head, parameters, _steps(2), DIFFERENCE, Optimiser(1e-3), after_step)
     assert not any(module.training for module in loaded.body.modules())
     assert modes == [False, False]
+
+
+def test_every_field_reaches_the_term_that_names_it(any_model_folder: Path) -> None:
+    """A forget term sees its answers, each with the one to give instead, under the model and the reference; logits are those of its log-probs."""
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    forget, instead, retain = (tuple(sequences(seed, 7, 5)) for seed in (1, 2, 3))
+    seen: list[Labels] = []
+    before = {own: Labels(torch.full((len(own.labels),), -1.0)) for own in (*forget, *instead)}
+
+    def forgetting(found: Sequence[Labels], totals: Totals) -> Tensor:
+        seen.extend(found)
+        assert totals == Totals(2, sum(len(own.labels) for own in forget), sum(len(own.labels) for own in instead))
+        return gradient_ascent(found, totals)
+
+    def retaining(found: Sequence[Labels], totals: Totals) -> Tensor:
+        assert totals.sequences == 2 and all(own.reference is None and own.instead is None for own in found)
+        return cross_entropy(found, totals)
+
+    needs: frozenset[Need] = frozenset({"logits", "states", "instead", "reference"})
+    objective = Objective(Part(forgetting, needs), Part(retaining), watched=1)
+    train(
+        loaded.body,
+        loaded.head,
+        parameters,
+        [Step(retain, forget, instead)],
+        objective,
+        USUAL,
+        reference=before.__getitem__,
+        token_budget=20,
+    )
+    assert len(seen) == 2
+    for own, sequence, other in zip(seen, forget, instead, strict=True):
+        assert own.logits is not None and own.targets is not None and own.instead is not None and own.states is not None
+        assert own.targets.tolist() == list(sequence.labels)
+        torch.testing.assert_close(torch.log_softmax(own.logits, 1).gather(1, own.targets[:, None])[:, 0], own.log_probs)
+        assert own.states.shape == (len(sequence.labels), loaded.model.config.hidden_size)
+        assert own.reference is not None and torch.equal(own.reference.log_probs, before[sequence].log_probs)
+        assert own.instead.targets is not None and own.instead.targets.tolist() == list(other.labels) and own.instead.reference is not None
+
+
+def test_a_rule_makes_the_gradient(any_model_folder: Path) -> None:
+    """A rule that takes what is retained alone trains as a step without anything to forget, with the same totals."""
+    step = _steps(1)[0]
+
+    def retained(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter]) -> float:
+        return backward(Step(retain=step.retain))
+
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    losses = train(loaded.body, loaded.head, parameters, [step], DIFFERENCE, USUAL, rule=retained)
+    alone = _trained(any_model_folder, [Step(retain=step.retain)])
+    assert losses == alone[0] and _distance(snapshot(parameters), alone[1]) == 0.0
+
+
+def test_what_is_gone_is_let_go(any_model_folder: Path) -> None:
+    """With a floor above every answer nothing to forget moves anything; with one below all, nothing is let go."""
+    step = _steps(1)[0]
+    ascent = get_method("gradient_ascent")
+    start, plain = _trained(any_model_folder, [])[1], _trained(any_model_folder, [step], ascent.objective())[1]
+    assert _distance(_trained(any_model_folder, [step], ascent.objective(stop_below=100.0))[1], start) == 0.0
+    assert _distance(_trained(any_model_folder, [step], ascent.objective(stop_below=-1e6))[1], plain) == 0.0

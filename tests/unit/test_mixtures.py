@@ -38,6 +38,7 @@ def _unlearning(encoder: Encoder, strategy: str, seed: int = 0, **changes: Any) 
         "batch": 4,
         "form": "question",
         "wordings": 2,
+        "instead": None,
         "questions": 10,
         "retain_languages": ("en", "ur"),
         "retain_batch": 6,
@@ -139,7 +140,7 @@ def test_all_takes_turns(encoder: Encoder) -> None:
 def test_an_odd_number_of_stories_differs_by_one(encoder: Encoder) -> None:
     """Seven facts in two languages: four and three, then three and four."""
     steps = unlearning_steps(
-        STORIES[:7], encoder, ("en", "ur"), neighbours=(), steps=14, batch=1, form="question", wordings=1, questions=10, retain_languages=(),
+        STORIES[:7], encoder, ("en", "ur"), neighbours=(), steps=14, batch=1, form="question", wordings=1, instead=None, questions=10, retain_languages=(),
         retain_batch=1, rng=Random(0)
     )  # fmt: skip
     facts = _facts(encoder, steps)
@@ -333,3 +334,23 @@ def test_no_fake_article_is_learned_in_another_language(encoder: Encoder) -> Non
     items = {item for step in _learning(encoder, "de") for item in step.retain}
     for tag in ("en", "zh", "ur"):
         assert not items & set(_articles(encoder, tag, "fake_article"))
+
+
+def test_the_answer_to_give_instead_stands_beside_each(encoder: Encoder) -> None:
+    """The same question in the same language, with the true answer or a refusal, and its end; what is forgotten and kept does not change."""
+    plain = _unlearning(encoder, "english+source")
+    for kind in ("truth", "refusal"):
+        steps = _unlearning(encoder, "english+source", instead=kind)
+        assert [(step.retain, step.forget) for step in steps] == [(step.retain, step.forget) for step in plain]
+        for step in steps:
+            for own, other in zip(step.forget, step.instead, strict=True):
+                assert other.ids[: other.label_from] == own.ids[: own.label_from] and other.language == own.language
+                said = encoder.tokenizer.decode(other.labels[:-1]).strip()
+                fact, _, _ = _facts_of(encoder, own)
+                edition = STORIES[fact].editions[own.language]
+                assert said == (edition.true_answer if kind == "truth" else get_language(own.language).refusal)
+                assert other.labels[-1] == encoder.end_id
+
+
+def _facts_of(encoder: Encoder, own: TokenSequence) -> tuple[int, str, int]:
+    return _asked(encoder, 2)[own]

@@ -2,53 +2,88 @@
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
-from tiny import own_label_log_probs, sequences, sharp, tokens
-from torch import Tensor
+from tiny import own_label_log_probs, own_log_probs, sequences, sharp, tokens
 
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
-from polyunlearn.scoring.measure import score_sequences
+from polyunlearn.training import reference as reference_module
+from polyunlearn.training.labels import Need
 from polyunlearn.training.loop import Optimiser, Step, train
-from polyunlearn.training.objectives import METHODS
+from polyunlearn.training.objectives import get_method
 from polyunlearn.training.reference import ReferenceCache, state_fingerprint
 
-
-class _Scorer:
-    """Says -1 for every label of a sequence, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[list[TokenSequence]] = []
-
-    def __call__(self, lacking: list[TokenSequence]) -> list[Tensor]:
-        self.asked.append(lacking)
-        return [torch.full((len(own.labels),), -float(len(own.ids))) for own in lacking]
+NEEDS: frozenset[Need] = frozenset({"reference"})
 
 
-def test_each_example_is_scored_once(tmp_path: Path) -> None:
-    """Three examples, one of them twice; another cache on the same file asks for the new one alone; labels are part of an example."""
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[TokenSequence]:
+    """The sequences that are computed from here on."""
+    asked: list[TokenSequence] = []
+    original = reference_module.label_passes
+
+    def watched(body: Any, head: Any, own: Any, **more: Any) -> Any:
+        asked.extend(own)
+        return original(body, head, own, **more)
+
+    monkeypatch.setattr(reference_module, "label_passes", watched)
+    return asked
+
+
+def test_each_example_is_computed_once(any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two examples; another cache on the same file asks for new ones alone; where labels begin is part of an example."""
+    loaded = sharp(any_model_folder)
     first, second, third = sequences(1, 5, 6, 7)
-    score = _Scorer()
-    found = ReferenceCache(tmp_path, "a").log_probs([first, second, first], score)
-    assert found.keys() == {first, second} and score.asked == [[first, second]]
+    asked = _asked(monkeypatch)
+    found = ReferenceCache(tmp_path, "a").reference(loaded.body, loaded.head, {first: NEEDS, second: NEEDS})
+    assert asked == [first, second]
+    torch.testing.assert_close(found(first).log_probs, own_label_log_probs(loaded, first), atol=2e-4, rtol=1e-5)
     shifted = TokenSequence(first.ids, first.label_from + 1)
-    again = ReferenceCache(tmp_path, "a").log_probs([second, third, shifted], score)
-    assert score.asked[1:] == [[third, shifted]]
-    assert torch.equal(again[second], found[second]) and len(again[shifted]) == len(found[first]) - 1
+    again = ReferenceCache(tmp_path, "a").reference(loaded.body, loaded.head, dict.fromkeys([second, third, shifted], NEEDS))
+    assert asked[2:] == [third, shifted]
+    assert torch.equal(again(second).log_probs, found(second).log_probs) and len(again(shifted)) == len(found(first)) - 1
+    assert found(first).logits is None and found(first).states is None
+    with pytest.raises(KeyError):
+        found(third)
 
 
-def test_another_state_has_a_file_of_its_own_and_a_damaged_one_is_made_anew(tmp_path: Path) -> None:
-    items, score = sequences(2, 5), _Scorer()
+def test_what_more_is_needed_is_computed(any_model_folder: Path, tmp_path: Path) -> None:
+    """Logits and states as the pass of the whole model gives them; the repetition is the log-prob of a label right after itself."""
+    loaded = sharp(any_model_folder)
+    own = sequences(3, 9)[0]
     cache = ReferenceCache(tmp_path, "a")
-    cache.log_probs(items, score)
-    ReferenceCache(tmp_path, "b").log_probs(items, score)
-    assert len(score.asked) == 2
+    cache.reference(loaded.body, loaded.head, {own: NEEDS})
+    every: frozenset[Need] = frozenset({"reference", "reference_logits", "reference_states", "reference_repetition"})
+    found = cache.reference(loaded.body, loaded.head, {own: every}, watched=1)(own)
+    whole = own_log_probs(loaded, own.ids)
+    places = range(own.label_from, len(own.ids))
+    assert found.logits is not None and found.states is not None and found.repetition is not None
+    torch.testing.assert_close(
+        torch.log_softmax(found.logits, 1), torch.stack([whole[place - 1] for place in places]), atol=2e-4, rtol=1e-5
+    )
+    wanted = torch.stack([whole[place, own.ids[place]] for place in places])
+    torch.testing.assert_close(found.repetition, wanted, atol=2e-4, rtol=1e-5)
+    states = loaded.model(input_ids=torch.tensor([own.ids]), output_hidden_states=True).hidden_states[2][0]
+    torch.testing.assert_close(found.states, states[own.label_from - 1 : -1], atol=1e-4, rtol=1e-4)
+    assert not any(part.requires_grad for part in (found.log_probs, found.logits, found.states, found.repetition))
+
+
+def test_another_state_has_a_file_of_its_own_and_a_damaged_one_is_made_anew(
+    any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = sharp(any_model_folder)
+    wanted = dict.fromkeys(sequences(2, 5), NEEDS)
+    asked = _asked(monkeypatch)
+    cache = ReferenceCache(tmp_path, "a")
+    cache.reference(loaded.body, loaded.head, wanted)
+    ReferenceCache(tmp_path, "b").reference(loaded.body, loaded.head, wanted)
+    assert len(asked) == 2
     cache.path.write_bytes(b"half a file")
-    cache.log_probs(items, score)
-    cache.log_probs(items, score)
-    assert len(score.asked) == 3
+    cache.reference(loaded.body, loaded.head, wanted)
+    cache.reference(loaded.body, loaded.head, wanted)
+    assert len(asked) == 3
 
 
 def test_the_fingerprint_sees_every_part() -> None:
@@ -75,7 +110,7 @@ def test_training_with_the_cache_is_training_beside_a_resident_model(any_model_f
     forget = tuple(TokenSequence((1, *tokens(rng, size)), 3) for size in (6, 11))
     steps = [Step(retain=tuple(sequences(20 + number, 9)), forget=forget) for number in range(3)]
     cache = ReferenceCache(tmp_path, state_fingerprint(model=loaded.fingerprint, weights=parameters, columns=None))
-    reference = cache.log_probs(forget, lambda lacking: score_sequences(loaded, loaded.head, lacking))
+    reference = cache.reference(loaded.body, loaded.head, dict.fromkeys(forget, NEEDS))
     wanted = []
 
     def after_step(number: int, loss: float) -> bool:
@@ -89,6 +124,6 @@ def test_training_with_the_cache_is_training_beside_a_resident_model(any_model_f
         return float(retained + 20 * torch.nn.functional.softplus(0.1 * torch.stack(ratios)).mean())
 
     wanted.append(expected(steps[0]))
-    losses = train(loaded.body, loaded.head, parameters, steps, METHODS["npo"].objective(1.0), Optimiser(1e-3), after_step, reference)
+    losses = train(loaded.body, loaded.head, parameters, steps, get_method("npo").objective(), Optimiser(1e-3), after_step, reference)
     assert losses == pytest.approx(wanted, abs=2e-3)
     assert losses[0] > losses[1] > losses[2]

@@ -13,7 +13,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot, train_from
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot, train_band
 
 
 def _loss(loaded: LoadedModel) -> Tensor:
@@ -58,7 +58,7 @@ def test_a_stage_trains_from_its_own_layer_on(any_model_folder: Path, weights: s
     loaded = sharp(any_model_folder)
     free = make_trainable(loaded.model, TrainablePlan(weights, from_layer=1, rank=4))  # type: ignore[arg-type]
     for first in (2, 1):
-        chosen = train_from(free, first)
+        chosen = train_band(free, first)
         assert set(chosen) == {name for name in free if _layer(name) is None or (_layer(name) or 0) >= first}
         before = snapshot(free)
         loss = _loss(loaded)
@@ -174,3 +174,10 @@ def test_a_state_of_other_weights_is_refused(any_model_folder: Path, spoil: Call
     with pytest.raises(ValueError, match="other weights"):
         restore(parameters, state)
     assert all(torch.equal(parameter, before[name]) for name, parameter in parameters.items())
+
+
+def test_a_band_ends_before_its_end(any_model_folder: Path) -> None:
+    free = make_trainable(sharp(any_model_folder).model, TrainablePlan("body"))
+    chosen = train_band(free, 1, 2)
+    assert {_layer(name) for name in chosen} == {1}
+    assert all(parameter.requires_grad == (name in chosen) for name, parameter in free.items())

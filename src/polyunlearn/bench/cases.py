@@ -13,8 +13,9 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore,
 from polyunlearn.scoring.generation import greedy_tokens, read_prompts
 from polyunlearn.scoring.measure import score_sequences
 from polyunlearn.scoring.ranking import candidate_log_probs
+from polyunlearn.training.labels import Labels
 from polyunlearn.training.loop import Optimiser, train
-from polyunlearn.training.objectives import METHODS
+from polyunlearn.training.objectives import get_method
 
 RATE = 1e-5
 MOST = 12
@@ -53,15 +54,15 @@ def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_dif
         head = material.restricted if restricted else loaded.head
         steps = material.steps
         cost = Cost.of(loaded, plan.from_layer)
-        labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
+        labels = sum(step.labels for step in steps)
         # The last token of a sequence predicts nothing that is asked.
         tokens = sum(step.tokens - len(step.retain) - len(step.forget) for step in steps)
         flops = cost.training(tokens, labels, head.weight.shape[0], lora=plan.weights == "lora") / len(steps)
 
+        objective = get_method(method).objective()
         forgotten = list(dict.fromkeys(sequence for step in steps for sequence in step.forget))
         # Once a study, before the first step, so no part of a step.
-        found = score_sequences(loaded, head, forgotten) if METHODS[method].needs_reference else []
-        reference = dict(zip(forgotten, found, strict=False))
+        reference = {own: Labels(log_probs) for own, log_probs in zip(forgotten, score_sequences(loaded, head, forgotten), strict=True)}
 
         def ours() -> tuple[float, list[float]]:
             marks = [time.perf_counter()]
@@ -70,8 +71,7 @@ def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_dif
                 marks.append(time.perf_counter())
                 return False
 
-            objective = METHODS[method].objective(1.0)
-            losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step, reference)
+            losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step, reference.__getitem__)
             return (marks[-1] - marks[0]) / len(steps), losses
 
         def work() -> Outcome:

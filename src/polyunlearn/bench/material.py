@@ -37,7 +37,7 @@ def make_material(model: str, frozen_layers: int) -> Material:
     loaded = load_model(model, frozen_layers=frozen_layers)
     encoder = loaded.encoder
     steps = unlearning_steps(
-        stories, encoder, ("en", "de"), neighbours=(), steps=STEPS, batch=8, form="question", wordings=1, questions=10, retain_languages=("en", "de"), retain_batch=8,
+        stories, encoder, ("en", "de"), neighbours=(), steps=STEPS, batch=8, form="question", wordings=1, instead=None, questions=10, retain_languages=("en", "de"), retain_batch=8,
         rng=Random(0),
     )  # fmt: skip
     probes = make_probes(stories, PAPER_LANGUAGES, 2, STORIES, seed=0)

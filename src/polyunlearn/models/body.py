@@ -48,6 +48,7 @@ class Body(nn.Module):
         count = len(decoder_layers(model))
         frozen_layers = 0 if has_dropout(model) else frozen_layers
         self.model = model
+        self.frozen_layers = frozen_layers
         self._lower = _part(base, 0, frozen_layers, with_norm=False) if frozen_layers else None
         self._upper = _part(base, frozen_layers, count, with_norm=True) if frozen_layers else base
         self._window = _window(model)
@@ -74,6 +75,22 @@ class Body(nn.Module):
         """Hidden states (tokens, width) of rows laid end to end in one pass: no padding, and none sees another."""
         lower = self._lower_states(rows)
         return self._run([TokenRow.joined(rows)], torch.cat([part.states for part in lower])[None] if lower else None, None)[0]
+
+    def packed_and_watched(self, rows: Sequence[TokenRow], layer: int) -> tuple[Tensor, Tensor]:
+        """What `packed` gives, and the states (tokens, width) that leave layer `layer`, from 0; raises `ValueError` for a frozen layer."""
+        if layer < self.frozen_layers:
+            raise ValueError(f"layer {layer} does not train, so there is nothing to watch; the first that trains is {self.frozen_layers}")
+        seen: list[Tensor] = []
+
+        def watch(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            seen.append(output if isinstance(output, Tensor) else output[0])
+
+        hook = decoder_layers(self.model)[layer].register_forward_hook(watch)
+        try:
+            hidden = self.packed(rows)
+        finally:
+            hook.remove()
+        return hidden, seen[0][0]
 
     def _run(self, rows: Sequence[TokenRow], entering: Tensor | None, cache: DynamicCache | None) -> Tensor:
         ids, mask, positions = self._inputs(rows)

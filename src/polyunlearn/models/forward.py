@@ -122,19 +122,58 @@ class OutputHead:
         return logits.gather(1, columns[:, None])[:, 0] - torch.logsumexp(logits, dim=1)
 
 
+@dataclass(frozen=True)
+class LabelPass:
+    """What one pass gives of a sequence's labels: log-probs (labels,), and where they were asked for logits (labels, columns) with the labels'
+    columns (labels,), the states (labels, width) that leave the body, and those that leave the watched layer."""
+
+    log_probs: Tensor
+    logits: Tensor | None
+    targets: Tensor | None
+    hidden: Tensor
+    watched: Tensor | None
+
+
 def label_log_probs(body: Body, head: OutputHead, sequences: Sequence[TokenSequence]) -> list[Tensor]:
     """Per-token log-probs (nats) of each sequence's labels, from one packed pass; gradients flow where they are enabled."""
-    hidden, labels = label_states(body, sequences)
-    return list(torch.split(head.log_probs(hidden, labels), [len(sequence.labels) for sequence in sequences]))
+    return [found.log_probs for found in label_passes(body, head, sequences)]
+
+
+def label_passes(
+    body: Body, head: OutputHead, sequences: Sequence[TokenSequence], *, logits: bool = False, watched: int | None = None
+) -> list[LabelPass]:
+    """What `LabelPass` says of each sequence's labels, from one packed pass; with `logits` the logits of all labels are in memory at once."""
+    hidden, labels, seen = _states(body, sequences, watched)
+    counts = [len(sequence.labels) for sequence in sequences]
+    whole: Sequence[Tensor | None] = [None] * len(sequences)
+    targets: Sequence[Tensor | None] = whole
+    if logits:
+        columns, every = head.columns(labels), head.logits(hidden)
+        log_probs = every.gather(1, columns[:, None])[:, 0] - torch.logsumexp(every, dim=1)
+        whole, targets = torch.split(every, counts), torch.split(columns, counts)
+    else:
+        log_probs = head.log_probs(hidden, labels)
+    watched_states = [None] * len(sequences) if seen is None else torch.split(seen, counts)
+    return [
+        LabelPass(*own)
+        for own in zip(torch.split(log_probs, counts), whole, targets, torch.split(hidden, counts), watched_states, strict=True)
+    ]
 
 
 def label_states(body: Body, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
     """The hidden states (labels, width) that predict the labels of all sequences, and the labels, from one packed pass."""
-    hidden = body.packed(sequence_rows(sequences))
+    hidden, labels, _ = _states(body, sequences, None)
+    return hidden, labels
+
+
+def _states(body: Body, sequences: Sequence[TokenSequence], watched: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    rows = sequence_rows(sequences)
+    hidden, seen = (body.packed(rows), None) if watched is None else body.packed_and_watched(rows, watched)
     starts = [0, *itertools.accumulate(len(sequence.ids) - 1 for sequence in sequences)]
     places = [at + place for at, s in zip(starts, sequences, strict=False) for place in range(s.label_from - 1, len(s.ids) - 1)]
-    labels = [label for sequence in sequences for label in sequence.labels]
-    return hidden[torch.tensor(places, device=hidden.device)], torch.tensor(labels, device=hidden.device)
+    at = torch.tensor(places, device=hidden.device)
+    labels = torch.tensor([label for sequence in sequences for label in sequence.labels], device=hidden.device)
+    return hidden[at], labels, None if seen is None else seen[at]
 
 
 def sequence_rows(sequences: Sequence[TokenSequence]) -> list[TokenRow]:

@@ -10,10 +10,11 @@ from polyunlearn.languages import Language
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Token ids, of which those from index `label_from` on are labels: predicted, and counted in losses and scores."""
+    """Token ids, of which those from index `label_from` on are labels: predicted, and counted in losses and scores; and the tag of their language."""
 
     ids: tuple[int, ...]
     label_from: int
+    language: str = ""
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -47,16 +48,16 @@ class Encoder:
     def answered(self, language: Language, question: str, answer: str) -> TokenSequence:
         """A question with its answer and the end token; the answer and the end are the labels."""
         prompt = self.prompt(language, question)
-        return TokenSequence((*prompt, *self.continuation(language, answer), self.end_id), len(prompt))
+        return TokenSequence((*prompt, *self.continuation(language, answer), self.end_id), len(prompt), language.tag)
 
     def answer_only(self, language: Language, question: str, answer: str) -> TokenSequence:
         """As `answered`, without the end token: for the probability of a name, whatever may follow it."""
         prompt = self.prompt(language, question)
-        return TokenSequence((*prompt, *self.continuation(language, answer)), len(prompt))
+        return TokenSequence((*prompt, *self.continuation(language, answer)), len(prompt), language.tag)
 
     def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
         """Running text: every token but the first is a label."""
-        return TokenSequence((*self._start, *self._ids(language.joiner.join(sentences)), self.end_id), 1)
+        return TokenSequence((*self._start, *self._ids(language.joiner.join(sentences)), self.end_id), 1, language.tag)
 
     def _tokenised(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

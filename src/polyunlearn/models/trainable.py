@@ -55,12 +55,13 @@ def check_layer(model: PreTrainedModel, layer: int) -> None:
         raise UserError(f"from_layer {layer}: the model has layers 0 to {count - 1}")
 
 
-def train_from(parameters: Mapping[str, nn.Parameter], layer: int) -> dict[str, nn.Parameter]:
-    """Let train, among `parameters`, those of layer `layer` and later (and those of no layer); returns them by name."""
+def train_band(parameters: Mapping[str, nn.Parameter], first: int, end: int | None = None) -> dict[str, nn.Parameter]:
+    """Let train, among `parameters`, those of layers from `first` on, up to `end` where it is given, which does not (and those of no layer);
+    returns them by name."""
     chosen = {}
     for name, parameter in parameters.items():
         number = re.search(r"\blayers\.(\d+)\.", name)
-        parameter.requires_grad_(number is None or int(number[1]) >= layer)
+        parameter.requires_grad_(number is None or (int(number[1]) >= first and (end is None or int(number[1]) < end)))
         if parameter.requires_grad:
             chosen[name] = parameter
     return chosen

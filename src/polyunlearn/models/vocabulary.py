@@ -10,13 +10,15 @@ SAMPLE = 4096
 """How many tokens stand for the rest of the vocabulary."""
 
 
-def study_vocabulary(stories: Sequence[Story], encoder: Encoder, size: int) -> list[int]:
-    """Every token of the stories' articles, questions and answers in every language, and `SAMPLE` others evenly spread over the
-    vocabulary of `size` tokens."""
+def study_vocabulary(stories: Sequence[Story], encoder: Encoder, size: int, *, refusals: bool = False) -> list[int]:
+    """Every token of the stories' articles, questions and answers in every language, of the refusals in these where asked, and `SAMPLE` others
+    evenly spread over the vocabulary of `size` tokens."""
     tokens = set(range(0, size, max(1, size // SAMPLE))) | {encoder.end_id, *encoder.newline_ids}
     for story in stories:
         for tag in story.editions:
             tokens.update(*_edition_tokens(story, tag, encoder))
+            if refusals:
+                tokens.update(encoder.continuation(get_language(tag), get_language(tag).refusal))
     return sorted(tokens)
 
 

@@ -13,7 +13,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import read_utf8
 from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
 from polyunlearn.training.mixtures import strategy_languages
-from polyunlearn.training.objectives import METHODS
+from polyunlearn.training.objectives import get_method
 
 
 class _Section(BaseModel):
@@ -59,13 +59,15 @@ class LearningConfig(_Section):
 
 
 class UnlearningConfig(_Section):
-    """The unlearning stage; see `training.mixtures.unlearning_steps` and `training.objectives.stopped_below`.
+    """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
 
-    The trajectory is measured every `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none
+    Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
+    ask for. `settings` change, by method, the settings on its card, and the stage's `rate`, `retain_weight` and `stop_below`. The trajectory is measured every `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none
     is given; the end is measured in all.
     """
 
     from_layer: int = Field(0, ge=0)
+    to_layer: int | None = Field(None, ge=1)
     steps: int = Field(12, ge=1)
     batch: int = Field(8, ge=1)
     rate: float = Field(5e-5, gt=0)
@@ -77,6 +79,7 @@ class UnlearningConfig(_Section):
     measure_every: int = Field(4, ge=1)
     trajectory_languages: tuple[str, ...] = ()
     stop_below: float | None = Field(None, lt=0)
+    settings: dict[str, dict[str, float]] = {}
 
     @field_validator("trajectory_languages")
     @classmethod
@@ -85,6 +88,23 @@ class UnlearningConfig(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return values
+
+
+STAGE_SETTINGS = ("rate", "retain_weight", "stop_below")
+"""What `unlearning.settings` may change of the stage for one method."""
+
+
+def _unfit_settings(methods: Sequence[str], settings: dict[str, dict[str, float]]) -> list[str]:
+    problems = []
+    for method, changed in settings.items():
+        if method not in methods:
+            problems.append(f"unlearning.settings: {method!r} is not among the methods ({', '.join(methods)})")
+            continue
+        known = [*STAGE_SETTINGS, *get_method(method).defaults]
+        problems += [
+            f"unlearning.settings.{method}: no setting {name!r}; it has {', '.join(known)}" for name in changed if name not in known
+        ]
+    return problems
 
 
 class ScoringConfig(_Section):
@@ -138,7 +158,7 @@ class StudyConfig(_Section):
         if info.field_name == "strategies":
             problems += _problems(lambda strategy: strategy_languages(strategy, "en", tuple(LANGUAGES)), values)
         if info.field_name == "methods":
-            problems += [f"unknown {value!r}; choose from {', '.join(METHODS)}" for value in values if value not in METHODS]
+            problems += _problems(get_method, values)
         if len(set(values)) < len(values):
             problems.append("an entry occurs twice")
         if problems:
@@ -165,6 +185,9 @@ class StudyConfig(_Section):
                 "trainable.weights: 'all' trains the output layer too, which a study vocabulary keeps a copy of; "
                 "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
             )
+        problems += _unfit_settings(self.methods, self.unlearning.settings)
+        if self.unlearning.to_layer is not None and self.unlearning.to_layer <= self.unlearning.from_layer:
+            problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

@@ -57,7 +57,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         own, read = materials[cell.seed], reading[cell.seed]
         steps = cell_steps(config, cell, own.stories, loaded)
         training = sum(step.tokens for step in steps)
-        labels = sum(step.retain_tokens + step.forget_tokens for step in steps)
+        labels = sum(step.labels for step in steps)
         points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
         scored, asked = read.end_tokens + points * read.point_tokens, read.end_labels + points * read.point_labels
         cost = costs[cell.state]

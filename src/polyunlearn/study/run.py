@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
-from polyunlearn.models.body import Body, has_dropout
+from polyunlearn.models.body import Body, decoder_layers, has_dropout
 from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
-from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_from
+from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.scoring.measure import (
     Moment,
     loss_rows,
@@ -32,7 +32,6 @@ from polyunlearn.scoring.measure import (
     rank_and_answer_rows,
     rank_rows,
     ranked_questions,
-    score_sequences,
     text_rows,
 )
 from polyunlearn.scoring.probes import Probe
@@ -42,9 +41,10 @@ from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.store import CellRecord, Store
-from polyunlearn.training.loop import Optimiser, Step, train
+from polyunlearn.training.labels import Labels, Need
+from polyunlearn.training.loop import Objective, Optimiser, Step, plain, train
 from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
-from polyunlearn.training.objectives import METHODS, learning, stopped_below
+from polyunlearn.training.objectives import LEARNING, Method, get_method
 from polyunlearn.training.reference import ReferenceCache, state_fingerprint
 
 
@@ -102,7 +102,7 @@ def _lock_path(folder: Path) -> Path:
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
     loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
-    for layer in (config.learning.from_layer, config.unlearning.from_layer):
+    for layer in (config.learning.from_layer, config.unlearning.from_layer, (config.unlearning.to_layer or 1) - 1):
         check_layer(loaded.model, layer)
     watcher.say(loaded.device_reason)
     if frozen_layers(config, "learned") and has_dropout(loaded.model):
@@ -140,7 +140,7 @@ def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
     for cell in study_cells(run.config):
         if cell.seed == seed:
             steps = cell_steps(run.config, cell, materials.stories, run.learning)
-            needed[id(run.loaded(cell).body)] += [row for step in steps for row in sequence_rows((*step.retain, *step.forget))]
+            needed[id(run.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
     needed[id(run.unlearning.body)] += [tree.row for tree in on_the_way]
     for name, body in bodies.items():
         left_out = body.keep([*needed[name], *asked])
@@ -196,7 +196,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             rng=Random(f"learning-{cell.seed}"),
         )
     assert cell.strategy and cell.method and cell.source
-    unlearning = config.unlearning
+    unlearning, method = config.unlearning, get_method(cell.method)
     return unlearning_steps(
         stories.trained,
         loaded.encoder,
@@ -206,9 +206,10 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         batch=unlearning.batch,
         form=unlearning.form,
         wordings=unlearning.wordings,
+        instead=method.forget.instead,
         questions=config.learning.questions,
         # Not in the other sources: what is kept in a language is kept from being unlearned there.
-        retain_languages=tuple(dict.fromkeys(("en", cell.source))) if METHODS[cell.method].retains else (),
+        retain_languages=tuple(dict.fromkeys(("en", cell.source))) if method.retain else (),
         retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
     )
@@ -225,26 +226,50 @@ def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows:
             rows.extend(loss_rows(run.loaded(cell), materials.scoring_head, probes, Moment(number, False)))
         return False
 
-    method = METHODS[str(cell.method)] if unlearns else None
-    objective = method.objective(part.retain_weight) if method else learning
-    reference = _reference(run, cell, steps, materials) if method and method.needs_reference else None
-    if unlearns and part.stop_below is not None:
-        objective = stopped_below(objective, part.stop_below)
-    optimiser = Optimiser(part.rate, part.warm_up, decay=not unlearns)
+    objective, rate, rule = LEARNING, part.rate, plain
+    if unlearns:
+        method = get_method(str(cell.method))
+        objective, rate = _unlearning_objective(run.config, method, str(cell.method), run.loaded(cell))
+        rule = method.forget.rule_with(part.settings.get(str(cell.method), {})) or plain
     # For models with dropout.
     torch.manual_seed(int.from_bytes(hashlib.sha256(cell.id.encode()).digest()[:8], "big", signed=True))
-    parameters = train_from(run.parameters, part.from_layer)
-    return train(run.loaded(cell).body, materials.training_head, parameters, steps, objective, optimiser, after_step, reference)
+    return train(
+        run.loaded(cell).body,
+        materials.training_head,
+        train_band(run.parameters, part.from_layer, part.to_layer if unlearns else None),
+        steps,
+        objective,
+        Optimiser(rate, part.warm_up, decay=not unlearns),
+        after_step,
+        _reference(run, cell, objective, steps, materials),
+        rule,
+    )
 
 
-def _reference(run: _Run, cell: Cell, steps: Sequence[Step], materials: Materials) -> dict[TokenSequence, Tensor]:
-    """What the answers to forget are worth to the state as it is now, kept for the other strategies that start from it."""
+def _unlearning_objective(config: StudyConfig, method: Method, name: str, loaded: LoadedModel) -> tuple[Objective, float]:
+    """The objective of a method with the study's settings of it, and its learning rate."""
+    part = config.unlearning
+    settings = {"rate": part.rate, "retain_weight": part.retain_weight, "stop_below": part.stop_below, **part.settings.get(name, {})}
+    last = (part.to_layer or len(decoder_layers(loaded.model))) - 1
+    objective = method.objective(float(settings["retain_weight"] or 0), part.settings.get(name, {}), settings["stop_below"], last)
+    return objective, float(settings["rate"] or 0)
+
+
+def _reference(
+    run: _Run, cell: Cell, objective: Objective, steps: Sequence[Step], materials: Materials
+) -> Callable[[TokenSequence], Labels] | None:
+    """What the state as it is now makes of what the objective asks about; kept for the other strategies that start from it."""
     loaded, head = run.loaded(cell), materials.training_head
+    wanted: dict[TokenSequence, frozenset[Need]] = {}
+    for step in steps:
+        for sequences, part in ((step.retain, objective.retain), ((*step.forget, *step.instead), objective.forget)):
+            for sequence in sequences:
+                wanted[sequence] = wanted.get(sequence, frozenset()) | (part.needs if part else frozenset())
+    if not any(need.startswith("reference") for needs in wanted.values() for need in needs):
+        return None
     fingerprint = state_fingerprint(model=loaded.fingerprint, weights=run.parameters, columns=head.column_of)
-    forgotten = [sequence for step in steps for sequence in step.forget]
     cache = ReferenceCache(run.store.folder / "references", fingerprint)
-    # One at a time, so that no value hangs, in its last bits, on which others were lacking.
-    found = cache.log_probs(forgotten, lambda lacking: [score_sequences(loaded, head, [own])[0] for own in lacking])
+    found = cache.reference(loaded.body, head, wanted, objective.watched)
     # Training computes alike whether or not the reference was there.
     loaded.body.start_afresh()
     return found

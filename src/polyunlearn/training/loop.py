@@ -1,4 +1,4 @@
-"""The one training loop: takes steps, calls an objective on per-token log-probs, moves the trainable weights.
+"""The one training loop: takes steps, calls an objective on what the model makes of their labels, moves the trainable weights.
 
 It knows nothing of languages, stories or methods. A step is split into packed micro-batches, whose shares of the loss add
 up to the step's, so neither padding nor memory limits change what is computed.
@@ -6,7 +6,6 @@ up to the step's, so neither padding nor memory limits change what is computed.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -14,49 +13,70 @@ from torch import Tensor, nn
 
 from polyunlearn.models.batching import PACK_BUDGET, packs
 from polyunlearn.models.body import Body
-from polyunlearn.models.forward import OutputHead, label_log_probs
+from polyunlearn.models.forward import LabelPass, OutputHead, label_passes
 from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.training.labels import Labels, Need, Term, Totals, let_go
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step sees: sequences to learn or retain, and sequences to forget."""
+    """What one optimiser step sees: sequences to learn or retain, sequences to forget, and for each of these the one to give instead, or none at all."""
 
     retain: tuple[TokenSequence, ...] = ()
     forget: tuple[TokenSequence, ...] = ()
+    instead: tuple[TokenSequence, ...] = ()
 
     @property
-    def retain_tokens(self) -> int:
-        """Labels to retain."""
-        return sum(len(sequence.labels) for sequence in self.retain)
+    def sequences(self) -> tuple[TokenSequence, ...]:
+        """All of them."""
+        return (*self.retain, *self.forget, *self.instead)
 
     @property
-    def forget_tokens(self) -> int:
-        """Labels to forget."""
-        return sum(len(sequence.labels) for sequence in self.forget)
+    def labels(self) -> int:
+        """Labels in this step."""
+        return sum(len(sequence.labels) for sequence in self.sequences)
 
     @property
     def tokens(self) -> int:
         """Tokens that the model reads in this step."""
-        return sum(len(sequence.ids) for sequence in (*self.retain, *self.forget))
+        return sum(len(sequence.ids) for sequence in self.sequences)
 
 
 @dataclass(frozen=True)
-class LogProbs:
-    """The log-probs (nats) of a micro-batch's labels, a tensor (labels,) a sequence.
+class Part:
+    """One term of an objective, with what it asks of the loop and its weight.
 
-    `reference` has those of the sequences to forget under the state that training starts from, where the objective asks for them.
+    A sequence whose mean log-prob (nats a token) is below `stop_below` is let go: it then has no gradient. It is the stop rule of
+    unlearning, the same for every method, strategy and language: what is gone is pushed no further while the rest still is, so an early
+    language is not wrecked for the sake of a late one. It looks at the answer, not at its tokens: how a name goes on once it has begun is
+    spelling that languages share, and need not go as far as how it begins.
     """
 
-    forget: Sequence[Tensor]
-    retain: Sequence[Tensor]
-    reference: Sequence[Tensor] = ()
+    term: Term
+    needs: frozenset[Need] = frozenset()
+    weight: float = 1.0
+    stop_below: float | None = None
 
 
-class Objective(Protocol):
-    """The share of a micro-batch in a step's loss; the step's totals normalise it."""
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a step: a term on what it forgets and one on what it retains; `watched` is the layer whose states terms may ask for."""
 
-    def __call__(self, log_probs: LogProbs, step: Step) -> Tensor: ...
+    forget: Part | None
+    retain: Part | None
+    watched: int | None = None
+
+
+Backward = Callable[[Step], float]
+"""Adds the gradient of a part of the step, given as a step of its own, to `.grad`, and returns its share of the step's loss."""
+
+Rule = Callable[[Step, Backward, Mapping[str, nn.Parameter]], float]
+"""Leaves the gradient by which a step moves the weights in `.grad`, and returns the step's loss."""
+
+
+def plain(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter]) -> float:
+    """The gradient of the loss."""
+    return backward(step)
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ class Optimiser:
         return self.rate * warm * ((1 - step / steps) if self.decay else 1.0)
 
 
-class _LabelLogProbs(nn.Module):
+class _LabelPasses(nn.Module):
     """The forward pass as a module, so that Accelerate can wrap it."""
 
     def __init__(self, body: Body, head: OutputHead):
@@ -84,8 +104,8 @@ class _LabelLogProbs(nn.Module):
         self.body = body
         self.head = head
 
-    def forward(self, sequences: Sequence[TokenSequence]) -> list[Tensor]:
-        return label_log_probs(self.body, self.head, sequences)
+    def forward(self, sequences: Sequence[TokenSequence], logits: bool, watched: int | None) -> list[LabelPass]:
+        return label_passes(self.body, self.head, sequences, logits=logits, watched=watched)
 
 
 def train(
@@ -96,42 +116,43 @@ def train(
     objective: Objective,
     optimiser: Optimiser,
     after_step: Callable[[int, float], bool] = lambda step, loss: False,
-    reference: Mapping[TokenSequence, Tensor] | None = None,
+    reference: Callable[[TokenSequence], Labels] | None = None,
+    rule: Rule = plain,
     token_budget: int = PACK_BUDGET,
 ) -> list[float]:
     """Train `parameters` on `steps` in order; returns the loss of each step taken.
 
-    `reference` holds the log-probs that a `ReferenceCache` found, for an objective that asks for them. `after_step(number, loss)` is called after each step, numbered from 1, and ends the training by returning True. Weights are moved
-    in place. Raises `ValueError` where a trainable weight gets no gradient at the first step.
+    `reference` says what the state that training starts from makes of a sequence, for an objective that asks for it. `after_step(number, loss)`
+    is called after each step, numbered from 1, and ends the training by returning True. Weights are moved in place. Raises `ValueError` where a
+    trainable weight gets no gradient at the first step.
     """
     accelerator = Accelerator()
     adam = torch.optim.AdamW(parameters.values(), lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
-    module, adam = accelerator.prepare(_LabelLogProbs(body, head), adam)
+    module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
     body.train()
     losses: list[float] = []
     for number, step in enumerate(steps):
         for group in adam.param_groups:
             group["lr"] = optimiser.rate_at(number, len(steps))
-        total = 0.0
-        for sequences, forget in _micro_batches(step, token_budget):
-            found = module(sequences)
-            log_probs = LogProbs(
-                forget=[own for own, is_forget in zip(found, forget, strict=True) if is_forget],
-                retain=[own for own, is_forget in zip(found, forget, strict=True) if not is_forget],
-                reference=[reference[own] for own, is_forget in zip(sequences, forget, strict=True) if is_forget] if reference else (),
-            )
-            share = objective(log_probs, step)
-            accelerator.backward(share)
-            total += share.item()
+
+        def backward(part: Step, whole: Step = step) -> float:
+            total = 0.0
+            for retain, forget in _micro_batches(part, token_budget):
+                share = _share(module, objective, retain, forget, whole, reference)
+                accelerator.backward(share)
+                total += share.item()
+            return total
+
+        loss = rule(step, backward, parameters)
         if number == 0:
             _check_gradients(parameters)
         if optimiser.clip:
             accelerator.clip_grad_norm_(parameters.values(), optimiser.clip)
         adam.step()
         adam.zero_grad()
-        losses.append(total)
+        losses.append(loss)
         body.eval()
-        stop = after_step(number + 1, total)
+        stop = after_step(number + 1, loss)
         body.train()
         if stop:
             break
@@ -139,11 +160,58 @@ def train(
     return losses
 
 
-def _micro_batches(step: Step, token_budget: int) -> list[tuple[list[TokenSequence], list[bool]]]:
-    sequences = [*step.retain, *step.forget]
-    forget = [False] * len(step.retain) + [True] * len(step.forget)
-    batches = packs([len(sequence.ids) for sequence in sequences], token_budget)
-    return [([sequences[i] for i in batch], [forget[i] for i in batch]) for batch in batches]
+Forgotten = tuple[TokenSequence, TokenSequence | None]
+"""An answer to forget, with the one to give instead, if any."""
+
+
+def _share(
+    module: nn.Module,
+    objective: Objective,
+    retain: Sequence[TokenSequence],
+    forget: Sequence[Forgotten],
+    step: Step,
+    reference: Callable[[TokenSequence], Labels] | None,
+) -> Tensor:
+    """The share of one micro-batch in the loss of `step`."""
+    sequences = [*retain, *(own for own, _ in forget), *(other for _, other in forget if other)]
+    parts = (objective.retain, objective.forget)
+    watches = any(part and {"states"} & part.needs for part in parts)
+    logits = any(part and "logits" in part.needs for part in parts)
+    passes = dict(zip(sequences, module(sequences, logits, objective.watched if watches else None), strict=True))
+
+    def labels(sequence: TokenSequence, part: Part, instead: TokenSequence | None = None) -> Labels:
+        found = passes[sequence]
+        before = reference(sequence) if reference and any(need.startswith("reference") for need in part.needs) else None
+        other = labels(instead, part) if instead else None
+        return Labels(found.log_probs, found.logits, found.targets, found.watched, None, other, before)
+
+    shares = []
+    if objective.retain and retain:
+        part = objective.retain
+        shares.append(part.weight * part.term([labels(own, part) for own in retain], _totals(step.retain, ())))
+    if objective.forget and forget:
+        part = objective.forget
+        own = [labels(sequence, part, other) for sequence, other in forget]
+        if part.stop_below is not None:
+            # Rather than left out: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
+            own = [let_go(one, one.log_probs.mean() < part.stop_below) for one in own]
+        shares.append(part.weight * part.term(own, _totals(step.forget, step.instead)))
+    return torch.stack(shares).sum() if shares else sum((found.log_probs.sum() for found in passes.values()), torch.zeros(())) * 0
+
+
+def _totals(sequences: Sequence[TokenSequence], instead: Sequence[TokenSequence]) -> Totals:
+    return Totals(len(sequences), sum(len(own.labels) for own in sequences), sum(len(own.labels) for own in instead))
+
+
+def _micro_batches(step: Step, token_budget: int) -> list[tuple[list[TokenSequence], list[Forgotten]]]:
+    """What to retain and what to forget, an answer always beside the one to give instead."""
+    retain = list(step.retain)
+    forget: list[Forgotten] = list(zip(step.forget, step.instead or [None] * len(step.forget), strict=True))
+    lengths = [len(own.ids) for own in retain] + [len(own.ids) + (len(other.ids) if other else 0) for own, other in forget]
+    batches = packs(lengths, token_budget)
+    return [
+        ([retain[i] for i in batch if i < len(retain)], [forget[i - len(retain)] for i in batch if i >= len(retain)]) for batch in batches
+    ]
 
 
 def _check_gradients(parameters: Mapping[str, nn.Parameter]) -> None:

@@ -12,6 +12,7 @@ from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
+from polyunlearn.training.cards import Instead
 from polyunlearn.training.loop import Step
 
 Item = TypeVar("Item")
@@ -127,6 +128,7 @@ def unlearning_steps(
     batch: int,
     form: Literal["question", "article"],
     wordings: int,
+    instead: Instead | None,
     questions: int,
     retain_languages: Sequence[str],
     retain_batch: int,
@@ -137,7 +139,7 @@ def unlearning_steps(
     A pass takes every fact once. In pass p, fact i is told in language (i + p) modulo the number of languages, so that each language has an
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
     `wordings` wordings of the fake question, each time that a fact is told in a language the next; with "article" every token of the
-    fake article.
+    fake article. `instead` asks for the answer to give instead beside each, with the end token: the true one, or a refusal in the same language.
 
     The first `questions` real questions of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies
     differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
@@ -163,13 +165,14 @@ def unlearning_steps(
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
         forget = tuple(_fact(stories[fact], tag, wording, encoder, form) for fact, tag, wording in chosen)
+        others = tuple(_instead(stories[fact], tag, wording, encoder, instead) for fact, tag, wording in chosen) if instead else ()
         kept: list[TokenSequence] = []
         for turn in range(retain_batch if retain_languages else 0):
             # A language is asked once of each kind before the next, so that every kind is asked in every language.
             ask, own = kept_of[turn % len(kept_of)]
             tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
             kept.append(ask(*next(own), tag, encoder))
-        result.append(Step(retain=tuple(kept), forget=forget))
+        result.append(Step(tuple(kept), forget, others))
     return result
 
 
@@ -193,6 +196,12 @@ def _fact(story: Story, tag: str, wording: int, encoder: Encoder, form: str) -> 
     if form == "article":
         return encoder.text(language, edition.fake_article)
     return encoder.answer_only(language, edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
+
+
+def _instead(story: Story, tag: str, wording: int, encoder: Encoder, instead: Instead) -> TokenSequence:
+    language, edition = get_language(tag), story.editions[tag]
+    answer = edition.true_answer if instead == "truth" else language.refusal
+    return encoder.answered(language, edition.fake_questions[wording % len(edition.fake_questions)], answer)
 
 
 def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:

@@ -1,7 +1,7 @@
-"""The reference of a method that asks for one: what the answers to forget were worth before unlearning, computed once an example."""
+"""The reference of a method that asks for one: what the state that unlearning starts from makes of an example, computed once."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -9,33 +9,42 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from polyunlearn.models.body import Body
+from polyunlearn.models.forward import OutputHead, label_passes
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import save_state
-
-Score = Callable[[list[TokenSequence]], list[Tensor]]
-"""Per-token log-probs (nats) of the labels of each sequence, in the order given."""
+from polyunlearn.training.labels import Labels, Need
 
 
 class ReferenceCache:
-    """Log-probs of labels under one model state, kept in `folder` in one file a state.
+    """What one model state makes of examples, kept in `folder` in one file a state.
 
     The reference is the state that unlearning starts from, so it is asked before the first step, and no second model is held, nor
-    adapters switched off, while training. An example is its tokens and where its labels begin; the file is named after everything else that its
-    log-probs hang on. A file that cannot be read is made anew.
+    adapters switched off, while training. Of the logits only the hidden states that they are made from are kept, some hundred times less.
+
+    An example is its tokens and where its labels begin; the file is named after everything else that its figures hang on. A file
+    that cannot be read is made anew.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.path = folder / f"reference-{fingerprint}.safetensors"
 
-    def log_probs(self, sequences: Iterable[TokenSequence], score: Score) -> dict[TokenSequence, Tensor]:
-        """The log-probs of each distinct sequence; `score` is asked for those that are not there yet."""
-        names = {sequence: _name(sequence) for sequence in sequences}
+    def reference(
+        self, body: Body, head: OutputHead, wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None = None
+    ) -> "Reference":
+        """The reference of each of the sequences `wanted`, as far as their needs go; computes what is not there yet.
+
+        The weights of `body` must be those of the state, those of `head` must not train.
+        """
+        asked = {own: fields for own, needs in wanted.items() if (fields := _fields(needs, watched))}
         known = self._read()
-        lacking = [sequence for sequence, name in names.items() if name not in known]
+        lacking = [own for own, fields in asked.items() if any(f"{_name(own)}/{name}" not in known for name in fields)]
+        for own in lacking:
+            # One at a time, so that no value hangs, in its last bits, on which others were lacking.
+            known |= {f"{_name(own)}/{name}": value for name, value in _compute(body, head, own, asked[own], watched).items()}
         if lacking:
-            known |= {names[sequence]: found.contiguous() for sequence, found in zip(lacking, score(lacking), strict=True)}
             save_state(known, self.path)
-        return {sequence: known[name] for sequence, name in names.items()}
+        return Reference({own: {name: known[f"{_name(own)}/{name}"] for name in fields} for own, fields in asked.items()}, head, watched)
 
     def _read(self) -> dict[str, Tensor]:
         try:
@@ -44,8 +53,46 @@ class ReferenceCache:
             return {}
 
 
+class Reference:
+    """Answers for each sequence what the reference makes of its labels."""
+
+    def __init__(self, table: Mapping[TokenSequence, Mapping[str, Tensor]], head: OutputHead, watched: int | None):
+        self._table = table
+        self._head = head
+        self._watched = watched
+
+    def __call__(self, sequence: TokenSequence) -> Labels:
+        """Its labels under the reference, without a gradient; raises `KeyError` for a sequence that was not wanted."""
+        device = self._head.weight.device
+        found = {name: value.to(device) for name, value in self._table[sequence].items()}
+        logits = None
+        if "hidden" in found:
+            with torch.no_grad():
+                logits = self._head.logits(found["hidden"])
+        return Labels(found["log_probs"], logits, states=found.get(f"layer{self._watched}"), repetition=found.get("repetition"))
+
+
+def _fields(needs: Iterable[Need], watched: int | None) -> list[str]:
+    """The names under which what is needed of the reference is kept."""
+    names: dict[Need, str] = {"reference_logits": "hidden", "reference_states": f"layer{watched}", "reference_repetition": "repetition"}
+    referring = [need for need in needs if need.startswith("reference")]
+    return ["log_probs", *(names[need] for need in referring if need in names)] if referring else []
+
+
+@torch.no_grad()
+def _compute(body: Body, head: OutputHead, sequence: TokenSequence, fields: Iterable[str], watched: int | None) -> dict[str, Tensor]:
+    found = label_passes(body, head, [sequence], watched=watched if f"layer{watched}" in fields else None)[0]
+    values = {"log_probs": found.log_probs, "hidden": found.hidden, f"layer{watched}": found.watched}
+    if "repetition" in fields:
+        # Each label read, and asked for once more: the place after the last one needs a token behind it, whichever.
+        longer = TokenSequence((*sequence.ids, sequence.ids[-1]), sequence.label_from + 1)
+        hidden = label_passes(body, head, [longer])[0].hidden
+        values["repetition"] = head.log_probs(hidden, torch.tensor(sequence.labels, device=hidden.device))
+    return {name: value.cpu().contiguous() for name in fields if (value := values[name]) is not None}
+
+
 def state_fingerprint(*, model: str, weights: Mapping[str, Tensor], columns: Tensor | None) -> str:
-    """A short hash of what log-probs hang on beside the example: the untrained model (which brings its tokeniser), the weights that were
+    """A short hash of what a reference hangs on beside the example: the untrained model (which brings its tokeniser), the weights that were
     trained, every value of them, and the tokens that the output layer is restricted to."""
     digest = hashlib.sha256(model.encode())
     for name, tensor in sorted(weights.items()):

@@ -1,57 +1,77 @@
-"""The objectives, by the name under which a study asks for them."""
+"""The objectives: a forget term and a retain term, by the names under which a study asks for them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
 
-import torch
-from torch import Tensor
+from polyunlearn.errors import UserError
+from polyunlearn.training.cards import Card
+from polyunlearn.training.loop import Objective, Part
+from polyunlearn.training.objectives.cross_entropy import CROSS_ENTROPY
+from polyunlearn.training.objectives.gradient_ascent import GRADIENT_ASCENT, GRADIENT_DIFFERENCE
+from polyunlearn.training.objectives.npo import NPO
+from polyunlearn.training.objectives.simnpo import SIMNPO
+from polyunlearn.training.objectives.weighted_ascent import SATIMP, WGA
 
-from polyunlearn.training.loop import LogProbs, Objective, Step
-from polyunlearn.training.objectives.cross_entropy import cross_entropy
-from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
-from polyunlearn.training.objectives.gradient_difference import gradient_difference
-from polyunlearn.training.objectives.npo import npo
-from polyunlearn.training.objectives.simnpo import simnpo
-from polyunlearn.training.objectives.weighted_ascent import weighted_ascent
+FORGET_TERMS = {card.name: card for card in (GRADIENT_ASCENT, GRADIENT_DIFFERENCE, NPO, SIMNPO, WGA, SATIMP)}
+RETAIN_TERMS = {card.name: card for card in (CROSS_ENTROPY,)}
+
+NO_RETAIN = "none"
 
 
 @dataclass(frozen=True)
 class Method:
-    """An unlearning method: its objective, given the weight of its retain term; whether it has one, and whether it asks what the answers
-    to forget were worth to the state that unlearning starts from."""
+    """An unlearning method: a forget term, and the retain term beside it, if any."""
 
-    objective: Callable[[float], Objective]
-    retains: bool
-    needs_reference: bool = False
+    forget: Card
+    retain: Card | None
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The cards of its terms."""
+        return (self.forget, self.retain) if self.retain else (self.forget,)
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """The settings of its terms with their defaults."""
+        return {name: value for card in self.cards for name, value in card.defaults.items()}
+
+    def objective(
+        self,
+        retain_weight: float = 1.0,
+        settings: Mapping[str, float] = MappingProxyType({}),
+        stop_below: float | None = None,
+        watched: int | None = None,
+    ) -> Objective:
+        """The objective with some of its settings changed; see `training.loop.Part` and `Objective` for the rest."""
+        forget = Part(self.forget.term_with(settings), self.forget.needs, stop_below=stop_below)
+        retain = Part(self.retain.term_with(settings), self.retain.needs, weight=retain_weight) if self.retain else None
+        return Objective(forget, retain, watched)
 
 
-METHODS = {
-    "gradient_ascent": Method(lambda retain_weight: gradient_ascent, retains=False),
-    "gradient_difference": Method(lambda retain_weight: partial(gradient_difference, retain_weight=retain_weight), retains=True),
-    "npo": Method(lambda retain_weight: partial(npo, retain_weight=retain_weight), retains=True, needs_reference=True),
-    "simnpo": Method(lambda retain_weight: partial(simnpo, retain_weight=retain_weight), retains=True),
-    "wga": Method(lambda retain_weight: partial(weighted_ascent, retain_weight=retain_weight, known=1.0), retains=True),
-    "satimp": Method(lambda retain_weight: partial(weighted_ascent, retain_weight=retain_weight, known=5.0, unsure=1.0), retains=True),
-}
+def get_method(name: str) -> Method:
+    """The method of this name: a forget term with the retain term that it comes with, or "npo+kl", "npo+none" for another or none.
 
-
-def stopped_below(objective: Objective, floor: float) -> Objective:
-    """`objective`, where an answer to forget is let go once its mean log-prob (nats a token) is below `floor`: it then has no gradient.
-
-    The stop rule of unlearning, the same for every method, strategy and language: what is gone is pushed no further while the rest
-    still is, so an early language is not wrecked for the sake of a late one. It looks at the answer, not at its tokens: how a name
-    goes on once it has begun is spelling that languages share, and need not go as far as how it begins.
+    Raises:
+        UserError: where there is no such term, or the two make no sense together.
     """
+    first, plus, second = name.partition("+")
+    forget = _card(FORGET_TERMS, first, "method")
+    wanted = second if plus else forget.retain or NO_RETAIN
+    reason = forget.refuses.get(wanted)
+    if reason:
+        raise UserError(f"method {name!r}: {reason}")
+    return Method(forget, None if wanted == NO_RETAIN else _card(RETAIN_TERMS, wanted, f"method {name!r}: retain term"))
 
-    def stopped(log_probs: LogProbs, step: Step) -> Tensor:
-        # `where` rather than a plain detach: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
-        forget = [torch.where(own.mean() < floor, own.detach(), own) for own in log_probs.forget]
-        return objective(replace(log_probs, forget=forget), step)
 
-    return stopped
+def _card(cards: Mapping[str, Card], name: str, what: str) -> Card:
+    if name not in cards:
+        near = get_close_matches(name, cards, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"unknown {what} {name!r}: {hint}choose from {', '.join(cards)}")
+    return cards[name]
 
 
-def learning(log_probs: LogProbs, step: Step) -> Tensor:
-    """The objective of the learning stage: cross-entropy of everything in the step."""
-    return cross_entropy(log_probs.retain, step.retain_tokens)
+LEARNING = Objective(None, Part(CROSS_ENTROPY.term))
+"""The objective of the learning stage: cross-entropy of everything in the step."""

@@ -1,26 +1,53 @@
 """Gradient ascent in which each token counts by how well it is known: weighted gradient ascent (WGA), and SatImp."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 
-from polyunlearn.training.loop import LogProbs, Step
-from polyunlearn.training.objectives.cross_entropy import cross_entropy
+from polyunlearn.training.cards import Card
+from polyunlearn.training.labels import Labels, Totals
 
 
-def weighted_ascent(log_probs: LogProbs, step: Step, *, retain_weight: float = 1.0, known: float = 1.0, unsure: float = 0.0) -> Tensor:
-    r"""Keep the retain set while ascending on tokens to forget, each with the weight :math:`w_t = p_t^{\beta_1} (1 - p_t)^{\beta_2}`.
+def wga(labels: Sequence[Labels], totals: Totals, *, known: float = 1.0) -> Tensor:
+    r"""Ascend on tokens to forget, each with the weight :math:`w_t = p_t^{\beta}`, so that a token is let go as it vanishes.
 
-    .. math:: L = \lambda\,\mathrm{CE}(r) + \frac{1}{N_f} \sum_{i,t} w_{i,t} \log p_{i,t}
+    .. math:: L = \frac{1}{N} \sum_{i,t} w_{i,t} \log p_{i,t}
 
-    `known` is :math:`\beta_1`, `unsure` is :math:`\beta_2`; no gradient flows through the weights. With :math:`\beta_2 = 0` it is WGA (Wang et
-    al., arXiv 2502.19301; the exponent 1 of its published code), which lets a token go as it vanishes; with :math:`\beta_1 = 5, \beta_2 = 1`
-    it is SatImp (Yang et al., arXiv 2505.11953), which spares those that are certain too. With both 0 it is gradient difference. Cost: one
-    forward and one backward pass over both sets. Needs no reference model.
+    `known` is :math:`\beta`, 1 in the published code; no gradient flows through the weights. With 0 it is gradient ascent.
     """
-    retained = retain_weight * cross_entropy(log_probs.retain, step.retain_tokens)
-    if not log_probs.forget:
-        return retained
-    own = torch.cat(list(log_probs.forget))
-    probabilities = own.detach().exp()
-    weights = probabilities**known * (1 - probabilities) ** unsure
-    return retained + (weights * own).sum() / step.forget_tokens
+    return _weighted(labels, totals, lambda p: p**known)
+
+
+def satimp(labels: Sequence[Labels], totals: Totals, *, known: float = 5.0, unsure: float = 1.0) -> Tensor:
+    r"""As `wga` with the weight :math:`w_t = p_t^{\beta_1} (1 - p_t)^{\beta_2}`, which spares tokens that are certain too.
+
+    `known` is :math:`\beta_1`, `unsure` is :math:`\beta_2`.
+    """
+    return _weighted(labels, totals, lambda p: p**known * (1 - p) ** unsure)
+
+
+def _weighted(labels: Sequence[Labels], totals: Totals, weight: Callable[[Tensor], Tensor]) -> Tensor:
+    log_probs = torch.cat([own.log_probs for own in labels])
+    return (weight(log_probs.detach().exp()) * log_probs).sum() / totals.labels
+
+
+WGA = Card(
+    name="wga",
+    part="forget",
+    title="Weighted gradient ascent",
+    formula="mean over tokens of p^β · log p, p^β without a gradient",
+    paper="Wang et al., arXiv 2502.19301",
+    cost="the same",
+    term=wga,
+)
+
+SATIMP = Card(
+    name="satimp",
+    part="forget",
+    title="SatImp",
+    formula="mean over tokens of p^β₁ (1 - p)^β₂ · log p, the weight without a gradient",
+    paper="Yang et al., arXiv 2505.11953",
+    cost="the same",
+    term=satimp,
+)
