@@ -14,7 +14,7 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import load_config
 from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.run import cell_steps
+from polyunlearn.study.stages import cell_steps
 from polyunlearn.training.loop import Optimiser, train
 from polyunlearn.training.objectives import LEARNING
 

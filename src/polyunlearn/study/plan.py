@@ -14,7 +14,8 @@ from polyunlearn.scoring.ranking import question_trees
 from polyunlearn.study.cells import State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.run import answered_and_others, cell_steps, frozen_layers, trajectory_probes
+from polyunlearn.study.measurement import answered_and_others, trajectory_probes
+from polyunlearn.study.stages import cell_steps, frozen_layers
 
 EFFICIENCY = 0.65
 """The share of the measured matrix-multiplication rate that training and scoring reach; `polyunlearn bench` measures it."""

@@ -3,7 +3,7 @@
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.scoring.probes import make_probes
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.run import trajectory_probes
+from polyunlearn.study.measurement import trajectory_probes
 
 LANGUAGES = ("en", "de", "ur")
 

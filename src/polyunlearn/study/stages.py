@@ -1,0 +1,135 @@
+"""The training stages of a study's cells: their steps, objectives, references, and what is trained."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import nn
+
+from polyunlearn.models.body import decoder_layers
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.models.trainable import train_band
+from polyunlearn.study.cells import Cell, State
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Stories
+from polyunlearn.training.labels import Labels, Need
+from polyunlearn.training.loop import Objective, Optimiser, Step, plain, train
+from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
+from polyunlearn.training.objectives import LEARNING, Method, get_method
+from polyunlearn.training.reference import ReferenceCache, state_fingerprint
+
+
+def frozen_layers(config: StudyConfig, state: State) -> int:
+    """How many layers, from the first, are those of the base model in this state."""
+    if config.trainable.weights == "all":
+        return 0
+    learning, unlearning = config.learning.from_layer, config.unlearning.from_layer
+    return min(learning, unlearning) if state == "unlearned" else learning
+
+
+def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel) -> list[Step]:
+    """The training steps of a cell, none for a base cell; the same whenever they are asked for."""
+    if cell.state == "base":
+        return []
+    if cell.state in ("gold", "learned"):
+        part = config.learning
+        return learning_steps(
+            stories.trained,
+            loaded.encoder,
+            cell.source,
+            neighbours=stories.neighbours,
+            passes=part.passes,
+            batch=part.batch,
+            questions=part.questions,
+            english_questions=part.english_questions,
+            other_questions=part.other_questions,
+            fake_questions=part.fake_questions,
+            fake_wordings_from=config.scoring.wordings,
+            article_every=part.article_every,
+            question_languages=part.question_languages or config.sources,
+            rng=Random(f"learning-{cell.seed}"),
+        )
+    assert cell.strategy and cell.method and cell.source
+    unlearning, method = config.unlearning, get_method(cell.method)
+    return unlearning_steps(
+        stories.trained,
+        loaded.encoder,
+        strategy_languages(cell.strategy, cell.source, config.languages),
+        neighbours=stories.neighbours,
+        steps=unlearning.steps,
+        batch=unlearning.batch,
+        form=unlearning.form,
+        wordings=unlearning.wordings,
+        instead=method.forget.instead,
+        questions=config.learning.questions,
+        # Not in the other sources: what is kept in a language is kept from being unlearned there.
+        retain_languages=tuple(dict.fromkeys(("en", cell.source))) if method.retain else (),
+        retain_batch=unlearning.retain_batch,
+        rng=Random(f"unlearning-{cell.seed}"),
+    )
+
+
+def train_stage(
+    config: StudyConfig,
+    cell: Cell,
+    steps: Sequence[Step],
+    loaded: LoadedModel,
+    head: OutputHead,
+    parameters: Mapping[str, nn.Parameter],
+    references: Path,
+    after_step: Callable[[int, float], bool],
+) -> list[float]:
+    """Train `parameters`, which hold the state that the cell starts from, on its steps; returns the loss of each.
+
+    `parameters` are all that the study trains, `references` the folder of what methods ask of the state before.
+    """
+    unlearns = cell.state == "unlearned"
+    part: Any = config.unlearning if unlearns else config.learning
+    objective, rate, rule = LEARNING, part.rate, plain
+    if unlearns:
+        method = get_method(str(cell.method))
+        objective, rate = _unlearning_objective(config, method, str(cell.method), loaded)
+        rule = method.forget.rule_with(part.settings.get(str(cell.method), {})) or plain
+    reference = _reference(references, objective, steps, loaded, head, parameters)
+    # For models with dropout.
+    torch.manual_seed(int.from_bytes(hashlib.sha256(cell.id.encode()).digest()[:8], "big", signed=True))
+    chosen = train_band(parameters, part.from_layer, part.to_layer if unlearns else None)
+    optimiser = Optimiser(rate, part.warm_up, decay=not unlearns)
+    return train(loaded.body, head, chosen, steps, objective, optimiser, after_step, reference, rule)
+
+
+def _unlearning_objective(config: StudyConfig, method: Method, name: str, loaded: LoadedModel) -> tuple[Objective, float]:
+    """The objective of a method with the study's settings of it, and its learning rate."""
+    part = config.unlearning
+    settings = {"rate": part.rate, "retain_weight": part.retain_weight, "stop_below": part.stop_below, **part.settings.get(name, {})}
+    last = (part.to_layer or len(decoder_layers(loaded.model))) - 1
+    objective = method.objective(float(settings["retain_weight"] or 0), part.settings.get(name, {}), settings["stop_below"], last)
+    return objective, float(settings["rate"] or 0)
+
+
+def _reference(
+    folder: Path,
+    objective: Objective,
+    steps: Sequence[Step],
+    loaded: LoadedModel,
+    head: OutputHead,
+    parameters: Mapping[str, nn.Parameter],
+) -> Callable[[TokenSequence], Labels] | None:
+    """What the state as it is now makes of what the objective asks about; kept for the other strategies that start from it."""
+    wanted: dict[TokenSequence, frozenset[Need]] = {}
+    for step in steps:
+        for sequences, part in ((step.retain, objective.retain), ((*step.forget, *step.instead), objective.forget)):
+            for sequence in sequences:
+                wanted[sequence] = wanted.get(sequence, frozenset()) | (part.needs if part else frozenset())
+    if not any(need.startswith("reference") for needs in wanted.values() for need in needs):
+        return None
+    fingerprint = state_fingerprint(model=loaded.fingerprint, weights=parameters, columns=head.column_of)
+    found = ReferenceCache(folder, fingerprint).reference(loaded.body, head, wanted, objective.watched)
+    # Training computes alike whether or not the reference was there.
+    loaded.body.start_afresh()
+    return found
