@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from polyunlearn.models.batching import LEAST_FILL, batches_by_length, mapped_by_length, packs, padded
+from polyunlearn.models.batching import LEAST_FILL, batches_by_length, even_groups, mapped_by_length, packs, padded
 
 
 def test_padding_stands_on_the_right() -> None:
@@ -74,3 +74,19 @@ def test_what_is_mapped_comes_back_in_the_order_given() -> None:
     assert mapped_by_length(["aa", "b", "cccc", "dd", "e"], len, 4, shout) == ["AA", "B", "CCCC", "DD", "E"]
     assert seen == [["cccc"], ["aa", "dd"], ["b", "e"]]
     assert mapped_by_length([], len, 4, shout) == []
+
+
+def test_even_groups_by_hand() -> None:
+    """26 tokens in groups of about 10 are two: 9 and 7 open them, 6 joins the 7 (13), 4 the 9 (13), so both are full alike."""
+    assert even_groups([4, 9, 6, 7], 10) == [[0, 1], [2, 3]]
+    assert even_groups([4, 9], 100) == [[0, 1]]
+    assert even_groups([50], 10) == [[0]]
+    assert even_groups([], 10) == []
+
+
+def test_even_groups_hold_everything_once_and_differ_by_no_more_than_one_item() -> None:
+    lengths = [Random(2).randrange(1, 60) for _ in range(80)]
+    groups = even_groups(lengths, 128)
+    assert sorted(index for group in groups for index in group) == list(range(80))
+    sizes = [sum(lengths[index] for index in group) for group in groups]
+    assert len(groups) == sum(lengths) // 128 and max(sizes) - min(sizes) <= max(lengths)

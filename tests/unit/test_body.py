@@ -12,7 +12,7 @@ from tiny import plain_rows, sequences, sharp, tokens
 from transformers import BertConfig, BertModel, DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.body import Body, decoder_layers, has_dropout
+from polyunlearn.models.body import LINE_TOKENS, Body, decoder_layers, has_dropout
 from polyunlearn.models.rows import TokenRow, forest
 
 
@@ -45,6 +45,26 @@ def test_hidden_states_are_the_models_own(any_model_folder: Path, frozen: int) -
         for row, item in enumerate(items):
             wanted = loaded.model.base_model(input_ids=torch.tensor([item.ids])).last_hidden_state[0]
             torch.testing.assert_close(found[row, : len(item.ids)], wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_many_packed_rows_stand_in_several_lines_and_come_back_in_order(any_model_folder: Path, frozen: int) -> None:
+    """Some 700 tokens, one row longer than a line: each as alone, and so what leaves the layer that is watched."""
+    loaded = sharp(any_model_folder, frozen)
+    rows = plain_rows(sequences(8, 9, 150, 31, 77, 5, 64, 128, 90, 12, 33, 101))
+    assert sum(len(row.ids) for row in rows) > 5 * LINE_TOKENS
+    with torch.no_grad():
+        packed = loaded.body.packed(rows)
+        again, watched = loaded.body.packed_and_watched(rows, 2)
+        alone = [loaded.body.packed_and_watched([row], 2) for row in rows]
+    assert torch.equal(packed, again)
+    torch.testing.assert_close(packed, torch.cat([hidden for hidden, _ in alone]), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(watched, torch.cat([states for _, states in alone]), atol=1e-4, rtol=1e-4)
+
+
+def test_a_frozen_layer_cannot_be_watched(any_model_folder: Path) -> None:
+    with pytest.raises(ValueError, match="layer 1 does not train"):
+        sharp(any_model_folder, 2).body.packed_and_watched(plain_rows(sequences(1, 5)), 1)
 
 
 @pytest.mark.parametrize("frozen", [0, 1, 2])

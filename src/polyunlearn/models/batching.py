@@ -64,3 +64,14 @@ def packs(lengths: Sequence[int], token_budget: int = PACK_BUDGET) -> Iterator[l
         pack.append(index)
     if pack:
         yield pack
+
+
+def even_groups(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Indices in groups of about `tokens` tokens, as even as longest-first filling makes them; each group is in order."""
+    groups: list[list[int]] = [[] for _ in range(max(1, sum(lengths) // tokens))]
+    filled = [0] * len(groups)
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        emptiest = filled.index(min(filled))
+        groups[emptiest].append(index)
+        filled[emptiest] += lengths[index]
+    return [sorted(group) for group in groups if group]

@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedModel
 
 from polyunlearn.errors import UserError
-from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length, padded
+from polyunlearn.models.batching import TOKEN_BUDGET, even_groups, mapped_by_length, padded
 from polyunlearn.models.rows import TokenRow
+
+LINE_TOKENS = 128
+"""Tokens of a packed pass that stand in one line: attention costs the square of a line's length, and shorter lines fill less evenly."""
 
 KEPT_AT_ONCE = 128
 """Rows that `Body.keep` computes between two looks at the room that is left."""
@@ -72,9 +75,16 @@ class Body(nn.Module):
         return hidden, [(*low, *_keys_values(cache, index, row)) for index, (row, low) in enumerate(zip(rows, below, strict=True))]
 
     def packed(self, rows: Sequence[TokenRow]) -> Tensor:
-        """Hidden states (tokens, width) of rows laid end to end in one pass: no padding, and none sees another."""
+        """Hidden states (tokens, width) of rows laid end to end, in their order: none sees another.
+
+        They are computed in lines of about `LINE_TOKENS`, filled evenly, so that there is next to no padding and no attention over a long line.
+        """
         lower = self._lower_states(rows)
-        return self._run([TokenRow.joined(rows)], torch.cat([part.states for part in lower])[None] if lower else None, None)[0]
+        lines = even_groups([len(row.ids) for row in rows], LINE_TOKENS)
+        joined = [TokenRow.joined([rows[index] for index in line]) for line in lines]
+        entering = [torch.cat([lower[index].states for index in line]) for line in lines] if lower else None
+        hidden = self._run(joined, nn.utils.rnn.pad_sequence(entering, batch_first=True) if entering else None, None)
+        return _in_order(hidden, lines, rows)
 
     def packed_and_watched(self, rows: Sequence[TokenRow], layer: int) -> tuple[Tensor, Tensor]:
         """What `packed` gives, and the states (tokens, width) that leave layer `layer`, from 0; raises `ValueError` for a frozen layer."""
@@ -90,7 +100,7 @@ class Body(nn.Module):
             hidden = self.packed(rows)
         finally:
             hook.remove()
-        return hidden, seen[0][0]
+        return hidden, _in_order(seen[0], even_groups([len(row.ids) for row in rows], LINE_TOKENS), rows)
 
     def _run(self, rows: Sequence[TokenRow], entering: Tensor | None, cache: DynamicCache | None) -> Tensor:
         ids, mask, positions = self._inputs(rows)
@@ -181,6 +191,15 @@ class Body(nn.Module):
 def has_dropout(model: PreTrainedModel) -> bool:
     """Whether training the model drops anything at random."""
     return getattr(model.config, "attention_dropout", 0) > 0 or any(isinstance(m, nn.Dropout) and m.p > 0 for m in model.modules())
+
+
+def _in_order(states: Tensor, lines: Sequence[Sequence[int]], rows: Sequence[TokenRow]) -> Tensor:
+    """States (lines, longest, width) of rows laid out in lines, as (tokens, width) in the order of the rows."""
+    parts: dict[int, Tensor] = {}
+    for line, own in zip(lines, states, strict=True):
+        sizes = [len(rows[index].ids) for index in line]
+        parts |= zip(line, torch.split(own[: sum(sizes)], sizes), strict=True)
+    return torch.cat([parts[index] for index in range(len(rows))])
 
 
 def _keys_values(cache: DynamicCache, index: int, row: TokenRow) -> tuple[Tensor, ...]:
