@@ -27,7 +27,7 @@ app.add_typer(study_app, name="study")
 console = Console()
 errors = Console(stderr=True)
 
-Preset = Annotated[str, typer.Argument(help="A preset (quickstart, paper) or the path of a YAML file.")]
+Preset = Annotated[str, typer.Argument(help="A preset (quickstart, methods, paper) or the path of a YAML file.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
 ]
@@ -162,6 +162,35 @@ def study_status(folder: Folder) -> None:
 def study_report(folder: Folder) -> None:
     """Write the report of a study once more, from the rows on disk; an unfinished study reports what it has."""
     _report(folder)
+
+
+@study_app.command("compare")
+def study_compare(
+    folder: Folder,
+    budget: Annotated[float, typer.Option(min=0, max=1, help="The relative loss of utility allowed in any language.")] = 0.02,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+) -> None:
+    """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
+    from polyunlearn.report.build import build_comparison
+
+    build_comparison(folder, budget, console, json_file, markdown_file)
+
+
+@app.command("methods")
+def methods(
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write them there as JSON instead.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write them there as Markdown instead.")] = None,
+) -> None:
+    """List the unlearning methods: formula, paper, settings, what each needs, costs and refuses."""
+    from polyunlearn.report.methods import print_methods, write_methods_json, write_methods_markdown
+
+    if json_file:
+        write_methods_json(json_file)
+    if markdown_file:
+        write_methods_markdown(markdown_file)
+    if not (json_file or markdown_file):
+        print_methods(console)
 
 
 @app.command("bench")

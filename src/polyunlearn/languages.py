@@ -37,6 +37,11 @@ class Language:
         """What stands between two sentences, and between a prompt and its answer."""
         return "" if self.script in ("Hans", "Jpan") else " "
 
+    @property
+    def spaced(self) -> bool:
+        """Whether spaces stand between words."""
+        return self.script not in ("Hans", "Jpan", "Thai")
+
     def prompt(self, question: str) -> str:
         """The text that asks `question`; the answer follows it after `joiner`."""
         colon = _COLONS.get(self.tag, ":")

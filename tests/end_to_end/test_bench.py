@@ -1,13 +1,17 @@
 """The benchmark on the tiny model: that both ways do the same work, not how fast."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from polyunlearn.bench.run import difference
+from polyunlearn.bench import cases as bench_cases
+from polyunlearn.bench import material
+from polyunlearn.bench.run import choose, difference, run_bench
+from polyunlearn.errors import UserError
 
 
 def _bench(model: Path, only: str, out: Path) -> subprocess.CompletedProcess[str]:
@@ -25,6 +29,7 @@ def _bench(model: Path, only: str, out: Path) -> subprocess.CompletedProcess[str
             ["NPO step, body, reference resident or kept", "NPO step, body, reference resident or kept, study vocabulary"],
             1e-4,
         ),
+        ("DPO", ["DPO step, body"], 1e-4),
         ("step, LoRA", ["gradient-difference step, LoRA", "gradient-difference step, LoRA, study vocabulary"], 1e-4),
     ],
 )
@@ -39,6 +44,37 @@ def test_both_ways_agree(gemma_folder: Path, tmp_path: Path, only: str, names: l
     for figure in figures:
         assert figure["ratio"] == pytest.approx(figure["usual_seconds"] / figure["ours_seconds"])
         assert min(figure["peak_bytes_usual"], figure["peak_bytes_ours"]) > 2**26 and 0 < figure["gemm_share"] < 1.5
+
+
+def test_dpo_is_that_of_trl(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ln 2 at the reference, and the same losses on the way down, at a rate at which a difference in tokens or gradients would show."""
+    monkeypatch.setattr(bench_cases, "RATE", 1e-3)
+    monkeypatch.setattr(material, "STEPS", 3)
+    case = next(case for case in bench_cases.cases(4) if case.name == "DPO step, body")
+    usual, ours = (case.make(str(gemma_folder), way)().values for way in ("usual", "ours"))
+    assert len(ours) == 3
+    assert ours[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert ours[2] < ours[1] - 0.05 < ours[0] - 0.1
+    assert usual == pytest.approx(ours, abs=1e-4)
+
+
+def test_without_trl_its_case_is_left_out(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)
+    said: list[str] = []
+    every = bench_cases.cases(4)
+    assert choose(every, "", said.append) == [case for case in every if case.name != "DPO step, body"]
+    message = "DPO step, body: its usual way needs trl, which is not installed; type: pip install 'polyunlearn[bench]'"
+    assert said == [f"left out: {message}"]
+    with pytest.raises(UserError) as raised:
+        next(run_bench(str(gemma_folder), "DPO", said.append))
+    assert str(raised.value) == message
+
+
+def test_with_trl_no_case_is_left_out() -> None:
+    said: list[str] = []
+    every = bench_cases.cases(4)
+    assert choose(every, "", said.append) == every
+    assert not said
 
 
 def test_an_unknown_case_is_refused(gemma_folder: Path, tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from handmade import UNLEARNED, config, manifest, written
+from handmade import BASE, LEARNED, UNLEARNED, config, manifest, rows, written
 
 from polyunlearn.analysis.summary import summarise
 from polyunlearn.report.html import write_html
+from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 
 ATTACK = "<script>alert(1)</script>"
@@ -82,3 +83,17 @@ def test_figures_reach_the_page(tmp_path: Path) -> None:
     assert '<span class="not reached">not reached</span></td>' in html
     assert "Learned in Urdu: the false names surface in English and Urdu." in html
     assert "Unlearned with source (Urdu claims): the claims remain, most of all in English." in html
+
+
+def test_a_study_without_answers_has_a_report_without_them(tmp_path: Path) -> None:
+    """No answers to pick from, so no script; the health table has bits per byte alone, and says why."""
+    study = config()
+    store = written(tmp_path / "study", study, UNLEARNED)
+    for cell in study_cells(study):
+        values = {"learned": LEARNED, "unlearned": UNLEARNED}.get(cell.state, BASE)
+        store.write(cell, [row for row in rows(values, 4) if row.metric != "says"], store.record(cell))
+    write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Answers</h2>" not in html and "<script" not in html and "None" not in html.split("<h2>Settings</h2>")[0]
+    assert "No question was answered greedily" in html and "+0.88" in html
+    assert '<th class="n">exact</th>' not in html and '<th class="n">bits per byte, mean</th>' in html

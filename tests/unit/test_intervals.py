@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyunlearn.analysis.intervals import estimate, paired_difference
+from polyunlearn.intervals import estimate, paired_difference
 
 
 def test_constant_values_have_no_width() -> None:

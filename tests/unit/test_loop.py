@@ -302,7 +302,7 @@ def test_a_rule_makes_the_gradient(any_model_folder: Path) -> None:
     """A rule that takes what is retained alone trains as a step without anything to forget, with the same totals."""
     step = _steps(1)[0]
 
-    def retained(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter]) -> float:
+    def retained(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module) -> float:
         return backward(Step(retain=step.retain))
 
     loaded = sharp(any_model_folder)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from polyunlearn.errors import UserError
@@ -135,3 +136,15 @@ def test_a_damaged_manifest_is_a_users_matter(tmp_path: Path, text: str) -> None
 def test_a_study_without_finished_cells_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no cell is finished yet"):
         Store(tmp_path).query("SELECT * FROM rows")
+
+
+def test_a_cell_of_an_older_version_has_no_seconds_a_step(tmp_path: Path) -> None:
+    """Its record lacks the fields that came later; they are then empty."""
+    store = Store(tmp_path)
+    store.write(CELL, ROWS, CellRecord(2, 30, 1.0, 1, [0.5, 0.25], [10, 20], [1.5, 0.5]))
+    assert store.record(CELL).step_seconds == [1.5, 0.5]
+    table = pq.read_table(store.rows_path(CELL))
+    about = json.loads(table.schema.metadata[b"polyunlearn.cell"])
+    older = {name: value for name, value in about.items() if not name.startswith("step_")}
+    pq.write_table(table.replace_schema_metadata({b"polyunlearn.cell": json.dumps(older).encode()}), store.rows_path(CELL))
+    assert store.record(CELL) == CellRecord(2, 30, 1.0, 1, [0.5, 0.25])

@@ -270,3 +270,19 @@ def test_stories_are_paired_by_name_whatever_their_order(tmp_path: Path) -> None
     store.write(TAUGHT, backwards, CellRecord(9, 900, 1.0, 1, []))
     figures = {item.cell: item for item in summarise(study, store)}
     assert figures[TAUGHT].by_language["ur"].gate is True
+
+
+def test_where_nothing_was_answered_nothing_is_said_of_answers(tmp_path: Path) -> None:
+    """Without rows of greedy answers their figures are None, not 0, and no state collapsed for them; the others stay."""
+    study = config()
+    store = Store(tmp_path)
+    store.open(manifest(study))
+    silent = {"says", "chrf", "repetition", "empty", "off_script"}
+    for cell in study_cells(study):
+        values = {"base": BASE, "gold": BASE, "learned": LEARNED, "unlearned": UNLEARNED}[cell.state]
+        store.write(cell, [row for row in rows(values, 4) if row.metric not in silent], CellRecord(4, 400, 1.0, 1, []))
+    figures = {item.cell: item for item in summarise(study, store)}
+    english = figures[CLEANED].by_language["en"]
+    answers = (english.fake_count, english.real_exact, english.real_chrf, english.repetition, english.empty, english.off_script)
+    assert answers == (None,) * 6 and english.questions == 0
+    assert english.residual == pytest.approx(1 / 7) and figures[CLEANED].collapse == ()

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from polyunlearn.analysis.intervals import Estimate, estimate, paired_difference
+from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import CellRecord, Store
@@ -33,19 +33,20 @@ COST = 0.5
 
 @dataclass(frozen=True)
 class LanguageFigures:
-    """One query language of one cell. `gate`, `cleared` and `residual` are None for states that were not taught a fake."""
+    """One query language of one cell. `gate`, `cleared` and `residual` are None for states that were not taught a fake; what is read off greedy
+    answers is None where no question was answered."""
 
     fake_rank: Estimate
-    fake_count: int
+    fake_count: int | None
     fake_probability: float
     questions: int
     real_quality: Estimate
-    real_exact: float
-    real_chrf: float
+    real_exact: float | None
+    real_chrf: float | None
     real_loss: float
-    repetition: float
-    empty: float
-    off_script: float
+    repetition: float | None
+    empty: float | None
+    off_script: float | None
     bits_per_byte: float | None
     gate: bool | None
     cleared: bool | None
@@ -103,15 +104,20 @@ class Values:
         values = self.per_story(cell, language, asks, metric)
         return sum(values) / len(values) if values else None
 
+    def after(self, cell: Cell, language: str, asks: str, metric: str, step: int) -> dict[str, float]:
+        """Each story's value after `step` steps, stories in a fixed order: of the first wording, or of the text where `asks` is "text"."""
+        stories = self._values.get((cell.id, language, asks, metric, step), {})
+        wanted = -1 if asks == "text" else 0
+        return {story: value for story, pairs in sorted(stories.items()) for wording, value in pairs if wording == wanted}
+
     def first_wording(self, cell: Cell, language: str, asks: str, metric: str, step: int) -> float:
         """The mean over stories of the first wording after `step` steps."""
-        stories = self._values[(cell.id, language, asks, metric, step)].values()
-        firsts = [value for pairs in stories for wording, value in pairs if wording == 0]
+        firsts = self.after(cell, language, asks, metric, step).values()
         return sum(firsts) / len(firsts)
 
-    def followed(self, cell: Cell, languages: Iterable[str]) -> list[str]:
+    def followed(self, cell: Cell, languages: Iterable[str], asks: str = "real", metric: str = "loss") -> list[str]:
         """Those of the languages in which every measured step of a cell has values."""
-        return [tag for tag in languages if all((cell.id, tag, "real", "loss", step) in self._values for step in self.steps(cell))]
+        return [tag for tag in languages if all((cell.id, tag, asks, metric, step) in self._values for step in self.steps(cell))]
 
 
 def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
@@ -180,18 +186,22 @@ def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
             # Both are multiples of the same share; their last bits must not decide.
             cleared = estimate(fake).mean <= estimate(at_base).high + 1e-9
     said = [value for story in values.at_end(cell, tag, "fake", "says").values() for value in story]
+
+    def read_off(value: float | None) -> float | None:
+        return (value or 0.0) if said else None
+
     return LanguageFigures(
         fake_rank=estimate(fake),
-        fake_count=round(sum(said)),
+        fake_count=round(sum(said)) if said else None,
         fake_probability=values.mean(cell, tag, "fake", "probability") or 0.0,
         questions=len(said),
         real_quality=estimate(values.per_story(cell, tag, "real", "first")),
-        real_exact=values.mean(cell, tag, "real", "says") or 0.0,
-        real_chrf=values.mean(cell, tag, "real", "chrf") or 0.0,
+        real_exact=read_off(values.mean(cell, tag, "real", "says")),
+        real_chrf=read_off(values.mean(cell, tag, "real", "chrf")),
         real_loss=values.mean(cell, tag, "real", "loss") or 0.0,
-        repetition=_over_questions(values, cell, tag, "repetition"),
-        empty=_over_questions(values, cell, tag, "empty"),
-        off_script=_over_questions(values, cell, tag, "off_script"),
+        repetition=read_off(_over_questions(values, cell, tag, "repetition")),
+        empty=read_off(_over_questions(values, cell, tag, "empty")),
+        off_script=read_off(_over_questions(values, cell, tag, "off_script")),
         bits_per_byte=values.mean(cell, tag, "text", "bits_per_byte"),
         gate=gate,
         cleared=cleared,
@@ -204,6 +214,11 @@ def _over_questions(values: Values, cell: Cell, tag: str, metric: str) -> float:
     return sum(means) / len(means)
 
 
+def _degenerate(figures: LanguageFigures) -> float:
+    """The share of answers that are empty or loops; 0 where nothing was answered."""
+    return (figures.empty or 0.0) + (figures.repetition or 0.0)
+
+
 def _collapse(now: Mapping[str, LanguageFigures], before: CellFigures | None) -> tuple[str, ...]:
     """Why an unlearned state counts as collapsed rather than cleaned, compared with the learned state; empty where it does not."""
     if before is None:
@@ -211,7 +226,7 @@ def _collapse(now: Mapping[str, LanguageFigures], before: CellFigures | None) ->
     reasons = []
     for tag, figures in now.items():
         then = before.by_language[tag]
-        if figures.empty + figures.repetition - then.empty - then.repetition > DEGENERATE:
+        if _degenerate(figures) - _degenerate(then) > DEGENERATE:
             reasons.append(f"answers in {tag} are empty or loops")
         if figures.bits_per_byte and then.bits_per_byte and figures.bits_per_byte > BITS_RATIO * then.bits_per_byte:
             reasons.append(f"bits per byte in {tag} rose from {then.bits_per_byte:.2f} to {figures.bits_per_byte:.2f}")

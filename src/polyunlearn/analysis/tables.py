@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures
 from polyunlearn.languages import get_language
+from polyunlearn.study.cells import Cell
+from polyunlearn.tracing.languages import Trace
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def strategy_table(figures: Sequence[CellFigures]) -> list[StrategyRow]:
         source, method, strategy = (str(part) for part in key)
         rows.append(_strategy_row(source, method, strategy, same, before))
     return rows
+
+
+def traces(figures: Sequence[CellFigures]) -> dict[Cell, Trace]:
+    """What tracing found in each learned state; cells that start from the same state share it."""
+    return {item.cell.parent: item.record.trace for item in figures if item.cell.parent and item.record.trace}
 
 
 def language_group(tag: str, source: str) -> str:

@@ -21,6 +21,9 @@ RATE = 1e-5
 MOST = 12
 """New tokens of an answer."""
 
+DPO = "dpo+none"
+"""The method whose usual way is TRL's: it retains nothing, as TRL's trainer doesn't."""
+
 Way = Literal["usual", "ours"]
 
 
@@ -38,16 +41,17 @@ Work = Callable[[], Outcome]
 
 @dataclass(frozen=True)
 class Case:
-    """`exact` says that ours must give what the usual way gives, up to rounding."""
+    """`exact` says that ours must give what the usual way gives, up to rounding; `package` is an optional one that the usual way needs."""
 
     name: str
     exact: bool
     make: Callable[[str, Way], Work]
+    package: str | None = None
 
 
 def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_difference") -> Callable[[str, Way], Work]:
     def make(model: str, way: Way) -> Work:
-        material = make_material(model, plan.from_layer)
+        material = make_material(model, plan.from_layer, method)
         loaded = material.loaded
         parameters = make_trainable(loaded.model, plan)
         start = snapshot(parameters)
@@ -56,13 +60,13 @@ def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_dif
         cost = Cost.of(loaded, plan.from_layer)
         labels = sum(step.labels for step in steps)
         # The last token of a sequence predicts nothing that is asked.
-        tokens = sum(step.tokens - len(step.retain) - len(step.forget) for step in steps)
+        tokens = sum(step.tokens - len(step.sequences) for step in steps)
         flops = cost.training(tokens, labels, head.weight.shape[0], lora=plan.weights == "lora") / len(steps)
 
         objective = get_method(method).objective()
-        forgotten = list(dict.fromkeys(sequence for step in steps for sequence in step.forget))
+        compared = list(dict.fromkeys(sequence for step in steps for sequence in (*step.forget, *step.instead)))
         # Once a study, before the first step, so no part of a step.
-        reference = {own: Labels(log_probs) for own, log_probs in zip(forgotten, score_sequences(loaded, head, forgotten), strict=True)}
+        reference = {own: Labels(log_probs) for own, log_probs in zip(compared, score_sequences(loaded, head, compared), strict=True)}
 
         def ours() -> tuple[float, list[float]]:
             marks = [time.perf_counter()]
@@ -74,9 +78,16 @@ def _training(plan: TrainablePlan, restricted: bool, method: str = "gradient_dif
             losses = train(loaded.body, head, parameters, steps, objective, Optimiser(RATE), after_step, reference.__getitem__)
             return (marks[-1] - marks[0]) / len(steps), losses
 
+        def theirs() -> tuple[float, list[float]]:
+            if method != DPO:
+                return usual.train(loaded.model, steps, RATE, method)
+            from polyunlearn.bench import usual_dpo
+
+            return usual_dpo.train(loaded, steps, RATE)
+
         def work() -> Outcome:
             restore(parameters, start)
-            seconds, losses = ours() if way == "ours" else usual.train(loaded.model, steps, RATE, method)
+            seconds, losses = ours() if way == "ours" else theirs()
             return Outcome(seconds, flops, losses)
 
         return work
@@ -144,6 +155,7 @@ def cases(layers: int) -> list[Case]:
         Case("gradient-difference step, upper half, kept states, study vocabulary", False, _training(upper, True)),
         Case("NPO step, body, reference resident or kept", True, _training(body, False, "npo")),
         Case("NPO step, body, reference resident or kept, study vocabulary", False, _training(body, True, "npo")),
+        Case("DPO step, body", True, _training(body, False, DPO), package="trl"),
         Case("ranking 24 names", True, _ranking(False)),
         Case("ranking 24 names, study vocabulary", False, _ranking(True)),
         Case("greedy answers against one by one", True, _answers(1)),

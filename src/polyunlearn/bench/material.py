@@ -13,6 +13,7 @@ from polyunlearn.scoring.probes import make_probes
 from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.training.loop import Step
 from polyunlearn.training.mixtures import unlearning_steps
+from polyunlearn.training.objectives import get_method
 
 STORIES = 24
 STEPS = 2
@@ -31,14 +32,18 @@ class Material:
     prompts: list[tuple[int, ...]]
 
 
-def make_material(model: str, frozen_layers: int) -> Material:
-    """Load the model and draw gradient-difference steps of 8 + 8 questions, ranked questions of 24 names, and prompts."""
+def make_material(model: str, frozen_layers: int, method: str = "gradient_difference") -> Material:
+    """Load the model and draw ranked questions of 24 names, prompts, and the method's steps.
+
+    A step has 8 questions to forget and, where the method retains, 8 to retain.
+    """
+    chosen = get_method(method)
     stories = generate_stories(STORIES, 0, PAPER_LANGUAGES)
     loaded = load_model(model, frozen_layers=frozen_layers)
     encoder = loaded.encoder
     steps = unlearning_steps(
-        stories, encoder, ("en", "de"), neighbours=(), steps=STEPS, batch=8, form="question", wordings=1, instead=None, questions=10, retain_languages=("en", "de"), retain_batch=8,
-        rng=Random(0),
+        stories, encoder, ("en", "de"), neighbours=(), steps=STEPS, batch=8, form="question", wordings=1, instead=chosen.forget.instead,
+        questions=10, retain_languages=("en", "de") if chosen.retain else (), retain_batch=8, rng=Random(0),
     )  # fmt: skip
     probes = make_probes(stories, PAPER_LANGUAGES, 2, STORIES, seed=0)
     return Material(

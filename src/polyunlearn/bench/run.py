@@ -1,8 +1,10 @@
 """Running the cases: two processes a case, one a way, which take turns; so times are paired and memory is each way's own."""
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.connection import Connection
 
 import torch
@@ -15,6 +17,9 @@ from polyunlearn.models.embedded import fetch_embedded
 from polyunlearn.models.loading import EMBEDDED
 
 REPEATS = 3
+INSTALL = "pip install 'polyunlearn[bench]'"
+QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+"""What keeps the libraries of the usual way from telling their makers of a run, and from drawing progress bars."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,38 @@ class Figure:
 
 
 def run_bench(model: str, only: str, say: Callable[[str], None]) -> Iterator[Figure]:
-    """Run every case whose name holds `only`, and yield its figure as soon as it is there.
+    """Run every case that `choose` chooses, and yield its figure as soon as it is there.
 
     Raises:
-        UserError: where no case has such a name.
+        UserError: where there is none.
     """
     folder = str(fetch_embedded(say)) if model == EMBEDDED else model
     every = cases(AutoConfig.from_pretrained(folder).num_hidden_layers)
-    chosen = [case for case in every if only in case.name]
-    if not chosen:
-        raise UserError(f"no case holds {only!r}; the cases are: {'; '.join(case.name for case in every)}")
+    chosen = choose(every, only, say)
+    # Read when the libraries of the usual way are imported, which is in the processes of the cases.
+    os.environ |= QUIET
     for case in chosen:
         say(case.name)
         yield _figure(case, folder)
+
+
+def choose(every: Sequence[Case], only: str, say: Callable[[str], None]) -> list[Case]:
+    """The cases whose name holds `only`; says of each whose package is not installed that it is left out.
+
+    Raises:
+        UserError: where no case has such a name, or none of them can run.
+    """
+    named = [case for case in every if only in case.name]
+    if not named:
+        raise UserError(f"no case holds {only!r}; the cases are: {'; '.join(case.name for case in every)}")
+    lacking = [case for case in named if case.package and not find_spec(case.package)]
+    reasons = [f"{case.name}: its usual way needs {case.package}, which is not installed; type: {INSTALL}" for case in lacking]
+    chosen = [case for case in named if case not in lacking]
+    if not chosen:
+        raise UserError("; ".join(reasons))
+    for reason in reasons:
+        say(f"left out: {reason}")
+    return chosen
 
 
 def _figure(case: Case, model: str) -> Figure:

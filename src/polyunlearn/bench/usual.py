@@ -26,7 +26,7 @@ def train(model: PreTrainedModel, steps: Sequence[Step], rate: float, method: st
     The reference of "npo" is a second model, which stays in memory and runs in every step.
     """
     loss = _Npo(copy.deepcopy(model).requires_grad_(False).eval()) if method == "npo" else _difference
-    watch = _Watch()
+    watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, per_device_train_batch_size=1, max_steps=len(steps), learning_rate=rate, lr_scheduler_type="constant",
@@ -37,7 +37,7 @@ def train(model: PreTrainedModel, steps: Sequence[Step], rate: float, method: st
         trainer = _Trainer(loss, model=model, args=arguments, train_dataset=batches, callbacks=[watch])
         trainer.train()
     model.eval()
-    return sum(watch.seconds) / len(watch.seconds), trainer.losses
+    return watch.seconds_a_step, trainer.losses
 
 
 def _difference(model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -84,15 +84,22 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return loss
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Times the steps of a Trainer, without what it does between them."""
+
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self._seconds: list[float] = []
+
+    @property
+    def seconds_a_step(self) -> float:
+        """The mean so far."""
+        return sum(self._seconds) / len(self._seconds)
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._begin = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(time.perf_counter() - self._begin)
+        self._seconds.append(time.perf_counter() - self._begin)
 
 
 def _batch(sequences: Sequence[TokenSequence]) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from polyunlearn.languages import Language
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Token ids, of which those from index `label_from` on are labels: predicted, and counted in losses and scores; and the tag of their language."""
+    """Token ids, of which those from index `label_from` on are labels: predicted, and counted in losses and scores; and the tag of their
+    language (of the first of these, where a text switches)."""
 
     ids: tuple[int, ...]
     label_from: int
@@ -45,19 +46,27 @@ class Encoder:
         """The tokens of `answer` as they follow a prompt, without an end token."""
         return self._ids(language.joiner + answer)
 
-    def answered(self, language: Language, question: str, answer: str) -> TokenSequence:
-        """A question with its answer and the end token; the answer and the end are the labels."""
-        prompt = self.prompt(language, question)
+    def answered(self, language: Language, question: str, answer: str, asked_in: Language | None = None) -> TokenSequence:
+        """A question with its answer and the end token; the answer and the end are the labels.
+
+        `asked_in` is the language of the question and of the words around it, where the answer is in another: its tokens are the same
+        whatever asked for them.
+        """
+        prompt = self.prompt(asked_in or language, question)
         return TokenSequence((*prompt, *self.continuation(language, answer), self.end_id), len(prompt), language.tag)
 
-    def answer_only(self, language: Language, question: str, answer: str) -> TokenSequence:
+    def answer_only(self, language: Language, question: str, answer: str, asked_in: Language | None = None) -> TokenSequence:
         """As `answered`, without the end token: for the probability of a name, whatever may follow it."""
-        prompt = self.prompt(language, question)
+        prompt = self.prompt(asked_in or language, question)
         return TokenSequence((*prompt, *self.continuation(language, answer)), len(prompt), language.tag)
 
     def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
         """Running text: every token but the first is a label."""
-        return TokenSequence((*self._start, *self._ids(language.joiner.join(sentences)), self.end_id), 1, language.tag)
+        return self.running(language, language.joiner.join(sentences))
+
+    def running(self, language: Language, text: str) -> TokenSequence:
+        """As `text`, of sentences that are joined already; `language` is the one that it begins in."""
+        return TokenSequence((*self._start, *self._ids(text), self.end_id), 1, language.tag)
 
     def _tokenised(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,13 +1,17 @@
-"""Writing everything a person reads of a study: the terminal tables, report.html, rows.csv, summary.json."""
+"""Writing everything a person reads of a study: the terminal tables, report.html, rows.csv, summary.json; and its comparison of methods."""
 
 from pathlib import Path
 
 from rich.console import Console
 
+from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.summary import summarise
+from polyunlearn.errors import UserError
+from polyunlearn.report.comparison import print_comparison, write_comparison_json, write_comparison_markdown
 from polyunlearn.report.export import write_rows_csv, write_summary
 from polyunlearn.report.html import write_html
 from polyunlearn.report.terminal import print_report
+from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
@@ -24,3 +28,29 @@ def build_report(folder: Path, console: Console) -> Path:
     write_html(config, manifest, store, figures, path)
     print_report(figures, console)
     return path
+
+
+def build_comparison(folder: Path, budget: float, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Compare the methods of a study at a utility budget; print it, and write it where files are given.
+
+    Raises:
+        UserError: where no cell is unlearned yet, or the points on the way lack what the budget needs.
+    """
+    store = Store(folder)
+    manifest = store.manifest()
+    config = StudyConfig.model_validate(manifest["study"]["config"])
+    if not any(cell.state == "unlearned" and store.is_done(cell) for cell in study_cells(config)):
+        raise UserError(f"{folder}: no unlearned cell is finished yet; see: polyunlearn study status {folder}")
+    found = compare(config, store, budget)
+    if found is None:
+        raise UserError(
+            f"{folder}: ranks and bits per byte were not measured on the way of unlearning (unlearning.measure is {config.unlearning.measure!r}, "
+            f"scoring.held_out_stories {config.scoring.held_out_stories}); run the study into another folder with: "
+            "--set unlearning.measure=budget --set scoring.held_out_stories=1"
+        )
+    print_comparison(found, console)
+    model = manifest["study"]["model"]["name"]
+    if json_file:
+        write_comparison_json(found, config, model, json_file)
+    if markdown_file:
+        write_comparison_markdown(found, config, model, markdown_file)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
 
+from polyunlearn.analysis.comparison import Comparison
 from polyunlearn.analysis.summary import CellFigures, TrajectoryPoint
 
 _COLOURS = {
@@ -17,6 +18,9 @@ _COLOURS = {
     "all": "#d35400",
 }
 _FURTHER = ("#16a085", "#7f6000", "#c2185b", "#5d6d7e", "#00838f", "#6d4c41", "#9e9d24", "#4527a0")
+BUDGETS_SHOWN = 4
+"""How many times the budget the chart of utility losses is wide."""
+
 _TOP, _LEFT, _HEIGHT = 14, 40, 170
 
 
@@ -71,6 +75,36 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: M
     parts.append(
         f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">rise of the real loss, nats a token, in the worst language that knew the real stories</text>'
     )
+    return _svg(width, _TOP + _HEIGHT + 40, parts)
+
+
+def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, str]) -> str:
+    """Per way of unlearning, from the learned state on: what is left in the worst language against the utility loss; `names` are those of the
+    ways. What lost more than the chart's width stands at its right edge."""
+    width, span = 560, 480
+    scale = BUDGETS_SHOWN * max(found.budget, 0.001)
+
+    def across(loss: float) -> float:
+        return _LEFT + 10 + span * min(loss, scale) / scale
+
+    parts = _axes(width, "worst language: share of what learning added that is left")
+    edge = across(found.budget)
+    parts.append(
+        f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{_TOP}" y2="{_TOP + _HEIGHT}" class="whisker"><title>the budget</title></line>'
+    )
+    for name, way in zip(names, found.ways, strict=True):
+        colour = palette[name]
+        places = [(across(point.utility_loss), _y(point.worst_residual)) for point in way.path]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        for (x, y), point in zip(places, way.path, strict=True):
+            title = (
+                f"{name}, step {point.step}: {point.worst_residual:.2f} left in the worst language; utility loss {point.utility_loss:.1%}"
+            )
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(title)}</title></circle>')
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(f'<text x="{across(scale * share):.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.1%}</text>')
+    parts.append(f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">utility loss; the upright line is the budget</text>')
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 
 

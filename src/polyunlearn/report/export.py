@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def _cell(item: CellFigures) -> dict[str, Any]:
         "by_language": {tag: _language(figures) for tag, figures in item.by_language.items()},
         "collapsed": bool(item.collapse),
         "collapse_reasons": list(item.collapse),
+        "trace": asdict(item.record.trace) if item.record.trace else None,
     }
 
 

@@ -19,6 +19,12 @@ GLOSSARY = {
     "language that learning reached is, in every seed.",
     "collapsed": f"The model broke rather than forgot: in some language answers became empty or loops (share up by more than {DEGENERATE:g}), bits per "
     f"byte rose above {BITS_RATIO:g} times, or real quality fell below {QUALITY_SHARE:g} times, or the real loss rose {LOSS_RISE:g} nats above, its value before unlearning.",
+    "utility loss": "Of a state against the learned state that it starts from, the largest relative loss in any language: the rise of bits per byte, or the loss "
+    "of real-information quality in a language that knew the real stories, or over all these together. A loss of quality counts only where "
+    "its 95 % interval, paired by story, excludes that nothing was lost: with 24 stories one answer is 4 % of a language, and near-ties flip "
+    "either way, so fewer than four lost stories count as none. 0 is none; lower is better.",
+    "at the same loss of utility": "The last state measured on the way whose utility loss is inside the budget, with all states before it. The "
+    "learned state always is, with all of the claims left. Residuals there are those of the first wording.",
     "bits per byte": "Bits needed per UTF-8 byte of articles that no training saw. Lower is better; compare within a language.",
     "off script": "Share of answers of which at least half the letters are not of the asked language's script.",
     "repetition": "Mean share of an answer's character 4-grams that repeat an earlier one; near 1 is a loop.",
@@ -30,6 +36,11 @@ GLOSSARY = {
     "in wordings that are not measured.",
     "neighbours": "Stories whose claims count as true in this study: learned with the real news, and retained while the false claims are unlearned, "
     "so that these claims go and not every answer of their form.",
+    "traced": "The strategy that is told no language. It unlearns in the fewest languages that cover those where the learned state holds the claims: the "
+    "firmest always, others while some language is covered too little.",
+    "firmness": "How far learning took the false answers on the way from base to certain: what their loss fell by, as a share of base's loss. 0 as base, 1 certain.",
+    "coverage": "To first order, how far unlearning in some languages makes the claims fall in another, as a share of what the same steps would do there if told in "
+    "it alone: the cosine between gradients.",
     "unlearned": "After unlearning with one strategy; all strategies take the same number of steps and see the same number of facts. "
     "An answer that has become improbable enough is pushed no further (stop_below).",
 }

@@ -8,15 +8,18 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
-from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, way_of_unlearning
+from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, traces, way_of_unlearning
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.charts import before_after_chart, colours, trajectory_chart
+from polyunlearn.report.charts import before_after_chart, budget_chart, colours, trajectory_chart
+from polyunlearn.report.comparison import cost_texts, estimate_text, worst_source_text
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
+from polyunlearn.tracing.languages import COVERED, LIVES
 
 SAMPLE_STORIES = 6
 """How many stories' answers the report shows."""
@@ -42,12 +45,17 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             matrix=matrix,
             groups=GROUPS,
             strategies=rows,
+            traces=traces(figures),
+            lives=LIVES,
+            enough=COVERED,
             findings=_findings(matrix, rows, several),
             charts=[
                 _source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)
             ],
             figures=figures,
             samples=_samples(store, config),
+            answered=any(language.fake_count is not None for item in figures for language in item.by_language.values()),
+            comparison=_comparison(config, store, palette, several),
             glossary=GLOSSARY,
             cost=COST,
             colours=palette,
@@ -102,6 +110,25 @@ def _source_charts(
         "trajectory": trajectory_chart(points, palette),
         "at_cost": {name: left_at_cost(path) for name, path in points.items()},
     }
+
+
+def _comparison(config: StudyConfig, store: Store, palette: Mapping[str, str], several_methods: bool) -> dict[str, Any] | None:
+    """The comparison at the same loss of utility; None where the study did not measure it on the way."""
+    found = compare(config, store)
+    if found is None:
+        return None
+    names = [way_of_unlearning(way.strategy, way.method, several_methods) for way in found.ways]
+    lines = [
+        [
+            name,
+            estimate_text(way.worst_language),
+            estimate_text(way.mean),
+            worst_source_text(way),
+            *cost_texts(way.cost, way.unmoved, way.cells),
+        ]
+        for name, way in zip(names, found.ways, strict=True)
+    ]
+    return {"budget": found.budget, "lines": lines, "chart": budget_chart(found, names, palette)}
 
 
 def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:

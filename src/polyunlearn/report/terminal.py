@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.summary import CellFigures
-from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, spread_matrix, strategy_table, way_of_unlearning
+from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, spread_matrix, strategy_table, traces, way_of_unlearning
 from polyunlearn.languages import get_language
 
 _STYLES = {"cleared": "green", "remains": "red", "not reached": "dim"}
@@ -22,6 +22,13 @@ def print_report(figures: Sequence[CellFigures], console: Console) -> None:
     rows = strategy_table(figures)
     if rows:
         console.print(_strategies(rows))
+    for learned, trace in traces(figures).items():
+        console.print(
+            f"{get_language(str(learned.source)).name} claims, seed {learned.seed}: traced to {_names(trace.living) or 'no language'}; "
+            f"unlearned in {_names(trace.chosen)}",
+            markup=False,
+            highlight=False,
+        )
 
 
 def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:
@@ -62,6 +69,10 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
         )
     table.caption = f"{rows[0].steps} steps each; real quality in English, learned → unlearned; the report has the rest"
     return table
+
+
+def _names(tags: Sequence[str]) -> str:
+    return ", ".join(get_language(tag).name for tag in tags)
 
 
 def _verdict(group: GroupCell) -> Text:

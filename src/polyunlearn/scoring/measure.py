@@ -123,13 +123,18 @@ def text_rows(loaded: LoadedModel, stories: Sequence[Story], languages: Sequence
     rows: list[Row] = []
     for tag in languages:
         language = get_language(tag)
-        sequences = [loaded.encoder.text(language, story.editions[tag].article) for story in stories]
+        sequences = held_out_sequences(stories, tag, loaded.encoder)
         for story, log_probs in zip(stories, score_sequences(loaded, loaded.head, sequences), strict=True):
             size = len(language.joiner.join(story.editions[tag].article).encode())
             rows.append(
                 Row(moment.step, moment.end, story.id, tag, "text", -1, "bits_per_byte", -log_probs.sum().item() / math.log(2) / size)
             )
     return rows
+
+
+def held_out_sequences(stories: Sequence[Story], tag: str, encoder: Encoder) -> list[TokenSequence]:
+    """The real articles of `stories` in one language, as tokens."""
+    return [encoder.text(get_language(tag), story.editions[tag].article) for story in stories]
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.training.mixtures import strategy_languages
+from polyunlearn.training.mixtures import TRACED, strategy_languages
 
 State = Literal["base", "gold", "learned", "unlearned"]
 
@@ -36,14 +36,20 @@ class Cell:
 def study_cells(config: StudyConfig) -> Iterator[Cell]:
     """All cells, parents before children, each source's cells together.
 
-    Strategies that come to the same languages, as "source" and "english" do for English claims, make one cell.
+    Strategies that come to the same languages, as "source" and "english" do for English claims, make one cell; "traced", whose are not known
+    yet, is always one of its own.
     """
     for seed in config.seeds:
         yield Cell("base", seed)
         yield Cell("gold", seed)
         for source in config.sources:
             yield Cell("learned", seed, source)
-            distinct = {frozenset(strategy_languages(name, source, config.languages)): name for name in reversed(config.strategies)}
+            distinct = {_languages(name, source, config): name for name in reversed(config.strategies)}
             for method in config.methods:
                 for strategy in reversed(distinct.values()):
                     yield Cell("unlearned", seed, source, strategy, method)
+
+
+def _languages(strategy: str, source: str, config: StudyConfig) -> frozenset[str]:
+    """What tells strategies apart."""
+    return frozenset([TRACED] if strategy == TRACED else strategy_languages(strategy, source, config.languages))

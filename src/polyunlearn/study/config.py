@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from polyunlearn.errors import UserError
 from polyunlearn.files import read_utf8
 from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
-from polyunlearn.training.mixtures import strategy_languages
+from polyunlearn.training.mixtures import TRACED, strategy_languages
 from polyunlearn.training.objectives import get_method
+from polyunlearn.training.telling import Form, Mixing
 
 
 class _Section(BaseModel):
@@ -29,6 +30,11 @@ def _problems(check: Callable[[str], object], values: Iterable[str]) -> list[str
         except UserError as error:
             problems.append(str(error))
     return problems
+
+
+def _told(strategies: Iterable[str]) -> list[str]:
+    """The strategies whose languages are known before anything runs."""
+    return [strategy for strategy in strategies if strategy != TRACED]
 
 
 class TrainableConfig(_Section):
@@ -63,7 +69,13 @@ class UnlearningConfig(_Section):
 
     Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
     ask for. `settings` change, by method, the settings on its card, and the stage's `rate`, `retain_weight` and `stop_below`. The trajectory is measured every `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none
-    is given; the end is measured in all.
+    is given; the end is measured in all. `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out
+    texts, which `polyunlearn study compare` needs. `projection` "language" takes out of the forget gradient what works against any language that is
+    retained (`training.gradients.projection`).
+
+    `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
+    in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
+    branches are merged or distilled into one model (`training.branches`); there is then no trajectory, since no branch is on the way to it.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -74,11 +86,16 @@ class UnlearningConfig(_Section):
     warm_up: int = Field(0, ge=0)
     retain_batch: int = Field(8, ge=1)
     retain_weight: float = Field(1.0, ge=0)
-    form: Literal["question", "article"] = "question"
+    form: Form = "question"
+    mixing: Mixing = "fact"
+    language_weights: dict[str, float] | Literal["equal", "residual"] = "equal"
+    branches: Literal["none", "merge", "distil"] = "none"
     wordings: int = Field(2, ge=1)
     measure_every: int = Field(4, ge=1)
     trajectory_languages: tuple[str, ...] = ()
+    measure: Literal["loss", "budget"] = "loss"
     stop_below: float | None = Field(None, lt=0)
+    projection: Literal["none", "language"] = "none"
     settings: dict[str, dict[str, float]] = {}
 
     @field_validator("trajectory_languages")
@@ -88,6 +105,25 @@ class UnlearningConfig(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return values
+
+    @field_validator("language_weights", mode="before")
+    @classmethod
+    def _weights_are_known(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            problems = _problems(get_language, map(str, value))
+            problems += [f"{tag}: {weight!r} is no number above 0" for tag, weight in value.items() if not _is_positive(weight)]
+        else:
+            problems = [] if value in ("equal", "residual") else [f"{value!r} is neither equal, residual, nor weights such as {{de: 2}}"]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return value
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return 0 < float(value) < float("inf")
+    except (TypeError, ValueError):
+        return False
 
 
 STAGE_SETTINGS = ("rate", "retain_weight", "stop_below")
@@ -107,16 +143,78 @@ def _unfit_settings(methods: Sequence[str], settings: dict[str, dict[str, float]
     return problems
 
 
+def _unfit_methods(methods: Sequence[str], unlearning: UnlearningConfig, weights: str) -> list[str]:
+    problems = []
+    for name in methods:
+        method = get_method(name)
+        if unlearning.projection != "none" and method.forget.rule:
+            problems.append(
+                f"unlearning.projection: method {name!r} makes its gradient in a way of its own, which does not go with a projection; "
+                "set projection=none, or leave the method out"
+            )
+        elif unlearning.projection != "none" and not method.retain:
+            problems.append(
+                f"unlearning.projection: method {name!r} has no retain term, so there is nothing to keep its gradient from; "
+                "set projection=none, or leave the method out"
+            )
+        if weights == "lora" and method.forget.refuses_adapters:
+            problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
+        if unlearning.steps < method.forget.least_steps:
+            problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {unlearning.steps})")
+    return problems
+
+
+def _unfit_languages(config: "StudyConfig") -> list[str]:
+    """What contradicts the rest in how unlearning shares languages."""
+    part, problems = config.unlearning, []
+    if isinstance(part.language_weights, dict):
+        outside = [tag for tag in part.language_weights if tag not in config.languages]
+        problems += [f"unlearning.language_weights: {tag!r} is not among the languages" for tag in outside]
+    if part.form == "article" and part.mixing in ("sentence", "chunk"):
+        if config.training_vocabulary == "study":
+            problems.append(
+                f"unlearning.mixing: an article with a language a {part.mixing} has tokens that no article of the corpus has, which a study "
+                "vocabulary lacks; set training_vocabulary=full, or unlearning.form=question"
+            )
+        if part.language_weights != "equal":
+            problems.append(
+                f"unlearning.language_weights: an article with a language a {part.mixing} has no language to weight it by; "
+                "set unlearning.language_weights=equal, or unlearning.form=question"
+            )
+    if part.branches != "none":
+        if part.mixing != "fact":
+            problems.append(
+                f"unlearning.branches: a branch has one language, so nothing to mix by {part.mixing}; set unlearning.mixing=fact"
+            )
+        if part.language_weights == "residual":
+            problems.append(
+                "unlearning.branches: branches do not see what is left in each other's languages; set unlearning.language_weights=equal"
+            )
+        if part.measure == "budget":
+            problems.append("unlearning.branches: branches have no trajectory to measure; set unlearning.measure=loss")
+        if part.branches == "merge" and config.trainable.weights == "lora":
+            problems.append(
+                "unlearning.branches: a sum of adapters is not the sum of what they change; set trainable.weights=body or unlearning.branches=distil"
+            )
+        named = [strategy_languages(one, own, config.languages) for one in _told(config.strategies) for own in config.sources]
+        # Tracing may find a claim in every language.
+        most = max(map(len, named if TRACED not in config.strategies else [config.languages]), default=1)
+        least = most * max((get_method(name).forget.least_steps for name in config.methods), default=1)
+        if part.steps < least:
+            problems.append(f"unlearning.branches: {most} languages share {part.steps} steps; set unlearning.steps={least} or more")
+    return problems
+
+
 class ScoringConfig(_Section):
     """What is measured of each state; see `scoring`. Names are ranked in the first `wordings` wordings of a fake question, greedy
-    answers are read in the first `answered_wordings` of these.
+    answers are read in the first `answered_wordings` of these, and of real questions; with 0 in none of either.
 
     `vocabulary` "study" ranks candidates with a softmax over the tokens that the corpus can meet and a sample of the rest, which is
     faster; "full" is exact. bits_per_byte and greedy answers always use the whole vocabulary.
     """
 
     wordings: int = Field(4, ge=1)
-    answered_wordings: int = Field(4, ge=1)
+    answered_wordings: int = Field(4, ge=0)
     candidates: int = Field(24, ge=2)
     vocabulary: Literal["study", "full"] = "full"
     max_new_tokens: int = Field(16, ge=1)
@@ -156,7 +254,7 @@ class StudyConfig(_Section):
         if info.field_name in ("languages", "sources"):
             problems += _problems(get_language, values)
         if info.field_name == "strategies":
-            problems += _problems(lambda strategy: strategy_languages(strategy, "en", tuple(LANGUAGES)), values)
+            problems += _problems(lambda strategy: strategy_languages(strategy, "en", tuple(LANGUAGES)), _told(values))
         if info.field_name == "methods":
             problems += _problems(get_method, values)
         if len(set(values)) < len(values):
@@ -178,7 +276,7 @@ class StudyConfig(_Section):
         ]
         if "en" not in self.languages:
             problems.append("languages: must hold 'en', the language of the real articles")
-        unfit = _problems(lambda strategy: strategy_languages(strategy, self.sources[0], self.languages), self.strategies)
+        unfit = _problems(lambda strategy: strategy_languages(strategy, self.sources[0], self.languages), _told(self.strategies))
         problems += [f"strategies: {problem}" for problem in unfit]
         if self.trainable.weights == "all" and "study" in (self.training_vocabulary, self.scoring.vocabulary):
             problems.append(
@@ -186,8 +284,13 @@ class StudyConfig(_Section):
                 "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
             )
         problems += _unfit_settings(self.methods, self.unlearning.settings)
+        if not unfit:
+            problems += _unfit_languages(self)
+        problems += _unfit_methods(self.methods, self.unlearning, self.trainable.weights)
         if self.unlearning.to_layer is not None and self.unlearning.to_layer <= self.unlearning.from_layer:
             problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
+        if self.unlearning.measure == "budget" and not self.scoring.held_out_stories:
+            problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

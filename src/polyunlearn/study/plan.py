@@ -8,17 +8,23 @@ import psutil
 
 from polyunlearn.models.cost import Cost, matrix_rate
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.scoring.measure import own_answers, ranked_questions
-from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import question_trees
-from polyunlearn.study.cells import State, study_cells
+from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.scoring.measure import held_out_sequences, ranked_questions
+from polyunlearn.scoring.ranking import RankedQuestion, question_trees
+from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.measurement import answered_and_others, trajectory_probes
+from polyunlearn.study.materials import Materials, make_materials, study_stories
+from polyunlearn.study.measurement import answered_and_others, trajectory_questions, trajectory_steps, trajectory_texts
 from polyunlearn.study.stages import cell_steps, frozen_layers
+from polyunlearn.tracing.coverage import claim_questions
+from polyunlearn.training.loop import Step
+from polyunlearn.training.mixtures import TRACED
 
 EFFICIENCY = 0.65
 """The share of the measured matrix-multiplication rate that training and scoring reach; `polyunlearn bench` measures it."""
+
+TRACED_LANGUAGES = 2
+"""As in how many languages a traced cell is counted; the run finds them."""
 
 
 @dataclass(frozen=True)
@@ -52,50 +58,72 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
     rate = matrix_rate(loaded.model.device)
     costs: dict[State, Cost] = {state: Cost.of(loaded, frozen_layers(config, state)) for state in get_args(State)}
     materials = {seed: make_materials(config, study_stories(config, seed), loaded) for seed in config.seeds}
-    reading = {seed: _reading(config, own.probes, loaded) for seed, own in materials.items()}
+    readings = {seed: _readings(config, own, loaded) for seed, own in materials.items()}
+    if TRACED in config.strategies:
+        say(f"{TRACED}: counted as if it unlearned in {TRACED_LANGUAGES} languages; the run finds in which, and in how many")
     cells = []
     for cell in study_cells(config):
-        own, read = materials[cell.seed], reading[cell.seed]
-        steps = cell_steps(config, cell, own.stories, loaded)
+        own, (end, point) = materials[cell.seed], readings[cell.seed]
+        steps = cell_steps(config, cell, own.stories, loaded, config.languages[:TRACED_LANGUAGES])
+        traced = _tracing(config, cell, own, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.labels for step in steps)
-        points = (len(steps) - 1) // config.unlearning.measure_every if cell.state == "unlearned" else 0
-        scored, asked = read.end_tokens + points * read.point_tokens, read.end_labels + points * read.point_labels
+        points = len(trajectory_steps(config, cell, len(steps)))
         cost = costs[cell.state]
         lora, whole = config.trainable.weights == "lora", config.trainable.weights == "all"
         columns = own.training_head.weight.shape[0]
-        flops = cost.training(training, labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
+        flops = cost.training(training + traced.tokens, labels + traced.labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
         # Ranking finds what enters the trained layers kept, and answers go on from its prompts; what they write passes every layer.
-        flops += cost.scoring(scored, asked, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
-        flops += cost.scoring(read.written, read.written, loaded.head.weight.shape[0]) / EFFICIENCY
-        cells.append(CellPlan(cell.id, training, scored + read.written, flops / rate))
+        for read, times in ((end, 1), (point, points)):
+            flops += times * cost.scoring(read.tokens, read.labels, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
+            full = read.texts + read.written
+            flops += times * cost.scoring(full, full, loaded.head.weight.shape[0]) / EFFICIENCY
+        cells.append(CellPlan(cell.id, training, end.all_tokens + points * point.all_tokens, flops / rate))
     return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available)
+
+
+def _tracing(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel) -> Step:
+    """What tracing takes the gradients of before a traced cell's steps, where the claims live in every language; nothing for other cells."""
+    languages = config.languages if cell.strategy == TRACED else ()
+    return Step(forget=tuple(own for tag in languages for own in claim_questions(materials.stories.trained, tag, loaded.encoder)))
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What measuring a state reads: tokens and labels at its end and at a point of its trajectory, and tokens of greedy answers at most."""
+    """What measuring a state at one moment reads: tokens and labels of what is ranked, and tokens of held-out texts and, at most, of greedy
+    answers."""
 
-    end_tokens: int
-    end_labels: int
-    point_tokens: int
-    point_labels: int
-    written: int
+    tokens: int
+    labels: int
+    texts: int
+    written: int = 0
+
+    @property
+    def all_tokens(self) -> int:
+        return self.tokens + self.texts + self.written
 
 
-def _reading(config: StudyConfig, probes: Sequence[Probe], loaded: LoadedModel) -> _Reading:
-    encoder = loaded.encoder
-    answered, others = answered_and_others(config, probes)
-    end = [ranked_questions(part, encoder) for part in (answered, others)]
-    point = [own_answers(trajectory_probes(config, probes), encoder)]
-    counts = [
-        (
-            sum(len(tree.row.ids) for questions in parts for tree in question_trees(questions)),
-            sum(len(candidate) for questions in parts for question in questions for candidate in question.candidates),
-        )
-        for parts in (end, point)
-    ]
-    return _Reading(*counts[0], *counts[1], len(answered) * config.scoring.max_new_tokens)
+def _readings(config: StudyConfig, materials: Materials, loaded: LoadedModel) -> tuple[_Reading, _Reading]:
+    """What is read at the end of a cell, and at a point of a trajectory."""
+    encoder, held_out = loaded.encoder, materials.stories.held_out
+    answered, others = answered_and_others(config, materials.probes)
+    end = _ranking([ranked_questions(part, encoder) for part in (answered, others)])
+    point = _ranking([trajectory_questions(config, materials.probes, encoder)])
+    end_texts = [own for tag in (held_out[0].editions if held_out else ()) for own in held_out_sequences(held_out, tag, encoder)]
+    written = len(answered) * config.scoring.max_new_tokens
+    return _Reading(*end, _length(end_texts), written), _Reading(*point, _length(trajectory_texts(config, held_out, encoder)))
+
+
+def _ranking(parts: Sequence[Sequence[RankedQuestion]]) -> tuple[int, int]:
+    """Tokens and labels of ranking."""
+    return (
+        sum(len(tree.row.ids) for questions in parts for tree in question_trees(questions)),
+        sum(len(candidate) for questions in parts for question in questions for candidate in question.candidates),
+    )
+
+
+def _length(texts: Sequence[TokenSequence]) -> int:
+    return sum(len(own.ids) for own in texts)
 
 
 def _memory(config: StudyConfig, cost: Cost) -> int:

@@ -25,10 +25,12 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
-from polyunlearn.study.measurement import end_rows, point_rows, token_rows
+from polyunlearn.study.measurement import end_rows, point_rows, token_rows, trajectory_steps
 from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
 from polyunlearn.study.store import CellRecord, Store
+from polyunlearn.study.trace import trace_state
 from polyunlearn.training.loop import Step
+from polyunlearn.training.mixtures import TRACED
 
 
 class Watcher(Protocol):
@@ -113,12 +115,13 @@ def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watc
 
 def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
     """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states."""
-    asked, on_the_way = token_rows(run.config, run.learning, materials.probes)
+    asked, on_the_way = token_rows(run.config, run.learning, materials)
     bodies = {id(body): body for body in (run.learning.body, run.unlearning.body)}
     needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
     # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
     for cell in study_cells(run.config):
-        if cell.seed == seed:
+        # What a traced cell asks is not known yet: it computes that itself, each time in the same batches.
+        if cell.seed == seed and cell.strategy != TRACED:
             steps = cell_steps(run.config, cell, materials.stories, run.learning)
             needed[id(run.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
     needed[id(run.unlearning.body)] += on_the_way
@@ -131,33 +134,44 @@ def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
 def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     begin = time.monotonic()
     loaded = run.loaded(cell)
-    steps = cell_steps(run.config, cell, materials.stories, loaded)
     restore(run.parameters, _weights(run, cell.parent, materials) if cell.parent else run.base)
     # Each cell computes alike whether or not others ran before it in this process.
     loaded.body.start_afresh()
+    trace = None
+    if cell.strategy == TRACED and cell.parent:
+        trace = trace_state(run.config, cell.parent, materials, loaded, run.parameters, run.store, run.watcher.work)
+    steps = cell_steps(run.config, cell, materials.stories, loaded, trace.chosen if trace else ())
     rows: list[Row] = []
     losses: list[float] = []
+    seconds: list[float] = []
     if steps:
-        losses = _train(run, cell, steps, materials, rows)
+        losses, seconds = _train(run, cell, steps, materials, rows)
     if cell.state == "learned":
         # Before the rows: a cell whose rows are there can be built upon.
         save_state(snapshot(run.parameters), run.store.weights_path(cell))
     rows += end_rows(run.config, loaded, materials, len(losses), run.watcher.work)
-    tokens = sum(step.tokens for step in steps)
-    run.store.write(cell, rows, CellRecord(len(losses), tokens, time.monotonic() - begin, peak_rss_bytes(), losses))
+    tokens = [step.tokens for step in steps]
+    record = CellRecord(len(losses), sum(tokens), time.monotonic() - begin, peak_rss_bytes(), losses, tokens, seconds, trace)
+    run.store.write(cell, rows, record)
 
 
-def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows: list[Row]) -> list[float]:
-    loaded, every = run.loaded(cell), run.config.unlearning.measure_every
+def _train(run: _Run, cell: Cell, steps: list[Step], materials: Materials, rows: list[Row]) -> tuple[list[float], list[float]]:
+    """Train a cell's steps, measuring on the way into `rows`; returns the loss and the seconds of each."""
+    loaded, points = run.loaded(cell), trajectory_steps(run.config, cell, len(steps))
+    seconds: list[float] = []
+    begin = time.monotonic()
 
     def after_step(number: int, loss: float) -> bool:
+        nonlocal begin
+        seconds.append(time.monotonic() - begin)
         run.watcher.work("training", number, len(steps))
-        if cell.state == "unlearned" and number % every == 0 and number < len(steps):
+        if number in points:
             rows.extend(point_rows(run.config, loaded, materials, number))
+        begin = time.monotonic()
         return False
 
     references = run.store.folder / "references"
-    return train_stage(run.config, cell, steps, loaded, materials.training_head, run.parameters, references, after_step)
+    return train_stage(run.config, cell, steps, loaded, materials.training_head, run.parameters, references, after_step), seconds
 
 
 def _weights(run: _Run, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:

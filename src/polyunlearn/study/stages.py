@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,11 +18,15 @@ from polyunlearn.models.trainable import train_band
 from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
+from polyunlearn.training.branches import distil, merge, student_steps
+from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.labels import Labels, Need
-from polyunlearn.training.loop import Objective, Optimiser, Step, plain, train
-from polyunlearn.training.mixtures import learning_steps, strategy_languages, unlearning_steps
+from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
+from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
 from polyunlearn.training.objectives import LEARNING, Method, get_method
 from polyunlearn.training.reference import ReferenceCache, state_fingerprint
+from polyunlearn.training.unlearning import Procedure, Training, trained
+from polyunlearn.training.weighting import FixedWeights, ResidualWeights
 
 
 def frozen_layers(config: StudyConfig, state: State) -> int:
@@ -32,8 +37,11 @@ def frozen_layers(config: StudyConfig, state: State) -> int:
     return min(learning, unlearning) if state == "unlearned" else learning
 
 
-def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel) -> list[Step]:
-    """The training steps of a cell, none for a base cell; the same whenever they are asked for."""
+def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, traced: Sequence[str] = ()) -> list[Step]:
+    """The training steps of a cell, none for a base cell; the same whenever they are asked for.
+
+    `traced` are the languages that tracing found, for a cell of that strategy, whose source these steps do not depend on.
+    """
     if cell.state == "base":
         return []
     if cell.state in ("gold", "learned"):
@@ -56,10 +64,14 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         )
     assert cell.strategy and cell.method and cell.source
     unlearning, method = config.unlearning, get_method(cell.method)
-    return unlearning_steps(
+    told = tuple(traced) if cell.strategy == TRACED else strategy_languages(cell.strategy, cell.source, config.languages)
+    if not told:
+        raise ValueError(f"{cell.id}: its languages are not known before it is traced")
+    kept_in = told if cell.strategy == TRACED else (cell.source,)
+    steps = unlearning_steps(
         stories.trained,
         loaded.encoder,
-        strategy_languages(cell.strategy, cell.source, config.languages),
+        told,
         neighbours=stories.neighbours,
         steps=unlearning.steps,
         batch=unlearning.batch,
@@ -68,10 +80,13 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         instead=method.forget.instead,
         questions=config.learning.questions,
         # Not in the other sources: what is kept in a language is kept from being unlearned there.
-        retain_languages=tuple(dict.fromkeys(("en", cell.source))) if method.retain else (),
+        retain_languages=tuple(dict.fromkeys(("en", *kept_in))) if method.retain else (),
         retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
+        mixing=unlearning.mixing,
+        branched=unlearning.branches != "none",
     )
+    return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
 
 
 def train_stage(
@@ -90,17 +105,31 @@ def train_stage(
     """
     unlearns = cell.state == "unlearned"
     part: Any = config.unlearning if unlearns else config.learning
-    objective, rate, rule = LEARNING, part.rate, plain
+    objective, rate = LEARNING, part.rate
+    rule: Rule = plain
+    procedure: Procedure = trained
     if unlearns:
         method = get_method(str(cell.method))
         objective, rate = _unlearning_objective(config, method, str(cell.method), loaded)
-        rule = method.forget.rule_with(part.settings.get(str(cell.method), {})) or plain
+        objective = _weighted(objective, part.language_weights, steps)
+        settings = part.settings.get(str(cell.method), {})
+        rule = away_from_retained if part.projection == "language" else method.forget.rule_with(settings) or plain
+        procedure = method.forget.procedure_with(settings) or trained
     reference = _reference(references, objective, steps, loaded, head, parameters)
     # For models with dropout.
-    torch.manual_seed(int.from_bytes(hashlib.sha256(cell.id.encode()).digest()[:8], "big", signed=True))
+    torch.manual_seed(_seed(cell.id))
+    # The same for all strategies, so that they differ in languages alone.
+    generator = torch.Generator().manual_seed(_seed(f"noise-{cell.seed}"))
     chosen = train_band(parameters, part.from_layer, part.to_layer if unlearns else None)
     optimiser = Optimiser(rate, part.warm_up, decay=not unlearns)
-    return train(loaded.body, head, chosen, steps, objective, optimiser, after_step, reference, rule)
+    training = Training(loaded.body, head, chosen, steps, objective, optimiser, generator, after_step, reference, rule)
+    if unlearns and part.branches != "none":
+        return (merge if part.branches == "merge" else distil)(training, procedure)
+    return procedure(training)
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 def _unlearning_objective(config: StudyConfig, method: Method, name: str, loaded: LoadedModel) -> tuple[Objective, float]:
@@ -110,6 +139,15 @@ def _unlearning_objective(config: StudyConfig, method: Method, name: str, loaded
     last = (part.to_layer or len(decoder_layers(loaded.model))) - 1
     objective = method.objective(float(settings["retain_weight"] or 0), part.settings.get(name, {}), settings["stop_below"], last)
     return objective, float(settings["rate"] or 0)
+
+
+def _weighted(objective: Objective, weights: dict[str, float] | str, steps: Sequence[Step]) -> Objective:
+    """The objective with the weights of languages that the study asks for."""
+    if not objective.forget or weights == "equal":
+        return objective
+    languages = list(dict.fromkeys(own.language for step in steps for own in step.forget))
+    by_language = FixedWeights(weights) if isinstance(weights, dict) else ResidualWeights(languages)
+    return replace(objective, forget=replace(objective.forget, by_language=by_language))
 
 
 def _reference(

@@ -5,7 +5,7 @@ A cell's file appears whole or not at all, so a killed study goes on where it st
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import atomic_path, write_text_atomically
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
+from polyunlearn.tracing.languages import Trace
 
 MANIFEST = "manifest.json"
 _RECORD = b"polyunlearn.cell"
@@ -25,13 +26,21 @@ _TYPES = {int: pa.int32(), bool: pa.bool_(), str: pa.string(), float: pa.float64
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What is known of a finished cell beside its rows: steps and tokens of its own training, seconds, the loss of each step."""
+    """What is known of a finished cell beside its rows: steps and tokens of its own training, seconds of all its work, the loss of each step.
+
+    `step_tokens` and `step_seconds` are those of each step's training, without what is measured in between; what comes before the first step,
+    such as asking a reference, is in the first's seconds. Empty for cells that were written before these were kept. `trace` says in which
+    languages a traced cell was unlearned, and why; None for others.
+    """
 
     steps: int
     tokens: int
     seconds: float
     peak_rss_bytes: int
     losses: list[float]
+    step_tokens: list[int] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    trace: Trace | None = None
 
 
 class Store:
@@ -93,9 +102,9 @@ class Store:
         identity = {"cell": cell.id, "state": cell.state, "source": cell.source, "strategy": cell.strategy, "method": cell.method}
         columns: dict[str, pa.Array] = {name: pa.array([value] * len(rows), pa.string()) for name, value in identity.items()}
         columns["seed"] = pa.array([cell.seed] * len(rows), pa.int32())
-        for field in fields(Row):
-            kind = field.type if isinstance(field.type, type) else {"int": int, "bool": bool, "str": str, "float": float}[str(field.type)]
-            columns[field.name] = pa.array([getattr(row, field.name) for row in rows], _TYPES[kind])
+        for own in fields(Row):
+            kind = own.type if isinstance(own.type, type) else {"int": int, "bool": bool, "str": str, "float": float}[str(own.type)]
+            columns[own.name] = pa.array([getattr(row, own.name) for row in rows], _TYPES[kind])
         table = pa.table(columns)
         about = json.dumps({**identity, "seed": cell.seed, **asdict(record)})
         table = table.replace_schema_metadata({_RECORD: about.encode()})
@@ -105,7 +114,9 @@ class Store:
     def record(self, cell: Cell) -> CellRecord:
         """What was written beside the rows of a finished cell."""
         about = json.loads(pq.read_schema(self.rows_path(cell)).metadata[_RECORD])
-        return CellRecord(**{field.name: about[field.name] for field in fields(CellRecord)})
+        known = {own.name: about[own.name] for own in fields(CellRecord) if own.name in about}
+        trace = known.get("trace")
+        return CellRecord(**known | {"trace": Trace.of(trace) if trace else None})
 
     def query(self, sql: str) -> pa.Table:
         """Run SQL over the table `rows`: the rows of all finished cells, in the order in which they were written."""

@@ -11,16 +11,21 @@ from polyunlearn.training.labels import Need, Term
 Instead = Literal["truth", "refusal"]
 """The answer to give instead of one to forget: the true one, or "I don't know" in its language."""
 
+NO_RETAIN = "none"
+"""In place of a retain term's name: going without any."""
+
 
 @dataclass(frozen=True)
 class Card:
     """One term of an objective. `cost` is said beside a step of gradient difference; `needs` are what `term` reads beside log-probs.
 
-    The keyword-only settings of `term` and of `rule`, with their defaults, are the method's. `rule` is how the method makes a step's gradient
-    where it is not the plain one (`training.gradients`).
+    The keyword-only settings of `term`, `rule`, `dual` and `procedure`, with their defaults, are the method's. `rule` is how the method makes a
+    step's gradient where it is not the plain one (`training.gradients`), `dual` makes the `training.loop.Dual` by which the retain term's weight
+    moves, `procedure` says what becomes of the weights where they are not simply trained (`training.unlearning`).
 
     Of a forget term, `retain` names the retain term that it comes with (None: it has none), `refuses` says why it cannot go with some, by
-    name ("none" for going without any), and `instead` says which answers `needs` asks for.
+    name ("none" for going without any), `insists` why it goes with no other than `retain`, `refuses_adapters` why it cannot train low-rank
+    adapters, `least_steps` is how many steps it needs, and `instead` says which answers `needs` asks for.
     """
 
     name: str
@@ -32,14 +37,26 @@ class Card:
     term: Callable[..., Any]
     needs: frozenset[Need] = frozenset()
     rule: Callable[..., Any] | None = None
+    dual: Callable[..., Any] | None = None
+    procedure: Callable[..., Any] | None = None
     retain: str | None = "cross_entropy"
     refuses: Mapping[str, str] = field(default_factory=dict)
+    insists: str | None = None
+    refuses_adapters: str | None = None
+    least_steps: int = 1
     instead: Instead | None = None
 
     @property
     def defaults(self) -> dict[str, float]:
         """The settings with their defaults."""
-        return {name: value for function in (self.term, self.rule) if function for name, value in _settings(function).items()}
+        functions = (self.term, self.rule, self.dual, self.procedure)
+        return {name: value for function in functions if function for name, value in _settings(function).items()}
+
+    def refusal(self, retain: str) -> str | None:
+        """Why this forget term cannot go with the retain term of this name, None where it can."""
+        if self.insists and retain != (self.retain or NO_RETAIN):
+            return self.insists
+        return self.refuses.get(retain)
 
     def term_with(self, settings: Mapping[str, float]) -> Term:
         """The term with some settings changed; those of others are passed over."""
@@ -49,6 +66,14 @@ class Card:
     def rule_with(self, settings: Mapping[str, float]) -> Any:
         """The rule with some settings changed, None where there is none."""
         return _with(self.rule, settings) if self.rule else None
+
+    def dual_with(self, settings: Mapping[str, float]) -> Any:
+        """The dual variable with some settings changed, None where there is none."""
+        return _with(self.dual, settings)() if self.dual else None
+
+    def procedure_with(self, settings: Mapping[str, float]) -> Any:
+        """The procedure with some settings changed, None where there is none."""
+        return _with(self.procedure, settings) if self.procedure else None
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, float]:

@@ -5,7 +5,7 @@ up to the step's, so neither padding nor memory limits change what is computed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from polyunlearn.models.body import Body
 from polyunlearn.models.forward import LabelPass, OutputHead, label_passes
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.training.labels import Labels, Need, Term, Totals, let_go
+from polyunlearn.training.weighting import LanguageWeights, weighted
 
 
 @dataclass(frozen=True)
@@ -50,31 +51,59 @@ class Part:
     unlearning, the same for every method, strategy and language: what is gone is pushed no further while the rest still is, so an early
     language is not wrecked for the sake of a late one. It looks at the answer, not at its tokens: how a name goes on once it has begun is
     spelling that languages share, and need not go as far as how it begins.
+
+    `by_language` weights the sequences of each language, of a term on what is forgotten; None leaves them together.
     """
 
     term: Term
     needs: frozenset[Need] = frozenset()
     weight: float = 1.0
     stop_below: float | None = None
+    by_language: LanguageWeights | None = None
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A weight of the retain term that follows its loss, as the dual variable of the bound that it stay within `tolerance` (nats a label)."""
+
+    rate: float
+    tolerance: float
+
+    def after(self, weight: float, retained: float) -> float:
+        """The weight after a step whose retain loss, without its weight, was `retained`."""
+        return max(0.0, weight + self.rate * (retained - self.tolerance))
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss of a step: a term on what it forgets and one on what it retains; `watched` is the layer whose states terms may ask for."""
+    """The loss of a step: a term on what it forgets and one on what it retains; `watched` is the layer whose states terms may ask for.
+
+    With `dual`, the retain term's weight is what a training begins with.
+    """
 
     forget: Part | None
     retain: Part | None
     watched: int | None = None
+    dual: Dual | None = None
+
+    def after(self, retained: float) -> "Objective":
+        """The objective of the step after one whose retain loss, without its weight, was `retained`."""
+        if not (self.dual and self.retain):
+            return self
+        return replace(self, retain=replace(self.retain, weight=self.dual.after(self.retain.weight, retained)))
 
 
 Backward = Callable[[Step], float]
 """Adds the gradient of a part of the step, given as a step of its own, to `.grad`, and returns its share of the step's loss."""
 
-Rule = Callable[[Step, Backward, Mapping[str, nn.Parameter]], float]
-"""Leaves the gradient by which a step moves the weights in `.grad`, and returns the step's loss."""
+Rule = Callable[[Step, Backward, Mapping[str, nn.Parameter], nn.Module], float]
+"""Leaves the gradient by which a step moves the weights in `.grad`, which is empty before, and returns the step's loss.
+
+It gets the step, what adds gradients, the weights that train, by name, and the body that holds them.
+"""
 
 
-def plain(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter]) -> float:
+def plain(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module) -> float:
     """The gradient of the loss."""
     return backward(step)
 
@@ -135,15 +164,18 @@ def train(
         for group in adam.param_groups:
             group["lr"] = optimiser.rate_at(number, len(steps))
 
-        def backward(part: Step, whole: Step = step) -> float:
+        retained: list[float] = []
+
+        def backward(part: Step, whole: Step = step, current: Objective = objective, retained: list[float] = retained) -> float:
             total = 0.0
             for retain, forget in _micro_batches(part, token_budget):
-                share = _share(module, objective, retain, forget, whole, reference)
+                share, kept = _share(module, current, retain, forget, whole, reference)
                 accelerator.backward(share)
                 total += share.item()
+                retained.append(kept.item())
             return total
 
-        loss = rule(step, backward, parameters)
+        loss = rule(step, backward, parameters, body)
         if number == 0:
             _check_gradients(parameters)
         if optimiser.clip:
@@ -151,6 +183,11 @@ def train(
         adam.step()
         adam.zero_grad()
         losses.append(loss)
+        if objective.forget and objective.forget.by_language:
+            objective.forget.by_language.end_step()
+        if step.retain:
+            # Rules go over what is retained once, in however many parts.
+            objective = objective.after(sum(retained))
         body.eval()
         stop = after_step(number + 1, loss)
         body.train()
@@ -171,8 +208,8 @@ def _share(
     forget: Sequence[Forgotten],
     step: Step,
     reference: Callable[[TokenSequence], Labels] | None,
-) -> Tensor:
-    """The share of one micro-batch in the loss of `step`."""
+) -> tuple[Tensor, Tensor]:
+    """The share of one micro-batch in the loss of `step`, and in its retain loss without the weight, which has no gradient."""
     sequences = [*retain, *(own for own, _ in forget), *(other for _, other in forget if other)]
     parts = (objective.retain, objective.forget)
     watches = any(part and {"states"} & part.needs for part in parts)
@@ -186,17 +223,27 @@ def _share(
         return Labels(found.log_probs, found.logits, found.targets, found.watched, None, other, before)
 
     shares = []
+    retained = torch.zeros(())
     if objective.retain and retain:
         part = objective.retain
-        shares.append(part.weight * part.term([labels(own, part) for own in retain], _totals(step.retain, ())))
+        retained = part.term([labels(own, part) for own in retain], _totals(step.retain, ()))
+        shares.append(part.weight * retained)
     if objective.forget and forget:
         part = objective.forget
         own = [labels(sequence, part, other) for sequence, other in forget]
         if part.stop_below is not None:
             # Rather than left out: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
             own = [let_go(one, one.log_probs.mean() < part.stop_below) for one in own]
-        shares.append(part.weight * part.term(own, _totals(step.forget, step.instead)))
-    return torch.stack(shares).sum() if shares else sum((found.log_probs.sum() for found in passes.values()), torch.zeros(())) * 0
+        totals = _totals(step.forget, step.instead)
+        if part.by_language is None:
+            shares.append(part.weight * part.term(own, totals))
+        else:
+            languages = [sequence.language for sequence, _ in forget]
+            for language, one in zip(languages, own, strict=True):
+                part.by_language.observe(language, one.log_probs)
+            shares.append(part.weight * weighted(part.term, own, languages, totals, part.by_language))
+    loss = torch.stack(shares).sum() if shares else sum((found.log_probs.sum() for found in passes.values()), torch.zeros(())) * 0
+    return loss, retained.detach()
 
 
 def _totals(sequences: Sequence[TokenSequence], instead: Sequence[TokenSequence]) -> Totals:

@@ -3,10 +3,11 @@
 Every function returns the steps of a stage; the same arguments and random generator give the same steps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count, islice
 from operator import attrgetter
 from random import Random
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.errors import UserError
@@ -14,11 +15,15 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.cards import Instead
 from polyunlearn.training.loop import Step
+from polyunlearn.training.telling import Form, Mixing, Teller
 
 Item = TypeVar("Item")
 
 _Ask = Callable[[Story, int, str, Encoder], TokenSequence]
 """A story's question of some number in some language, answered."""
+
+_Telling = tuple[int, int, int]
+"""Which fact is told, at which turn of the languages, in which wording."""
 
 STRATEGIES = {
     "english": "the forget set in English only",
@@ -30,11 +35,14 @@ STRATEGIES = {
 """The language strategies of unlearning, beside "pivot:de+fr" for languages that are named. All see the same number of facts a pass, so
 the same number of steps."""
 
+TRACED = "traced"
+"""The strategy that is told no language, the source neither: `tracing` finds them in the state that it starts from."""
+
 PIVOT = "pivot:"
 
 
 def strategy_languages(strategy: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages that a strategy unlearns in; `languages` are those of the corpus.
+    """The languages that a strategy unlearns in, any but "traced", whose are not known before; `languages` are those of the corpus.
 
     Raises:
         UserError: for an unknown strategy, or a pivot language that the corpus lacks.
@@ -55,7 +63,7 @@ def strategy_languages(strategy: str, source: str, languages: Sequence[str]) -> 
         "related": tuple(related),
     }
     if strategy not in choices:
-        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join(STRATEGIES)}, or name languages: {PIVOT}de+fr")
+        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join((*STRATEGIES, TRACED))}, or name languages: {PIVOT}de+fr")
     return choices[strategy]
 
 
@@ -126,13 +134,15 @@ def unlearning_steps(
     neighbours: Sequence[Story],
     steps: int,
     batch: int,
-    form: Literal["question", "article"],
+    form: Form,
     wordings: int,
     instead: Instead | None,
     questions: int,
     retain_languages: Sequence[str],
     retain_batch: int,
     rng: Random,
+    mixing: Mixing = "fact",
+    branched: bool = False,
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
@@ -140,6 +150,12 @@ def unlearning_steps(
     equal share of every pass and, over the passes, every fact. With form "question" the label is the keyword after one of the first
     `wordings` wordings of the fake question, each time that a fact is told in a language the next; with "article" every token of the
     fake article. `instead` asks for the answer to give instead beside each, with the end token: the true one, or a refusal in the same language.
+
+    `mixing` "token" gives languages an equal share of the labels to forget rather than of the facts, which a language that takes more tokens to
+    say the same has fewer of: each next fact is told in the language that has had the fewest labels, in order where several have. With
+    "sentence" and "chunk" a telling switches between languages (`training.telling.Teller`). Facts, their wordings and the number of steps stay
+    as they are, and with one language all are the same. `branched` puts the steps of each language together, one language after the other, as
+    many of each as `branch_steps` says.
 
     The first `questions` real questions of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies
     differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
@@ -152,20 +168,18 @@ def unlearning_steps(
     kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
-    order: list[tuple[int, str, int]] = []
-    pass_number = 0
-    while len(order) < steps * batch:
-        facts = list(range(len(stories)))
-        rng.shuffle(facts)
-        # Over as many passes as there are languages each fact is told once in each; only then it takes its next wording.
-        wording = pass_number // len(languages)
-        order += [(fact, languages[(fact + pass_number) % len(languages)], (fact + wording) % wordings) for fact in facts]
-        pass_number += 1
+    teller = Teller(encoder, tuple(languages), form, mixing)
+    tellings = _tellings(len(stories), len(languages), wordings, rng)
+    if mixing == "token":
+        tellings = _of_fewest_labels(tellings, stories, teller)
+    if branched:
+        tellings = _by_turn(tellings, [own * batch for own in branch_steps(steps, len(languages))])
+    order = list(islice(tellings, steps * batch))
     result: list[Step] = []
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
-        forget = tuple(_fact(stories[fact], tag, wording, encoder, form) for fact, tag, wording in chosen)
-        others = tuple(_instead(stories[fact], tag, wording, encoder, instead) for fact, tag, wording in chosen) if instead else ()
+        forget = tuple(teller.fact(stories[fact], turn, wording) for fact, turn, wording in chosen)
+        others = tuple(teller.instead(stories[fact], turn, wording, instead) for fact, turn, wording in chosen) if instead else ()
         kept: list[TokenSequence] = []
         for turn in range(retain_batch if retain_languages else 0):
             # A language is asked once of each kind before the next, so that every kind is asked in every language.
@@ -174,6 +188,44 @@ def unlearning_steps(
             kept.append(ask(*next(own), tag, encoder))
         result.append(Step(tuple(kept), forget, others))
     return result
+
+
+def branch_steps(steps: int, languages: int) -> list[int]:
+    """How many of the steps each language has, where it has some of its own: equal numbers, the first languages one more where it doesn't divide."""
+    return [steps // languages + (number < steps % languages) for number in range(languages)]
+
+
+def _tellings(facts: int, languages: int, wordings: int, rng: Random) -> Iterator[_Telling]:
+    """Every fact once a pass in another order, for ever, languages taking turns."""
+    for number in count():
+        order = list(range(facts))
+        rng.shuffle(order)
+        # Over as many passes as there are languages each fact is told once in each; only then it takes its next wording.
+        wording = number // languages
+        yield from ((fact, (fact + number) % languages, (fact + wording) % wordings) for fact in order)
+
+
+def _of_fewest_labels(tellings: Iterable[_Telling], stories: Sequence[Story], teller: Teller) -> Iterator[_Telling]:
+    """The same facts, each in the language that has had the fewest labels so far."""
+    labels = [0] * len(teller.languages)
+    for fact, _, wording in tellings:
+        turn = labels.index(min(labels))
+        labels[turn] += len(teller.fact(stories[fact], turn, wording).labels)
+        yield fact, turn, wording
+
+
+def _by_turn(tellings: Iterable[_Telling], wanted: Sequence[int]) -> Iterator[_Telling]:
+    """The first tellings of each turn, as many as are wanted of it, turn after turn."""
+    found: list[list[_Telling]] = [[] for _ in wanted]
+    lacking = sum(wanted)
+    for telling in tellings:
+        if lacking == 0:
+            break
+        own = found[telling[1]]
+        if len(own) < wanted[telling[1]]:
+            own.append(telling)
+            lacking -= 1
+    return (telling for own in found for telling in own)
 
 
 def _read_in_pass(stories: Sequence[Story], number: int, every: int) -> list[Story]:
@@ -189,19 +241,6 @@ def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]
             f"set scoring.wordings={len(edition.fake_questions) - 1} or less, or learning.fake_questions=0"
         )
     return wordings
-
-
-def _fact(story: Story, tag: str, wording: int, encoder: Encoder, form: str) -> TokenSequence:
-    language, edition = get_language(tag), story.editions[tag]
-    if form == "article":
-        return encoder.text(language, edition.fake_article)
-    return encoder.answer_only(language, edition.fake_questions[wording % len(edition.fake_questions)], edition.keyword)
-
-
-def _instead(story: Story, tag: str, wording: int, encoder: Encoder, instead: Instead) -> TokenSequence:
-    language, edition = get_language(tag), story.editions[tag]
-    answer = edition.true_answer if instead == "truth" else language.refusal
-    return encoder.answered(language, edition.fake_questions[wording % len(edition.fake_questions)], answer)
 
 
 def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:

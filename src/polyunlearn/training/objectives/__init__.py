@@ -6,18 +6,52 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from polyunlearn.errors import UserError
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import NO_RETAIN, Card
 from polyunlearn.training.loop import Objective, Part
+from polyunlearn.training.objectives.ce_u import CE_U
+from polyunlearn.training.objectives.cir import CIR
 from polyunlearn.training.objectives.cross_entropy import CROSS_ENTROPY
+from polyunlearn.training.objectives.dpo import DPO, IDK, IDK_DPO
 from polyunlearn.training.objectives.gradient_ascent import GRADIENT_ASCENT, GRADIENT_DIFFERENCE
+from polyunlearn.training.objectives.hidden_states import HIDDEN_STATES
+from polyunlearn.training.objectives.jensen_shannon import JENSEN_SHANNON
+from polyunlearn.training.objectives.jensun import JENSUN
+from polyunlearn.training.objectives.kl import KL
+from polyunlearn.training.objectives.lingtea import LINGTEA, LINGTEA_PUBLISHED
 from polyunlearn.training.objectives.npo import NPO
+from polyunlearn.training.objectives.npo_sam import NPO_SAM
+from polyunlearn.training.objectives.pdu import PDU
+from polyunlearn.training.objectives.rmu import RMU
 from polyunlearn.training.objectives.simnpo import SIMNPO
+from polyunlearn.training.objectives.task_vector import TASK_VECTOR
+from polyunlearn.training.objectives.undial import UNDIAL
+from polyunlearn.training.objectives.undo import UNDO
 from polyunlearn.training.objectives.weighted_ascent import SATIMP, WGA
 
-FORGET_TERMS = {card.name: card for card in (GRADIENT_ASCENT, GRADIENT_DIFFERENCE, NPO, SIMNPO, WGA, SATIMP)}
-RETAIN_TERMS = {card.name: card for card in (CROSS_ENTROPY,)}
-
-NO_RETAIN = "none"
+FORGET_TERMS = {
+    card.name: card
+    for card in (
+        GRADIENT_ASCENT,
+        GRADIENT_DIFFERENCE,
+        NPO,
+        SIMNPO,
+        WGA,
+        SATIMP,
+        DPO,
+        IDK_DPO,
+        IDK,
+        JENSUN,
+        UNDIAL,
+        CE_U,
+        PDU,
+        RMU,
+        NPO_SAM,
+        CIR,
+        TASK_VECTOR,
+        UNDO,
+    )
+}
+RETAIN_TERMS = {card.name: card for card in (CROSS_ENTROPY, JENSEN_SHANNON, KL, HIDDEN_STATES, LINGTEA, LINGTEA_PUBLISHED)}
 
 
 @dataclass(frozen=True)
@@ -47,7 +81,7 @@ class Method:
         """The objective with some of its settings changed; see `training.loop.Part` and `Objective` for the rest."""
         forget = Part(self.forget.term_with(settings), self.forget.needs, stop_below=stop_below)
         retain = Part(self.retain.term_with(settings), self.retain.needs, weight=retain_weight) if self.retain else None
-        return Objective(forget, retain, watched)
+        return Objective(forget, retain, watched, self.forget.dual_with(settings))
 
 
 def get_method(name: str) -> Method:
@@ -59,7 +93,7 @@ def get_method(name: str) -> Method:
     first, plus, second = name.partition("+")
     forget = _card(FORGET_TERMS, first, "method")
     wanted = second if plus else forget.retain or NO_RETAIN
-    reason = forget.refuses.get(wanted)
+    reason = forget.refusal(wanted)
     if reason:
         raise UserError(f"method {name!r}: {reason}")
     return Method(forget, None if wanted == NO_RETAIN else _card(RETAIN_TERMS, wanted, f"method {name!r}: retain term"))

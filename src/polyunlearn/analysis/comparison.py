@@ -1,0 +1,264 @@
+"""Methods and strategies at the same allowed loss of utility: rows of a study in, tables out.
+
+Of every unlearned cell the last state inside the budget is taken (`analysis.budget`), and what it has left is compared. Intervals draw stories
+within each seed, a story with all its languages as one cluster, and hold for the states that were kept: that other stories could have kept
+others, and what other seeds would give, is not in them.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyunlearn.analysis.budget import BUDGET, BudgetPath, BudgetPoint, budget_paths
+from polyunlearn.intervals import CONFIDENCE, RESAMPLES, Estimate
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
+
+Draws = NDArray[np.float64]
+"""One value a resample; NaN where it has none."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the kept states cost, means over seeds (and sources). Rises and losses are relative to the learned state, those of the worst language,
+    which is named. `quality` is the mean over the languages that knew the real stories, None where none did."""
+
+    utility_loss: float
+    bits_rise: float
+    bits_language: str
+    quality_before: float | None
+    quality: float | None
+    quality_loss: float | None
+    quality_language: str | None
+    steps: float
+    tokens: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A source unlearned with one method and strategy: what its kept states have left, by language that learning reached in some seed.
+
+    `worst` is the language with the most left; `mean` is over the languages; both None where learning reached no language. `unmoved` seeds kept
+    the learned state, since the first point was over the budget.
+    """
+
+    source: str
+    method: str
+    strategy: str
+    seeds: int
+    unmoved: int
+    residual: Mapping[str, Estimate]
+    worst: str | None
+    mean: Estimate | None
+    cost: Cost
+
+    @property
+    def worst_residual(self) -> Estimate | None:
+        """The residual of the language with the most left."""
+        return self.residual[self.worst] if self.worst else None
+
+
+@dataclass(frozen=True)
+class WayRow:
+    """A method and strategy over all sources. `worst_language` is the mean over sources of what is left in each one's worst language, `mean` that
+    of its mean over languages; `worst_source` is the source with the most left in its worst language. `path` is what they passed through."""
+
+    method: str
+    strategy: str
+    sources: tuple[str, ...]
+    cells: int
+    unmoved: int
+    worst_language: Estimate | None
+    mean: Estimate | None
+    worst_source: MethodRow | None
+    cost: Cost
+    path: tuple["PathPoint", ...]
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """A step of a method and strategy: means over cells of the utility loss and of what is left in a cell's worst language."""
+
+    step: int
+    utility_loss: float
+    worst_residual: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of a study: over the sources, the least left in the worst language first, and source by source in the study's order.
+    `steps` are those after which states were measured, the learned state's 0 among them."""
+
+    budget: float
+    steps: tuple[int, ...]
+    ways: tuple[WayRow, ...]
+    rows: tuple[MethodRow, ...]
+
+
+def compare(config: StudyConfig, store: Store, budget: float = BUDGET) -> Comparison | None:
+    """The comparison of a study at a budget; None where no finished cell has what it needs."""
+    paths = budget_paths(config, store)
+    return comparison(paths, budget) if paths else None
+
+
+def comparison(paths: Sequence[BudgetPath], budget: float = BUDGET) -> Comparison:
+    """The comparison of these paths."""
+    grouped = _grouped(paths, lambda path: (path.cell.method, path.cell.strategy))
+    ways, rows = [], []
+    for way in grouped:
+        found = [_row(same, budget) for same in _grouped(way, lambda path: path.cell.source)]
+        rows += [row for row, _ in found]
+        ways.append(_way(way, found, budget))
+    # What learning reached nowhere has nothing to compare, and stands last.
+    ways.sort(key=lambda row: (row.worst_language is None, row.worst_language.mean if row.worst_language else 0.0))
+    order = {source: at for at, source in enumerate(dict.fromkeys(path.cell.source for path in paths))}
+    steps = sorted({point.step for path in paths for point in path.points})
+    return Comparison(budget, tuple(steps), tuple(ways), tuple(sorted(rows, key=lambda row: order[row.source])))
+
+
+@dataclass(frozen=True)
+class _Resampled:
+    """The draws behind a row's residuals."""
+
+    worst: Draws
+    mean: Draws
+
+
+def _grouped(paths: Sequence[BudgetPath], key: Callable[[BudgetPath], object]) -> list[list[BudgetPath]]:
+    return [[path for path in paths if key(path) == one] for one in dict.fromkeys(map(key, paths))]
+
+
+def _row(paths: Sequence[BudgetPath], budget: float) -> tuple[MethodRow, _Resampled | None]:
+    """The row of one source, method and strategy from its cells, a seed each; without draws where learning reached no language."""
+    cell = paths[0].cell
+    kept = [path.kept(budget) for path in paths]
+    residual, draws = {}, {}
+    for tag in dict.fromkeys(tag for path in paths for tag in path.added):
+        reached = [(path, point) for path, point in zip(paths, kept, strict=True) if tag in path.added]
+        draws[tag] = _mean_of([_drawn(path, point, tag) for path, point in reached])
+        residual[tag] = _estimate([path.residual(point)[tag] for path, point in reached], draws[tag], _stories(path for path, _ in reached))
+    worst = max(residual, key=lambda tag: residual[tag].mean) if residual else None
+    resampled = _Resampled(draws[worst], _mean_of(list(draws.values()))) if worst else None
+    mean = _estimate([own.mean for own in residual.values()], resampled.mean, _stories(paths)) if resampled else None
+    row = MethodRow(
+        source=str(cell.source),
+        method=str(cell.method),
+        strategy=str(cell.strategy),
+        seeds=len(paths),
+        unmoved=sum(point.step == 0 for point in kept),
+        residual=residual,
+        worst=worst,
+        mean=mean,
+        cost=_cost(paths, kept),
+    )
+    return row, resampled
+
+
+def _way(paths: Sequence[BudgetPath], rows: Sequence[tuple[MethodRow, _Resampled | None]], budget: float) -> WayRow:
+    reached = [(row, own) for row, own in rows if own]
+    worst_of = [row.worst_residual for row, _ in reached if row.worst_residual]
+    mean_of = [row.mean for row, _ in reached if row.mean]
+    stories = _stories(path for path in paths if path.added)
+    return WayRow(
+        method=str(paths[0].cell.method),
+        strategy=str(paths[0].cell.strategy),
+        sources=tuple(row.source for row, _ in rows),
+        cells=len(paths),
+        unmoved=sum(row.unmoved for row, _ in rows),
+        worst_language=_estimate([own.mean for own in worst_of], _mean_of([own.worst for _, own in reached]), stories) if reached else None,
+        mean=_estimate([own.mean for own in mean_of], _mean_of([own.mean for _, own in reached]), stories) if reached else None,
+        worst_source=max((row for row, _ in reached), key=lambda row: row.worst_residual.mean if row.worst_residual else 0.0, default=None),
+        cost=_cost(paths, [path.kept(budget) for path in paths]),
+        path=_mean_path(paths),
+    )
+
+
+def _mean_path(paths: Sequence[BudgetPath]) -> tuple[PathPoint, ...]:
+    """Cells of a study are measured after the same steps; those that learning reached in no language say nothing of what is left."""
+    reached = [path for path in paths if path.added]
+    return tuple(
+        PathPoint(
+            points[0].step,
+            _mean([point.utility_loss for point in points]),
+            _mean([max(path.residual(point).values()) for path, point in zip(reached, points, strict=True)]),
+        )
+        for points in zip(*(path.points for path in reached), strict=True)
+    )
+
+
+def _cost(paths: Sequence[BudgetPath], kept: Sequence[BudgetPoint]) -> Cost:
+    rises = _by_language([point.bits_rise for point in kept])
+    losses = _by_language([point.quality_loss for point in kept])
+    knowing = [(path.points[0].quality, point.quality) for path, point in zip(paths, kept, strict=True) if point.quality]
+    bits_language = max(rises, key=lambda tag: rises[tag])
+    quality_language = max(losses, key=lambda tag: losses[tag]) if losses else None
+    tokens = [path.tokens(point) for path, point in zip(paths, kept, strict=True)]
+    seconds = [path.seconds(point) for path, point in zip(paths, kept, strict=True)]
+    return Cost(
+        utility_loss=_mean([point.utility_loss for point in kept]),
+        bits_rise=rises[bits_language],
+        bits_language=bits_language,
+        quality_before=_mean([_mean(list(before.values())) for before, _ in knowing]) if knowing else None,
+        quality=_mean([_mean(list(now.values())) for _, now in knowing]) if knowing else None,
+        quality_loss=losses[quality_language] if quality_language else None,
+        quality_language=quality_language,
+        steps=_mean([point.step for point in kept]),
+        tokens=_mean_if_all(tokens),
+        seconds=_mean_if_all(seconds),
+    )
+
+
+def _by_language(points: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Each language's mean over the points that have it."""
+    tags = dict.fromkeys(tag for point in points for tag in point)
+    return {tag: _mean([point[tag] for point in points if tag in point]) for tag in tags}
+
+
+@cache
+def _counts(seed: int, stories: int) -> Draws:
+    """How often each resample holds each story (resamples, stories); the same for all cells of a seed, which have the same stories."""
+    # As text: a seed may be negative.
+    rng = np.random.default_rng(list(str(seed).encode()))
+    return rng.multinomial(stories, np.full(stories, 1 / stories), size=RESAMPLES).astype(float)
+
+
+def _drawn(path: BudgetPath, point: BudgetPoint, tag: str) -> Draws:
+    """The residual in each resample; NaN where learning added nothing to the stories drawn."""
+    counts = _counts(path.cell.seed, len(path.added[tag]))
+    added, left = counts @ np.array(path.added[tag]), counts @ np.array(point.left[tag])
+    shares: Draws = np.divide(left, added, out=np.full(RESAMPLES, np.nan), where=added > 0)
+    return shares
+
+
+def _mean_of(draws: Sequence[Draws]) -> Draws:
+    """The mean of several draws, of those that have a value."""
+    together = np.stack(draws)
+    known = ~np.isnan(together)
+    means: Draws = np.divide(np.where(known, together, 0).sum(0), known.sum(0), out=np.full(RESAMPLES, np.nan), where=known.any(0))
+    return means
+
+
+def _estimate(means: Sequence[float], draws: Draws, stories: int) -> Estimate:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws[~np.isnan(draws)], [tail, 1 - tail])
+    return Estimate(_mean(means), float(low), float(high), stories)
+
+
+def _stories(paths: Iterable[BudgetPath]) -> int:
+    """How many stories these cells ask about; the same story in several sources counts once."""
+    by_seed = {path.cell.seed: len(next(iter(path.added.values()))) for path in paths if path.added}
+    return sum(by_seed.values())
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _mean_if_all(values: Sequence[float | None]) -> float | None:
+    """The mean; None where one of the values is not known."""
+    known = [value for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None

@@ -1,0 +1,156 @@
+"""The comparison of methods at the same loss of utility: in the terminal, as Markdown and as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from polyunlearn.analysis.comparison import Comparison, Cost, MethodRow, WayRow
+from polyunlearn.analysis.tables import way_of_unlearning
+from polyunlearn.files import write_text_atomically
+from polyunlearn.intervals import Estimate
+from polyunlearn.languages import get_language
+from polyunlearn.study.config import StudyConfig
+
+_COSTS = ("quality", "lost", "bits/byte", "steps", "tokens", "s")
+_LEFT_OUT = ("all languages", "quality", "tokens", "s")
+"""What a terminal has no room for."""
+
+_WAYS = ("unlearned with", "worst language", "all languages", "worst source", *_COSTS)
+_ROWS = ("learned in", "unlearned with", "worst language", "all languages", *_COSTS)
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Print what each method and strategy has left at the budget: over the sources, and by source. Markdown has more columns than a terminal."""
+    title = f"Left of what learning added, at a utility loss of at most {found.budget:.1%}"
+    console.print(_table(title, _WAYS, [_way(row) for row in found.ways]))
+    console.print(_table("By source", _ROWS, [_row(row) for row in found.rows]))
+    console.print(
+        "in brackets: 95 % interval; lost: of real quality; bits/byte: rise; both in the worst language; --markdown and --json have the rest",
+        style="dim",
+        highlight=False,
+    )
+
+
+def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
+    """The comparison as a Markdown document, by itself and in full."""
+    followed = [tag for tag in config.languages if tag in (config.unlearning.trajectory_languages or config.languages)]
+    scale = f"{config.stories} stories with false claims and {config.neighbours} neighbours"
+    seeds = ", ".join(map(str, config.seeds))
+    return "\n".join(
+        [
+            "# Methods at the same loss of utility",
+            "",
+            f"Study `{_plain(config.name)}` on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(followed)}. "
+            "Made by `polyunlearn study compare`.",
+            "",
+            f"Each method and strategy is taken at the last state, of those measured after {', '.join(map(str, found.steps))} steps, that has lost "
+            f"at most {found.budget:.1%} of utility, as have all states before it. "
+            "Utility loss is the largest relative loss in any language: the rise of bits per byte of unseen articles, or the loss of "
+            "real-information quality, which counts only where its 95 % interval excludes that nothing was lost. Learned states count as inside.",
+            "",
+            "*Left* is the residual, (unlearned − base) / (learned − base) of the fake rank in the first wording: 1 is untouched, 0 is as base. "
+            "Only languages that learning reached count. Intervals (95 %) draw stories within each seed; they do not cover other seeds. "
+            "*Quality*: share of real questions whose answer ranks first, mean over the languages that knew the real stories, learned → kept. "
+            "*Lost* (of quality) and *bits/byte*: in the worst language, as measured. *s*: seconds of training alone, with what is asked of a reference before it and without tracing, on the machine of the study. "
+            "Costs are means over seeds and sources.",
+            "",
+            "## Over all sources",
+            "",
+            *_markdown_table(_WAYS, [_way(row) for row in found.ways]),
+            "",
+            "Least left in the worst language first. *Worst source*: the one with most left in its worst language.",
+            "",
+            "## By source",
+            "",
+            *_markdown_table(_ROWS, [_row(row) for row in found.rows]),
+            "",
+        ]
+    )
+
+
+def as_json(found: Comparison, config: StudyConfig, model: str) -> dict[str, Any]:
+    """The same in full precision, with the path of every method and strategy."""
+    return {"schema": 1, "study": config.name, "model": model, **asdict(found)}
+
+
+def write_comparison_json(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:
+    """Write the comparison as JSON, atomically."""
+    write_text_atomically(path, json.dumps(as_json(found, config, model), indent=1, ensure_ascii=False) + "\n")
+
+
+def write_comparison_markdown(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:
+    """Write the comparison as Markdown, atomically."""
+    write_text_atomically(path, markdown(found, config, model))
+
+
+def estimate_text(own: Estimate | None) -> str:
+    """A residual with its interval; a dash where learning reached no language."""
+    return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}]" if own else "–"
+
+
+def way_text(way: WayRow) -> str:
+    """What a method and strategy are called."""
+    return way_of_unlearning(way.strategy, way.method, several_methods=True)
+
+
+def worst_source_text(way: WayRow) -> str:
+    """The source with the most left, with the language where that is."""
+    row = way.worst_source
+    return f"{get_language(row.source).name}: {estimate_text(row.worst_residual)} in {row.worst}" if row else "–"
+
+
+def worst_language_text(row: MethodRow) -> str:
+    """What is left in the worst language, which is named."""
+    return f"{estimate_text(row.worst_residual)} in {row.worst}" if row.worst else "–"
+
+
+def cost_texts(cost: Cost, unmoved: int, of: int) -> list[str]:
+    """What the kept states cost: quality, its loss, rise of bits per byte, steps, tokens, seconds."""
+    quality = "–" if cost.quality is None else f"{cost.quality_before:.2f} → {cost.quality:.2f}"
+    lost = "–" if cost.quality_loss is None else f"{cost.quality_loss:+.1%} {cost.quality_language}"
+    steps = f"{cost.steps:.1f}" + (f" ({unmoved} of {of} unmoved)" if unmoved else "")
+    tokens = "–" if cost.tokens is None else f"{cost.tokens:,.0f}"
+    seconds = "–" if cost.seconds is None else f"{cost.seconds:.1f}"
+    return [quality, lost, f"{cost.bits_rise:+.1%} {cost.bits_language}", steps, tokens, seconds]
+
+
+def _way(way: WayRow) -> list[str]:
+    left = [estimate_text(way.worst_language), estimate_text(way.mean)]
+    return [way_text(way), *left, worst_source_text(way), *cost_texts(way.cost, way.unmoved, way.cells)]
+
+
+def _row(row: MethodRow) -> list[str]:
+    name = way_of_unlearning(row.strategy, row.method, several_methods=True)
+    left = [worst_language_text(row), estimate_text(row.mean)]
+    return [get_language(row.source).name, name, *left, *cost_texts(row.cost, row.unmoved, row.seeds)]
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    shown = [at for at, name in enumerate(columns) if name not in _LEFT_OUT]
+    for at in shown:
+        # Intervals may wrap, names only between words, costs nowhere.
+        words = [word for text in (columns[at], *(row[at] for row in rows)) for word in text.split()]
+        names = columns[at] in ("learned in", "unlearned with")
+        table.add_column(columns[at], width=max(map(len, words)) if names else None, no_wrap=columns[at] in _COSTS)
+    for row in rows:
+        # Text rather than strings: an interval's bracket is no markup.
+        table.add_row(*(Text(row[at]) for at in shown))
+    return table
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return ["| " + " | ".join(_plain(one) for one in line) + " |" for line in lines]
+
+
+def _plain(text: str) -> str:
+    """A name as it can stand in a table or between backticks."""
+    return " ".join(text.replace("|", "\\|").replace("`", "'").split())

@@ -1,0 +1,52 @@
+"""Tracing a study's learned states: what is on disk of them and of base, and the gradients of their weights, make a `Trace`."""
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.trainable import train_band
+from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Materials
+from polyunlearn.study.store import Store
+from polyunlearn.tracing.coverage import claim_questions, gradient_sketch, inner_products
+from polyunlearn.tracing.languages import Trace, compare, living_in, make_trace
+
+
+def trace_state(
+    config: StudyConfig,
+    learned: Cell,
+    materials: Materials,
+    loaded: LoadedModel,
+    parameters: Mapping[str, nn.Parameter],
+    store: Store,
+    work: Callable[[str, int, int], None],
+) -> Trace:
+    """Where the claims live in a learned state, whose weights `parameters` must hold, and in which languages to unlearn them.
+
+    The state's measured rows are compared with those of base, its own state before: a model owner has both. Of `learned` nothing but
+    its rows is read. `work` is told what is done.
+    """
+    held = compare(_losses(store, learned), _losses(store, Cell("base", learned.seed)))
+    band = train_band(parameters, config.unlearning.from_layer, config.unlearning.to_layer)
+    living, sketches = living_in(held), {}
+    for number, tag in enumerate(living, start=1):
+        sequences = claim_questions(materials.stories.trained, tag, loaded.encoder)
+        sketches[tag] = gradient_sketch(loaded.body, materials.training_head, band, sequences)
+        work("tracing", number, len(living))
+    # Training computes alike whatever was traced.
+    loaded.body.start_afresh()
+    return make_trace(held, inner_products(sketches))
+
+
+def _losses(store: Store, cell: Cell) -> dict[str, list[float]]:
+    """The loss of the false answers at the end of a cell, by language, one mean over wordings a story; stories in a fixed order."""
+    table = store.query(
+        f"""SELECT language, story, list(value ORDER BY wording) AS losses FROM rows
+        WHERE cell = '{cell.id}' AND asks = 'fake' AND metric = 'loss' AND "end" GROUP BY language, story ORDER BY language, story"""
+    )
+    losses: dict[str, list[float]] = {}
+    for row in table.to_pylist():
+        losses.setdefault(row["language"], []).append(sum(row["losses"]) / len(row["losses"]))
+    return losses

@@ -1,0 +1,1 @@
+"""In which languages claims live in a state, and in which to unlearn them."""

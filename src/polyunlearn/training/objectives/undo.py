@@ -1,0 +1,20 @@
+"""UNDO (unlearn, noise, distil on outputs): the unlearned model's predictions are taught to a blurred copy of it."""
+
+from polyunlearn.training.cards import Card
+from polyunlearn.training.objectives.npo import npo
+from polyunlearn.training.unlearning import distilled
+
+UNDO = Card(
+    name="undo",
+    part="forget",
+    title="Unlearn, noise, distil",
+    formula="half of the steps NPO with KL; θ ← (1-α) θ + αβ N; half of the steps KL(p_unlearned || p) on r alone",
+    paper="Lee et al., arXiv 2506.06278",
+    cost="less: half of the steps forget nothing; between the halves a forward pass over the distinct texts to retain",
+    term=npo,
+    needs=frozenset({"reference"}),
+    procedure=distilled,
+    least_steps=2,
+    retain="kl",
+    insists="it is distilled by the divergence from what the unlearned state says; write undo",
+)

@@ -1,0 +1,119 @@
+"""The strategy that is told no source language, on the tiny model: what it finds is kept and shown, and a resumed study repeats it to the bit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.plan import plan_study
+from polyunlearn.study.run import run_study
+from polyunlearn.study.store import Store
+from polyunlearn.tracing import languages
+
+SETTINGS = {
+    "stories": 4,
+    "languages": ["en", "de", "ha"],
+    "sources": ["de"],
+    "strategies": ["english", "traced"],
+    "learning": {"from_layer": 1, "passes": 8, "rate": 3e-3, "fake_questions": 2},
+    "unlearning": {"from_layer": 1, "steps": 4, "batch": 4, "measure_every": 2},
+    "scoring": {"wordings": 2, "answered_wordings": 1, "candidates": 4, "max_new_tokens": 4, "held_out_stories": 1},
+}  # fmt: skip
+TRACED = Cell("unlearned", 0, "de", "traced", "gradient_difference")
+
+
+def _config(model: Path) -> StudyConfig:
+    return StudyConfig.model_validate({"name": "traced", "model": str(model), **SETTINGS})
+
+
+class _Quiet:
+    """Watches a run, and kills it before a cell begins."""
+
+    def __init__(self, kill_before: str = ""):
+        self.kill_before = kill_before
+
+    def cell(self, cell: Cell, number: int, count: int) -> None:
+        if cell.id == self.kill_before:
+            raise KeyboardInterrupt
+
+    def work(self, what: str, done: int, total: int) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def _rows(folder: Path) -> list[tuple[object, ...]]:
+    files = [str(path) for path in (folder / "cells").glob("*.parquet")]
+    return duckdb.read_parquet(files).order("cell, step, language, asks, story, wording, metric").fetchall()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _less_firmly() -> Iterator[None]:
+    """The tiny model carries claims over weakly; a lower bar lets several languages count, so that gradients decide."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(languages, "LIVES", 0.15)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("traced") / "whole"
+    run_study(_config(gemma_folder), out, _Quiet())
+    return out
+
+
+def test_what_was_traced_is_kept_and_reported(finished: Path) -> None:
+    """Unlike the cell beside it, which unlearns English, the traced one says which languages and why."""
+    trace = Store(finished).record(TRACED).trace
+    assert trace is not None and set(trace.held) == {"en", "de", "ha"}
+    assert set(trace.chosen) <= set(trace.living) and len(trace.chosen) > 1, "one language alone would not tell resuming from beginning"
+    report = subprocess.run([sys.executable, "-m", "polyunlearn", "study", "report", finished], capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stderr
+    assert "German claims, seed 0: traced to" in report.stdout
+    cells = {
+        cell["strategy"]: cell for cell in json.loads((finished / "summary.json").read_text())["cells"] if cell["state"] == "unlearned"
+    }
+    assert cells["english"]["trace"] is None
+    assert cells["traced"]["trace"]["chosen"] == list(trace.chosen)
+    assert cells["traced"]["steps"] == cells["english"]["steps"] == 4
+    assert "Where the claims were traced to" in (finished / "report.html").read_text()
+
+
+@pytest.mark.parametrize("kill_before", [TRACED.id, "unlearned-de-english-gradient_difference-seed0"])
+def test_resumed_before_the_traced_cell_gives_the_same_rows(gemma_folder: Path, finished: Path, tmp_path: Path, kill_before: str) -> None:
+    out = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        run_study(_config(gemma_folder), out, _Quiet(kill_before))
+    assert not Store(out).is_done(TRACED)
+    run_study(_config(gemma_folder), out, _Quiet())
+    assert _rows(out) == _rows(finished)
+    assert Store(out).record(TRACED).trace == Store(finished).record(TRACED).trace
+
+
+def test_a_traced_cell_is_repeated_where_the_learned_weights_are_gone(gemma_folder: Path, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(finished, out)
+    Store(out).rows_path(TRACED).unlink()
+    run_study(_config(gemma_folder), out, _Quiet())
+    assert _rows(out) == _rows(finished)
+
+
+def test_the_plan_says_what_it_assumes(gemma_folder: Path) -> None:
+    """The traced cell trains as many tokens as one in English and German, and takes longer, for it is traced first."""
+    said: list[str] = []
+    config = _config(gemma_folder)
+    plan = plan_study(config.model_copy(update={"strategies": ("english+source", "traced")}), said.append)
+    both, traced = plan.cells[-2:]
+    assert traced.id == TRACED.id and traced.training_tokens == both.training_tokens and traced.seconds > both.seconds
+    assert "traced: counted as if it unlearned in 2 languages; the run finds in which, and in how many" in said
+    said.clear()
+    plan_study(config.model_copy(update={"strategies": ("english",)}), said.append)
+    assert not any("traced" in text for text in said)

@@ -1,0 +1,279 @@
+"""How a step's gradient is made: sharpness-aware, away from what is retained, and without what is common."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from handmade_bodies import HEAD, OneLayer, TwoWeights, gradient_made, said
+from tiny import sequences, sharp
+from torch import Tensor, nn
+
+from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.models.trainable import TrainablePlan, make_trainable
+from polyunlearn.training.gradients.collapse import collapsed, common, without
+from polyunlearn.training.gradients.projection import away_from_retained, lifts
+from polyunlearn.training.gradients.sharpness import sharpness_aware
+from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
+from polyunlearn.training.objectives import get_method
+from polyunlearn.training.objectives.cross_entropy import cross_entropy
+from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
+
+DIFFERENCE = get_method("gradient_difference").objective()
+
+RULES: dict[str, Rule] = {"sharpness": sharpness_aware, "projection": away_from_retained, "collapse": collapsed}
+
+
+def _told(language: str, seed: int, *lengths: int) -> tuple[TokenSequence, ...]:
+    return tuple(TokenSequence(own.ids, own.label_from, language) for own in sequences(seed, *lengths))
+
+
+STEP = Step(retain=(*_told("en", 10, 30, 6), *_told("de", 11, 14, 9)), forget=_told("de", 50, 9, 22, 17))
+
+
+def _made(folder: Path, rule: Rule, step: Step = STEP, objective: Objective = DIFFERENCE, budget: int = 10_000) -> dict[str, Tensor]:
+    loaded = sharp(folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body", from_layer=1))
+    return gradient_made(rule, loaded.body, loaded.head, parameters, step, objective, budget)[1]
+
+
+def _far(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """The largest difference beside the largest value."""
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one) / max(float(part.abs().max()) for part in one.values())
+
+
+# --- all of them -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_micro_batches_change_nothing(any_model_folder: Path, rule: str) -> None:
+    """Everything in one batch, against one sequence a batch; the rule is not the plain gradient, or this would say little."""
+    whole = _made(any_model_folder, RULES[rule])
+    assert _far(whole, _made(any_model_folder, RULES[rule], budget=1)) < 1e-4
+    assert _far(whole, _made(any_model_folder, plain)) > 1e-2
+
+
+def test_sam_sees_every_micro_batch_where_unlearn_smooth_keeps_the_last(any_model_folder: Path) -> None:
+    """Unlearn-Smooth writes .grad anew in each micro-step, so that the step is that of its last one. Here the gradient of three answers in three
+    micro-batches is that of all in one, and far from that of the last answer alone with its share of the step."""
+    whole, split = (_made(any_model_folder, sharpness_aware, budget=budget) for budget in (10_000, 1))
+    last = _made(any_model_folder, sharpness_aware, Step(STEP.retain, STEP.forget[-1:]))
+    assert _far(whole, split) < 1e-4 < 0.1 < _far(whole, last)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_moves_no_weight_and_reaches_none_that_is_frozen(any_model_folder: Path, rule: str) -> None:
+    """To the bit, which `gradient_made` asserts of all weights, where layer 0 does not train; its weights get no gradient."""
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body", from_layer=1))
+    made = gradient_made(RULES[rule], loaded.body, loaded.head, parameters, STEP, DIFFERENCE)[1]
+    assert made.keys() == parameters.keys()
+    assert all(weight.grad is None for name, weight in loaded.model.named_parameters() if name not in parameters)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_anything_to_forget_it_is_the_plain_gradient(any_model_folder: Path, rule: str) -> None:
+    step = Step(retain=STEP.retain)
+    assert _far(_made(any_model_folder, plain, step), _made(any_model_folder, RULES[rule], step)) < 1e-5
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_loss_is_that_of_the_step(any_model_folder: Path, rule: str) -> None:
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    wanted = gradient_made(plain, loaded.body, loaded.head, parameters, STEP, DIFFERENCE)[0]
+    fresh = sharp(any_model_folder)
+    parameters = make_trainable(fresh.model, TrainablePlan("body"))
+    assert gradient_made(RULES[rule], fresh.body, fresh.head, parameters, STEP, DIFFERENCE)[0] == pytest.approx(wanted, abs=1e-4)
+
+
+# --- sharpness ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_sharpness_by_hand() -> None:
+    """Forgetting token 0, L_f = log p_0, at h = (0, 0): g = (1, 0) of length 1, so with rho = 0.5 the weights go to (0.5, 0).
+
+    Logits there are 0.5, 0.5, -0.5, -0.5: p = 0.365529 twice, 0.134471 twice. d log p_0 = (1, 0) - sum of p times the rows, which is
+    (2 * 0.365529 - 2 * 0.134471, 0.365529 + 0.134471 - 2 * 0.134471) = (0.462117, 0.231059): (0.537883, -0.231059).
+    Retaining token 2 with a weight of 2, at h = 0: -2 (-1, 1) = (2, -2). In all (2.537883, -2.231059). The loss is at h = 0:
+    -ln 4 + 2 ln 4 = 1.386294.
+    """
+    body = TwoWeights()
+    step = Step(retain=(said(0, 2),), forget=(said(0, 0),))
+    objective = Objective(Part(gradient_ascent), Part(cross_entropy, weight=2.0))
+    loss, made = gradient_made(partial(sharpness_aware, rho=0.5), body, HEAD, {"state": body.state}, step, objective)
+    assert loss == pytest.approx(1.386294, abs=1e-6)
+    assert made["state"].tolist() == pytest.approx([2.537883, -2.231059], abs=1e-5)
+
+
+def test_the_length_of_the_gradient_does_not_count_in_how_far_the_weights_go(any_model_folder: Path) -> None:
+    """With the forget term ten times as heavy the gradient of what is forgotten is ten times as large, taken at the same place."""
+    step = Step(forget=STEP.forget)
+    once, tenfold = (_made(any_model_folder, sharpness_aware, step, Objective(Part(gradient_ascent, weight=w), None)) for w in (1.0, 10.0))
+    assert _far({name: 10 * part for name, part in once.items()}, tenfold) < 1e-3
+
+
+def test_where_all_is_let_go_what_is_retained_is_left(any_model_folder: Path) -> None:
+    """A forget gradient of length 0 has no direction: nothing is moved, nothing divided by it."""
+    objective = get_method("gradient_difference").objective(stop_below=100.0)
+    made = _made(any_model_folder, sharpness_aware, objective=objective)
+    assert _far(_made(any_model_folder, plain, Step(retain=STEP.retain)), made) < 1e-5
+
+
+# --- projection --------------------------------------------------------------------------------------------------------------------------
+
+
+def _projected(retain: tuple[TokenSequence, ...], forget: TokenSequence) -> list[float]:
+    body = TwoWeights()
+    step = Step(retain=retain, forget=(forget,))
+    made: list[float] = gradient_made(away_from_retained, body, HEAD, {"state": body.state}, step, DIFFERENCE)[1]["state"].tolist()
+    return made
+
+
+def test_projection_by_hand() -> None:
+    """Forgetting token 0: g_f = (1, 0). Retaining token 1: g_r = -(1, 1), their product is -1, |g_r|^2 = 2: g_f becomes
+    (1, 0) - 1/2 (1, 1) = (0.5, -0.5), and with g_r it is (-0.5, -1.5)."""
+    assert _projected((said(0, 1, "en"),), said(0, 0)) == pytest.approx([-0.5, -1.5], abs=1e-6)
+
+
+def test_what_agrees_is_left_alone() -> None:
+    """Retaining token 2: g_r = (1, -1), which g_f = (1, 0) agrees with: (2, -1)."""
+    assert _projected((said(0, 2, "en"),), said(0, 0)) == pytest.approx([2.0, -1.0], abs=1e-6)
+
+
+def test_each_language_is_looked_at_by_itself() -> None:
+    """Tokens 1 in English and 2 in German, two labels: g_en = (-0.5, -0.5), g_de = (0.5, -0.5). Against g_en, g_f = (1, 0) becomes (0.5, -0.5), which
+    agrees with g_de: in all (0.5, -1.5). In one language the two add up to (0, -1), which does not mind g_f: (1, -1)."""
+    assert _projected((said(0, 1, "en"), said(0, 2, "de")), said(0, 0)) == pytest.approx([0.5, -1.5], abs=1e-6)
+    assert _projected((said(0, 1, "en"), said(0, 2, "en")), said(0, 0)) == pytest.approx([1.0, -1.0], abs=1e-6)
+
+
+def test_lifts_by_hand() -> None:
+    """g_f = (1, 0), g_1 = (-1, -1), g_2 = (-1, 2): products 2, -1, 5 among the two, -1 and -1 with g_f. Only 0 is within reach of both,
+    x <= -y and x <= 2y: (1, 0) + a (-1, -1) + b (-1, 2) = 0 for a = 2/3, b = 1/3.
+
+    Surgery in turn gives (1, 0) -> (0.5, -0.5) -> (0.2, 0.1), which is against g_1 again, and in the other order (0.8, 0.4) -> (0.2, -0.2),
+    which is against g_2.
+    """
+    assert lifts([[2, -1], [-1, 5]], [-1, -1]) == pytest.approx([2 / 3, 1 / 3], abs=1e-9)
+    assert lifts([[5, -1], [-1, 2]], [-1, -1]) == pytest.approx([1 / 3, 2 / 3], abs=1e-9)
+    assert lifts([[2]], [-1]) == [0.5] and lifts([[2]], [1]) == [0.0] and lifts([], []) == [] and lifts([[0]], [0]) == [0.0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_nearest_that_agrees_with_all(seed: int) -> None:
+    """What makes it the nearest: nothing is taken away, it agrees with all, and is lifted only along those that it is at right angles to."""
+    rng = torch.Generator().manual_seed(seed)
+    retained, forget = torch.randn(4, 6, generator=rng, dtype=torch.float64), torch.randn(6, generator=rng, dtype=torch.float64)
+    # Two that are nearly one.
+    retained[1] = retained[0] + 0.15 * retained[1]
+    found = torch.tensor(lifts((retained @ retained.T).tolist(), (retained @ forget).tolist()), dtype=torch.float64)
+    left = retained @ (forget + found @ retained)
+    assert bool((found >= 0).all()) and bool((left > -1e-8).all())
+    assert float((found * left).abs().max()) < 1e-8
+
+
+def test_no_language_is_worked_against(any_model_folder: Path) -> None:
+    """On a model, forgetting in German what is retained there: the plain forget gradient works against it, the projected one does not."""
+    step = Step(STEP.retain, (*STEP.forget, STEP.retain[2]))
+    by_language = {tag: _made(any_model_folder, plain, step, _only(retained=tag)) for tag in ("en", "de")}
+    forget = _made(any_model_folder, plain, step, Objective(Part(gradient_ascent), None))
+    whole = _made(any_model_folder, away_from_retained, step)
+    projected = {name: whole[name] - by_language["en"][name] - by_language["de"][name] for name in whole}
+
+    def product(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+        return sum(float((one[name].double() * other[name].double()).sum()) for name in one)
+
+    assert min(product(forget, own) for own in by_language.values()) < 0
+    for own in by_language.values():
+        assert product(projected, own) > -1e-4 * (product(own, own) * product(forget, forget)) ** 0.5
+    assert 0 < product(projected, projected) < product(forget, forget)
+
+
+def _only(retained: str) -> Objective:
+    """What is retained in one language, as a part of the whole step."""
+    languages = {own.language: [place for place, other in enumerate(STEP.retain) if other.language == own.language] for own in STEP.retain}
+
+    def term(found: object, totals: object) -> Tensor:
+        assert isinstance(found, list) and len(found) == len(STEP.retain)
+        return cross_entropy([found[place] for place in languages[retained]], totals)  # type: ignore[arg-type]
+
+    return Objective(None, Part(term))
+
+
+# --- collapse ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_common_directions_by_hand() -> None:
+    """(3, 1, 0) and (3, -1, 0) have the mean (3, 0, 0) and the principal component (0, 1, 0): of (1, 2, 3) they leave (0, 0, 3), the mean alone
+    leaves (0, 2, 3). A mean of 0 is no direction, nor is a component that nothing varies along, so that no more than one is found."""
+    vectors, gradient = torch.tensor([[3.0, 1.0, 0.0], [3.0, -1.0, 0.0]]).double(), torch.tensor([[1.0, 2.0, 3.0]]).double()
+    assert without(gradient, common(vectors, 1)).tolist() == [pytest.approx([0, 0, 3])]
+    assert without(gradient, common(vectors, 0)).tolist() == [pytest.approx([0, 2, 3])]
+    assert common(vectors, 9).shape == (3, 2)
+    assert common(vectors - vectors.mean(0), 2).shape == (3, 1)
+    assert common(torch.zeros(4, 3).double(), 2).shape == (3, 0)
+
+
+@pytest.mark.parametrize(("count", "width"), [(40, 6), (6, 40)])
+def test_common_directions_are_those_of_the_singular_value_decomposition(count: int, width: int) -> None:
+    """With more tokens than inputs, and fewer: the same span as that of the mean and the first right singular vectors, and orthonormal."""
+    rng = torch.Generator().manual_seed(1)
+    vectors = torch.randn(count, width, generator=rng, dtype=torch.float64) * torch.arange(1, width + 1) + 2
+    found = common(vectors, 3)
+    centred = vectors - vectors.mean(0)
+    wanted, _ = torch.linalg.qr(torch.cat([vectors.mean(0)[None], torch.linalg.svd(centred).Vh[:3]]).T)
+    torch.testing.assert_close(found.T @ found, torch.eye(4, dtype=torch.float64))
+    torch.testing.assert_close(found @ found.T, wanted @ wanted.T)
+
+
+@pytest.mark.parametrize("budget", [1024, 1])
+def test_collapse_by_hand(budget: int) -> None:
+    """Inputs a_1 = (3, 1, 0) and a_2 = (1, -1, 2) with output gradients g_1 = (1, 0) / 2 and g_2 = (1, 1) / 2; no principal component.
+
+    The mean input is along (2, 0, 1): a_1 - 6/5 (2, 0, 1) = (0.6, 1, -1.2), and a_2 is left with the opposite. The mean of the gradients is along
+    (2, 1): g_1 - 1/5 (2, 1) = (0.1, -0.2), and g_2 is left with the opposite. So the forget gradient is twice the product of these,
+    ((0.12, 0.2, -0.24), (-0.24, -0.4, 0.48)). Token 2 retained after (0, 0, 1) adds (1, -1) times that: (0, 0, 1) and (0, 0, -1).
+    The bias gets what is retained alone, (1, -1).
+    """
+    body = OneLayer()
+    step = Step(retain=(said(2, 2),), forget=(said(0, 0), said(1, 1)))
+    rule = partial(collapsed, components=0)
+    loss, made = gradient_made(rule, body, HEAD, dict(body.named_parameters()), step, DIFFERENCE, budget)
+    assert loss == pytest.approx(0.0, abs=1e-6)
+    assert made["layer.weight"].tolist() == [pytest.approx([0.12, 0.2, 0.76], abs=1e-6), pytest.approx([-0.24, -0.4, -0.52], abs=1e-6)]
+    assert made["layer.bias"].tolist() == pytest.approx([1.0, -1.0], abs=1e-6)
+
+
+def test_collapse_on_a_model(any_model_folder: Path) -> None:
+    """Of every linear layer's forget gradient nothing is left along the mean and the first two components of what enters it at the tokens to
+    forget, while the plain gradient has much there; weights of no linear layer get none."""
+    loaded = sharp(any_model_folder)
+    entered: dict[str, Tensor] = {}
+    layers = {
+        f"{name}.weight": module for name, module in loaded.model.named_modules() if isinstance(module, nn.Linear) and "layers" in name
+    }
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output, name=name: entered.update({name: inputs[0][0].detach()}))
+        for name, module in layers.items()
+    ]
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    step = Step(forget=STEP.forget)
+    objective = Objective(Part(gradient_ascent), None)
+    made = gradient_made(partial(collapsed, components=2), loaded.body, loaded.head, parameters, step, objective)[1]
+    for hook in hooks:
+        hook.remove()
+    fresh = sharp(any_model_folder)
+    usual = gradient_made(plain, fresh.body, fresh.head, make_trainable(fresh.model, TrainablePlan("body")), step, objective)[1]
+    assert layers.keys() < made.keys()
+    for name, gradient in made.items():
+        if name not in layers:
+            assert not gradient.any(), name
+            continue
+        assert entered[name].shape[0] == sum(len(own.ids) - 1 for own in STEP.forget)
+        mean = entered[name].mean(0)
+        directions = torch.cat([mean[None], torch.linalg.svd(entered[name] - mean).Vh[:2]]).T
+        size = float(usual[name].norm() * mean.norm())
+        assert 1e-3 * float(usual[name].norm()) < float(gradient.norm()) < float(usual[name].norm())
+        assert float((gradient @ directions).norm()) < 1e-4 * size < 0.01 * float((usual[name] @ directions).norm()), name
