@@ -159,6 +159,16 @@ def _unfit_methods(methods: Sequence[str], unlearning: UnlearningConfig, weights
             )
         if weights == "lora" and method.forget.refuses_adapters:
             problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
+        needs = {need for card in method.cards for need in card.needs}
+        if weights == "all" and needs & {"states", "reference_logits"}:
+            problems.append(
+                f"trainable.weights: method {name!r} asks for states or predictions of the model before, and 'all' trains the output layer "
+                "that these go through; set weights=body"
+            )
+        if unlearning.form == "article" and method.forget.instead:
+            problems.append(
+                f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question"
+            )
         if unlearning.steps < method.forget.least_steps:
             problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {unlearning.steps})")
     return problems

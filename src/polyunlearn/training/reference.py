@@ -53,9 +53,7 @@ class ReferenceCache:
             return {}
 
 
-def reference_now(
-    body: Body, head: OutputHead, wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None = None
-) -> "Reference":
+def reference_now(body: Body, head: OutputHead, wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None = None) -> "Reference":
     """As `ReferenceCache.reference`, of the state as it is now; kept in memory alone."""
     asked = {own: fields for own, needs in wanted.items() if (fields := _fields(needs, watched))}
     return Reference({own: _compute(body, head, own, fields, watched) for own, fields in asked.items()}, head, watched)
