@@ -17,6 +17,17 @@ token's log-prob is its row."""
 HEAD = OutputHead(TOKENS, None, None)
 
 
+class OneWeight(nn.Module):
+    """A body whose only weight is the one hidden state of every position, so that a step can be reckoned by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = nn.Parameter(torch.zeros(1))
+
+    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
+        return self.state.expand(sum(len(row.ids) for row in rows), 1)
+
+
 class TwoWeights(nn.Module):
     """A body whose only weights are the hidden state of every position."""
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from handmade_bodies import OneWeight
 from tiny import sequences, sharp
 from torch import Tensor, nn
 
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.training.labels import Labels, Need, Totals
@@ -53,19 +53,8 @@ def test_rates_by_hand() -> None:
     assert [Optimiser(8.0, decay=True).rate_at(step, 4) for step in range(4)] == pytest.approx([8, 6, 4, 2])
 
 
-class _OneWeight(nn.Module):
-    """A body whose only weight is the one hidden state of every position, so that a step can be reckoned by hand."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = nn.Parameter(torch.zeros(1))
-
-    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
-        return self.state.expand(sum(len(row.ids) for row in rows), 1)
-
-
 def _one_weight(objective: Objective, optimiser: Optimiser, steps: int) -> tuple[list[float], float]:
-    body = _OneWeight()
+    body = OneWeight()
     # Two tokens with the logits 0 and h; the step learns token 1 after token 0.
     head = OutputHead(torch.tensor([[0.0], [1.0]]), None, None)
     step = Step(retain=(TokenSequence((0, 1), 1),))

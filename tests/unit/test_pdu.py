@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from handmade_bodies import OneWeight
 from handmade_labels import of_logits
 from tiny import sequences, sharp
-from torch import Tensor, nn
+from torch import Tensor
 from whole_sequences import at_labels, drawn
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.forward import OutputHead
-from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.training.labels import Totals
@@ -59,19 +59,8 @@ def test_the_weight_by_hand() -> None:
     assert dual.after(0.1, 0.0) == 0.0
 
 
-class _OneWeight(nn.Module):
-    """A body whose only weight is the hidden state of every position."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.state = nn.Parameter(torch.zeros(1))
-
-    def packed(self, rows: Sequence[TokenRow]) -> Tensor:
-        return self.state.expand(sum(len(row.ids) for row in rows), 1)
-
-
 def _losses(steps: Sequence[Step], objective: Objective) -> list[float]:
-    body = _OneWeight()
+    body = OneWeight()
     head = OutputHead(torch.tensor([[0.0], [1.0]]), None, None)
     return train(body, head, {"state": body.state}, steps, objective, Optimiser(0.1))  # type: ignore[arg-type]
 

@@ -121,9 +121,14 @@ def cost_texts(cost: Cost, unmoved: int, of: int) -> list[str]:
     return [quality, lost, f"{cost.bits_rise:+.1%} {cost.bits_language}", steps, tokens, seconds]
 
 
-def _way(way: WayRow) -> list[str]:
+def way_texts(way: WayRow) -> list[str]:
+    """What a method and strategy have left over all sources, and what it cost: the cells of its line, behind its name."""
     left = [estimate_text(way.worst_language), estimate_text(way.mean)]
-    return [way_text(way), *left, worst_source_text(way), *cost_texts(way.cost, way.unmoved, way.cells)]
+    return [*left, worst_source_text(way), *cost_texts(way.cost, way.unmoved, way.cells)]
+
+
+def _way(way: WayRow) -> list[str]:
+    return [way_text(way), *way_texts(way)]
 
 
 def _row(row: MethodRow) -> list[str]:

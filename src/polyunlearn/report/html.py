@@ -14,7 +14,7 @@ from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, t
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.charts import before_after_chart, budget_chart, colours, trajectory_chart
-from polyunlearn.report.comparison import cost_texts, estimate_text, worst_source_text
+from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
@@ -118,16 +118,7 @@ def _comparison(config: StudyConfig, store: Store, palette: Mapping[str, str], s
     if found is None:
         return None
     names = [way_of_unlearning(way.strategy, way.method, several_methods) for way in found.ways]
-    lines = [
-        [
-            name,
-            estimate_text(way.worst_language),
-            estimate_text(way.mean),
-            worst_source_text(way),
-            *cost_texts(way.cost, way.unmoved, way.cells),
-        ]
-        for name, way in zip(names, found.ways, strict=True)
-    ]
+    lines = [[name, *way_texts(way)] for name, way in zip(names, found.ways, strict=True)]
     return {"budget": found.budget, "lines": lines, "chart": budget_chart(found, names, palette)}
 
 

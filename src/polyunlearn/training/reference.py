@@ -36,7 +36,7 @@ class ReferenceCache:
 
         The weights of `body` must be those of the state, those of `head` must not train.
         """
-        asked = {own: fields for own, needs in wanted.items() if (fields := _fields(needs, watched))}
+        asked = _asked(wanted, watched)
         known = self._read()
         lacking = [own for own, fields in asked.items() if any(f"{_name(own)}/{name}" not in known for name in fields)]
         for own in lacking:
@@ -55,7 +55,7 @@ class ReferenceCache:
 
 def reference_now(body: Body, head: OutputHead, wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None = None) -> "Reference":
     """As `ReferenceCache.reference`, of the state as it is now; kept in memory alone."""
-    asked = {own: fields for own, needs in wanted.items() if (fields := _fields(needs, watched))}
+    asked = _asked(wanted, watched)
     return Reference({own: _compute(body, head, own, fields, watched) for own, fields in asked.items()}, head, watched)
 
 
@@ -76,6 +76,11 @@ class Reference:
             with torch.no_grad():
                 logits = self._head.logits(found["hidden"])
         return Labels(found["log_probs"], logits, states=found.get(f"layer{self._watched}"), repetition=found.get("repetition"))
+
+
+def _asked(wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None) -> dict[TokenSequence, list[str]]:
+    """The names of what is kept of each sequence; those of which nothing is needed are left out."""
+    return {own: fields for own, needs in wanted.items() if (fields := _fields(needs, watched))}
 
 
 def _fields(needs: Iterable[Need], watched: int | None) -> list[str]:
