@@ -159,12 +159,17 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 1.0, "betta": 1.0}}}},
-            ["unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, beta"],
+            ["unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, to_layer, beta"],
         ),
         ({"methods": ["npo+kl"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'npo+kl' asks for states", "weights=body"]),
         ({"methods": ["rmu"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'rmu' asks for states", "weights=body"]),
         ({"methods": ["dpo"], "unlearning": {"form": "article"}}, ["unlearning.form: method 'dpo' gives another answer", "form=question"]),
         ({"unlearning": {"from_layer": 3, "to_layer": 3}}, ["unlearning.to_layer: must be above from_layer"]),
+        (
+            {"methods": ["rmu"], "unlearning": {"from_layer": 3, "settings": {"rmu": {"to_layer": 2}}}},
+            ["unlearning.to_layer: must be above from_layer"],
+        ),
+        ({"methods": ["npo@a b"]}, ["methods: method 'npo@a b': after @ write a word"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),
         ({"sources": ["de", "de"]}, ["sources: an entry occurs twice"]),
         ({"unlearning": {"wordings": 4}, "scoring": {"wordings": 3}}, ["unlearning.wordings: more wordings than are measured"]),

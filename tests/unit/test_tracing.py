@@ -294,8 +294,8 @@ def test_a_trace_hangs_on_rows_and_weights_alone(loaded: LoadedModel, tmp_path: 
     said: list[int] = []
 
     def trace(source: str) -> Trace:
-        learned = Cell("learned", 0, source)
-        return trace_state(config, learned, materials, loaded, parameters, store, lambda what, done, total: said.append(total))
+        cell = Cell("unlearned", 0, source, "traced", "npo")
+        return trace_state(config, cell, materials, loaded, parameters, store, lambda what, done, total: said.append(total))
 
     found = trace("de")
     assert found == trace("ur")
@@ -309,7 +309,9 @@ def test_gradients_are_of_the_layers_that_unlearning_trains(loaded: LoadedModel,
     config = _config(unlearning={"from_layer": 2, "to_layer": 3})
     store, materials = _measured(tmp_path), make_materials(config, study_stories(config, 0), loaded)
     parameters = make_trainable(loaded.model, TrainablePlan(from_layer=1))
-    found = trace_state(config, Cell("learned", 0, "de"), materials, loaded, parameters, store, lambda what, done, total: None)
+    found = trace_state(
+        config, Cell("unlearned", 0, "de", "traced", "npo"), materials, loaded, parameters, store, lambda what, done, total: None
+    )
 
     def cosine(band: dict[str, torch.nn.Parameter]) -> float:
         asked = {tag: claim_questions(materials.stories.trained, tag, loaded.encoder) for tag in ("en", "de")}

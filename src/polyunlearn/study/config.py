@@ -1,6 +1,7 @@
 """The configuration of a study: YAML, checked as a whole before anything runs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -64,14 +65,30 @@ class LearningConfig(_Section):
     question_languages: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class MethodSettings:
+    """What one method trains with: the stage's settings that a method may change, and those on its card that the study changes."""
+
+    rate: float
+    retain_weight: float
+    stop_below: float | None
+    to_layer: int | None
+    card: Mapping[str, float]
+
+
+STAGE_SETTINGS = tuple(one.name for one in fields(MethodSettings) if one.name != "card")
+"""What `unlearning.settings` may change of the stage for one method."""
+
+
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
 
     Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
-    ask for. `settings` change, by method, the settings on its card, and the stage's `rate`, `retain_weight` and `stop_below`. The trajectory is measured every `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none
-    is given; the end is measured in all. `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out
-    texts, which `polyunlearn study compare` needs. `projection` "language" takes out of the forget gradient what works against any language that is
-    retained (`training.gradients.projection`).
+    ask for. `settings` change, by method, the settings on its card and those of the stage in `MethodSettings`. The trajectory is measured every
+    `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none is given; the end is measured in all.
+    `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
+    needs. `projection` "language" takes out of the forget gradient what works against any language that is retained
+    (`training.gradients.projection`).
 
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
@@ -97,6 +114,23 @@ class UnlearningConfig(_Section):
     stop_below: float | None = Field(None, lt=0)
     projection: Literal["none", "language"] = "none"
     settings: dict[str, dict[str, float]] = {}
+
+    def of_method(self, name: str) -> MethodSettings:
+        """The settings of the stage for the method of this name."""
+        changed = self.settings.get(name, {})
+        to_layer = changed.get("to_layer", self.to_layer)
+        return MethodSettings(
+            rate=changed.get("rate", self.rate),
+            retain_weight=changed.get("retain_weight", self.retain_weight),
+            stop_below=changed.get("stop_below", self.stop_below),
+            to_layer=None if to_layer is None else int(to_layer),
+            card={setting: value for setting, value in changed.items() if setting not in STAGE_SETTINGS},
+        )
+
+    def to_layers(self, methods: Iterable[str]) -> list[int]:
+        """The upper ends of the bands that these methods train, those that have one."""
+        ends = (self.to_layer, *(self.of_method(name).to_layer for name in methods))
+        return [end for end in ends if end is not None]
 
     @field_validator("trajectory_languages")
     @classmethod
@@ -124,10 +158,6 @@ def _is_positive(value: Any) -> bool:
         return 0 < float(value) < float("inf")
     except (TypeError, ValueError):
         return False
-
-
-STAGE_SETTINGS = ("rate", "retain_weight", "stop_below")
-"""What `unlearning.settings` may change of the stage for one method."""
 
 
 def _unfit_settings(methods: Sequence[str], settings: dict[str, dict[str, float]]) -> list[str]:
@@ -297,7 +327,7 @@ class StudyConfig(_Section):
         if not unfit:
             problems += _unfit_languages(self)
         problems += _unfit_methods(self.methods, self.unlearning, self.trainable.weights)
-        if self.unlearning.to_layer is not None and self.unlearning.to_layer <= self.unlearning.from_layer:
+        if any(layer <= self.unlearning.from_layer for layer in self.unlearning.to_layers(self.methods)):
             problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
         if self.unlearning.measure == "budget" and not self.scoring.held_out_stories:
             problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")

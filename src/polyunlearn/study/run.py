@@ -87,7 +87,8 @@ def _lock_path(folder: Path) -> Path:
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
     loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
-    for layer in (config.learning.from_layer, config.unlearning.from_layer, (config.unlearning.to_layer or 1) - 1):
+    ends = (end - 1 for end in config.unlearning.to_layers(config.methods))
+    for layer in (config.learning.from_layer, config.unlearning.from_layer, *ends):
         check_layer(loaded.model, layer)
     watcher.say(loaded.device_reason)
     if frozen_layers(config, "learned") and has_dropout(loaded.model):
@@ -138,8 +139,8 @@ def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     # Each cell computes alike whether or not others ran before it in this process.
     loaded.body.start_afresh()
     trace = None
-    if cell.strategy == TRACED and cell.parent:
-        trace = trace_state(run.config, cell.parent, materials, loaded, run.parameters, run.store, run.watcher.work)
+    if cell.strategy == TRACED:
+        trace = trace_state(run.config, cell, materials, loaded, run.parameters, run.store, run.watcher.work)
     steps = cell_steps(run.config, cell, materials.stories, loaded, trace.chosen if trace else ())
     rows: list[Row] = []
     losses: list[float] = []

@@ -23,7 +23,7 @@ from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.labels import Labels, Need
 from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
 from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
-from polyunlearn.training.objectives import LEARNING, Method, get_method
+from polyunlearn.training.objectives import LEARNING, get_method
 from polyunlearn.training.reference import ReferenceCache, state_fingerprint
 from polyunlearn.training.unlearning import Procedure, Training, trained
 from polyunlearn.training.weighting import FixedWeights, ResidualWeights
@@ -105,22 +105,24 @@ def train_stage(
     """
     unlearns = cell.state == "unlearned"
     part: Any = config.unlearning if unlearns else config.learning
-    objective, rate = LEARNING, part.rate
+    objective, rate, to_layer = LEARNING, part.rate, None
     rule: Rule = plain
     procedure: Procedure = trained
     if unlearns:
-        method = get_method(str(cell.method))
-        objective, rate = _unlearning_objective(config, method, str(cell.method), loaded)
+        method, settings = get_method(str(cell.method)), part.of_method(str(cell.method))
+        rate, to_layer = settings.rate, settings.to_layer
+        # What is watched is what leaves the last layer that trains.
+        watched = (to_layer or len(decoder_layers(loaded.model))) - 1
+        objective = method.objective(settings.retain_weight, settings.card, settings.stop_below, watched)
         objective = _weighted(objective, part.language_weights, steps)
-        settings = part.settings.get(str(cell.method), {})
-        rule = away_from_retained if part.projection == "language" else method.forget.rule_with(settings) or plain
-        procedure = method.forget.procedure_with(settings) or trained
+        rule = away_from_retained if part.projection == "language" else method.forget.rule_with(settings.card) or plain
+        procedure = method.forget.procedure_with(settings.card) or trained
     reference = _reference(references, objective, steps, loaded, head, parameters)
     # For models with dropout.
     torch.manual_seed(_seed(cell.id))
     # The same for all strategies, so that they differ in languages alone.
     generator = torch.Generator().manual_seed(_seed(f"noise-{cell.seed}"))
-    chosen = train_band(parameters, part.from_layer, part.to_layer if unlearns else None)
+    chosen = train_band(parameters, part.from_layer, to_layer)
     optimiser = Optimiser(rate, part.warm_up, decay=not unlearns)
     training = Training(loaded.body, head, chosen, steps, objective, optimiser, generator, after_step, reference, rule)
     if unlearns and part.branches != "none":
@@ -130,15 +132,6 @@ def train_stage(
 
 def _seed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
-
-
-def _unlearning_objective(config: StudyConfig, method: Method, name: str, loaded: LoadedModel) -> tuple[Objective, float]:
-    """The objective of a method with the study's settings of it, and its learning rate."""
-    part = config.unlearning
-    settings = {"rate": part.rate, "retain_weight": part.retain_weight, "stop_below": part.stop_below, **part.settings.get(name, {})}
-    last = (part.to_layer or len(decoder_layers(loaded.model))) - 1
-    objective = method.objective(float(settings["retain_weight"] or 0), part.settings.get(name, {}), settings["stop_below"], last)
-    return objective, float(settings["rate"] or 0)
 
 
 def _weighted(objective: Objective, weights: dict[str, float] | str, steps: Sequence[Step]) -> Objective:

@@ -16,20 +16,21 @@ from polyunlearn.tracing.languages import Trace, compare, living_in, make_trace
 
 def trace_state(
     config: StudyConfig,
-    learned: Cell,
+    cell: Cell,
     materials: Materials,
     loaded: LoadedModel,
     parameters: Mapping[str, nn.Parameter],
     store: Store,
     work: Callable[[str, int, int], None],
 ) -> Trace:
-    """Where the claims live in a learned state, whose weights `parameters` must hold, and in which languages to unlearn them.
+    """Where the claims live in the learned state that `cell` unlearns, whose weights `parameters` must hold, and in which languages to unlearn them.
 
-    The state's measured rows are compared with those of base, its own state before: a model owner has both. Of `learned` nothing but
-    its rows is read. `work` is told what is done.
+    The state's measured rows are compared with those of base, its own state before: a model owner has both. Of the learned state nothing
+    but its rows is read. Gradients are of what the cell's method trains. `work` is told what is done.
     """
-    held = compare(_losses(store, learned), _losses(store, Cell("base", learned.seed)))
-    band = train_band(parameters, config.unlearning.from_layer, config.unlearning.to_layer)
+    assert cell.parent and cell.method
+    held = compare(_losses(store, cell.parent), _losses(store, Cell("base", cell.seed)))
+    band = train_band(parameters, config.unlearning.from_layer, config.unlearning.of_method(cell.method).to_layer)
     living, sketches = living_in(held), {}
     for number, tag in enumerate(living, start=1):
         sequences = claim_questions(materials.stories.trained, tag, loaded.encoder)

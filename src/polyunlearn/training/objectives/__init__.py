@@ -1,5 +1,6 @@
 """The objectives: a forget term and a retain term, by the names under which a study asks for them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -87,10 +88,15 @@ class Method:
 def get_method(name: str) -> Method:
     """The method of this name: a forget term with the retain term that it comes with, or "npo+kl", "npo+none" for another or none.
 
+    "npo@slow" is the same method under a name of its own, so that a study can have it several times with other settings.
+
     Raises:
-        UserError: where there is no such term, or the two make no sense together.
+        UserError: where there is no such term, the two make no sense together, or nothing that can be part of a file's name follows "@".
     """
-    first, plus, second = name.partition("+")
+    terms, at, own = name.partition("@")
+    if at and not re.fullmatch(r"[A-Za-z0-9._-]+", own):
+        raise UserError(f"method {name!r}: after @ write a word of letters, digits, '.', '_' or '-', such as {terms}@slow")
+    first, plus, second = terms.partition("+")
     forget = _card(FORGET_TERMS, first, "method")
     wanted = second if plus else forget.retain or NO_RETAIN
     reason = forget.refusal(wanted)
