@@ -12,9 +12,10 @@ from transformers import AutoConfig
 
 from polyunlearn.bench.cases import Case, Outcome, Way, cases
 from polyunlearn.errors import UserError
-from polyunlearn.models.cost import matrix_rate, peak_rss_bytes
+from polyunlearn.models.cost import matrix_rate
 from polyunlearn.models.embedded import fetch_embedded
 from polyunlearn.models.loading import EMBEDDED
+from polyunlearn.models.memory import peak_rss_bytes
 
 REPEATS = 3
 INSTALL = "pip install 'polyunlearn[bench]'"

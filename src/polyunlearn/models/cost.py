@@ -1,7 +1,5 @@
 """What a pass costs, in necessary FLOPs, and what this machine can do."""
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 
@@ -55,9 +53,3 @@ def matrix_rate(device: torch.device) -> float:
         float(c[0, 0])
         best = max(best, 20 * 2 * 1024 * 640 * 2048 / (time.perf_counter() - begin))
     return best
-
-
-def peak_rss_bytes() -> int:
-    """The most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

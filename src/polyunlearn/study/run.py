@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
 from polyunlearn.models.body import Body, has_dropout
-from polyunlearn.models.cost import peak_rss_bytes
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.memory import give_back_freed, peak_rss_bytes
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.scoring.rows import Row
@@ -134,6 +134,7 @@ def _keep_what_is_shared(run: _Run, seed: int, materials: Materials) -> None:
 
 def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     begin = time.monotonic()
+    give_back_freed()
     loaded = run.loaded(cell)
     restore(run.parameters, _weights(run, cell.parent, materials) if cell.parent else run.base)
     # Each cell computes alike whether or not others ran before it in this process.
@@ -150,6 +151,7 @@ def _run_cell(run: _Run, cell: Cell, materials: Materials) -> None:
     if cell.state == "learned":
         # Before the rows: a cell whose rows are there can be built upon.
         save_state(snapshot(run.parameters), run.store.weights_path(cell))
+    give_back_freed()
     rows += end_rows(run.config, loaded, materials, len(losses), run.watcher.work)
     tokens = [step.tokens for step in steps]
     record = CellRecord(len(losses), sum(tokens), time.monotonic() - begin, peak_rss_bytes(), losses, tokens, seconds, trace)

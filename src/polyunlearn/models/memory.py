@@ -1,0 +1,22 @@
+"""This process's memory: the most it held, and giving back what it no longer uses."""
+
+import ctypes
+import resource
+import sys
+
+
+def peak_rss_bytes() -> int:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def give_back_freed() -> None:
+    """Give memory that was freed back to the system, where the C library can be told to (glibc).
+
+    Batches are of ever other lengths, so what one frees seldom fits the next, and a long run would come to hold far more than any part of it needs.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim:
+            trim(0)
