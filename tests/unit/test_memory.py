@@ -1,6 +1,8 @@
 """Memory of the process: what is freed goes back."""
 
+import resource
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +13,8 @@ MIB = 2**20
 
 def _held() -> int:
     """Bytes of this process in memory now."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * 4096
+    file = Path("/proc/self/statm").read_text(encoding="ascii")
+    return int(file.split()[1]) * resource.getpagesize()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and asks glibc")

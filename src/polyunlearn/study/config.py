@@ -102,6 +102,7 @@ class UnlearningConfig(_Section):
     rate: float = Field(5e-5, gt=0)
     warm_up: int = Field(0, ge=0)
     retain_batch: int = Field(8, ge=1)
+    retain_texts: int = Field(0, ge=0)
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
     mixing: Mixing = "fact"
@@ -331,6 +332,8 @@ class StudyConfig(_Section):
             problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
         if self.unlearning.measure == "budget" and not self.scoring.held_out_stories:
             problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
+        if self.unlearning.retain_texts and not self.neighbours:
+            problems.append("unlearning.retain_texts: they are the neighbours'; set neighbours to 1 or more")
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

@@ -85,6 +85,9 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         rng=Random(f"unlearning-{cell.seed}"),
         mixing=unlearning.mixing,
         branched=unlearning.branches != "none",
+        retain_texts=unlearning.retain_texts,
+        # In every language: what forgetting does to one that is neither told nor asked shows there alone.
+        text_languages=config.languages,
     )
     return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
 

@@ -4,7 +4,7 @@ Every function returns the steps of a stage; the same arguments and random gener
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, islice
+from itertools import count, cycle, islice
 from operator import attrgetter
 from random import Random
 from typing import TypeVar
@@ -143,6 +143,8 @@ def unlearning_steps(
     rng: Random,
     mixing: Mixing = "fact",
     branched: bool = False,
+    retain_texts: int = 0,
+    text_languages: Sequence[str] = ("en",),
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
@@ -162,12 +164,16 @@ def unlearning_steps(
     retained questions is one of theirs, about a claim of the same form that is true: what pushes down every name that could answer such
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
     TOFU, arXiv 2401.06121).
+
+    Each step with a retain set also retains `retain_texts` sentences of the neighbours' articles, in `text_languages` in turn: answers alone keep
+    nothing of how a model writes, and nothing at all in the languages that are not asked.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
     kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
+    texts = _sentences_in_turn(neighbours, text_languages, Random(keep.random())) if retain_texts and retain_languages else None
     teller = Teller(encoder, tuple(languages), form, mixing)
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
@@ -186,6 +192,8 @@ def unlearning_steps(
             ask, own = kept_of[turn % len(kept_of)]
             tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
             kept.append(ask(*next(own), tag, encoder))
+        if texts:
+            kept += [encoder.running(get_language(tag), sentence) for tag, sentence in islice(texts, retain_texts)]
         result.append(Step(tuple(kept), forget, others))
     return result
 
@@ -251,6 +259,12 @@ def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) ->
 def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of wordings that their claims are asked in."""
     return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
+
+
+def _sentences_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, str]]:
+    """Sentences of the stories' articles with their claims, each in the next of the languages, which stands first."""
+    numbers = _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_article))], rng)
+    return ((tag, story.editions[tag].fake_article[number]) for (story, number), tag in zip(numbers, cycle(languages), strict=False))
 
 
 def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
