@@ -59,16 +59,11 @@ class BudgetPath:
     points: tuple[BudgetPoint, ...]
 
     def kept(self, budget: float) -> BudgetPoint:
-        """The last point that is inside the budget with all points before it; the learned state always is.
+        """The last point that is inside the budget; the learned state always is.
 
-        A path that leaves the budget and comes back is not followed: who stops by the budget stops there.
+        What lies between does not count: some methods forget first and repair then, and what is shipped is the state that they end in.
         """
-        kept = self.points[0]
-        for point in self.points[1:]:
-            if point.utility_loss > budget + SLACK:
-                break
-            kept = point
-        return kept
+        return next(point for point in reversed(self.points) if point.utility_loss <= budget + SLACK)
 
     def residual(self, point: BudgetPoint) -> dict[str, float]:
         """By language that learning reached, the share of what it added that is left: 1 untouched, 0 as base."""

@@ -23,7 +23,7 @@ GLOSSARY = {
     "of real-information quality in a language that knew the real stories, or over all these together. A loss of quality counts only where "
     "its 95 % interval, paired by story, excludes that nothing was lost: with 24 stories one answer is 4 % of a language, and near-ties flip "
     "either way, so fewer than four lost stories count as none. 0 is none; lower is better.",
-    "at the same loss of utility": "The last state measured on the way whose utility loss is inside the budget, with all states before it. The "
+    "at the same loss of utility": "The last state measured on the way whose utility loss is inside the budget, though one before it were outside. The "
     "learned state always is, with all of the claims left. Residuals there are those of the first wording.",
     "bits per byte": "Bits needed per UTF-8 byte of articles that no training saw. Lower is better; compare within a language.",
     "off script": "Share of answers of which at least half the letters are not of the asked language's script.",
