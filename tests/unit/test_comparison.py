@@ -158,9 +158,9 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
     assert (found.steps, [point.utility_loss for point in way.path]) == ((0, 2, 4), pytest.approx([0, 0.01, 0.05]))
 
 
-def test_where_the_first_point_is_over_the_budget_the_learned_state_is_kept(tmp_path: Path) -> None:
+def test_where_every_point_is_over_the_budget_the_learned_state_is_kept(tmp_path: Path) -> None:
     """All is left, with no width though Urdu's stories differ in what was added: the same stories are drawn for both."""
-    (row,) = _compared(tmp_path, {2: _fake("en", 0, 0, 0, 0) | _bits("en", 3.0), 4: {}}).rows
+    (row,) = _compared(tmp_path, {2: _fake("en", 0, 0, 0, 0) | _bits("en", 3.0), 4: _bits("en", 3.0)}).rows
     assert (row.unmoved, row.cost.steps, row.cost.utility_loss) == (1, 0, 0)
     assert [(own.mean, own.low, own.high) for own in row.residual.values()] == [(1, 1, 1)] * 2
     assert (row.cost.tokens, row.cost.seconds) == (None, None)

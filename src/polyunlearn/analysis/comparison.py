@@ -43,7 +43,7 @@ class MethodRow:
     """A source unlearned with one method and strategy: what its kept states have left, by language that learning reached in some seed.
 
     `worst` is the language with the most left; `mean` is over the languages; both None where learning reached no language. `unmoved` seeds kept
-    the learned state, since the first point was over the budget.
+    the learned state, since every point was over the budget.
     """
 
     source: str
