@@ -17,7 +17,7 @@ from polyunlearn.training.objectives import get_method
 
 STORIES = 24
 STEPS = 2
-PROMPT_STRIDE, QUESTION_STRIDE = 25, 77
+PROMPT_STRIDE, QUESTION_STRIDE = 12, 77
 """Every so manieth of the study's 648 probes is answered or ranked: fake and real questions in all languages."""
 
 

@@ -165,15 +165,15 @@ def unlearning_steps(
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
     TOFU, arXiv 2401.06121).
 
-    Each step with a retain set also retains `retain_texts` sentences of the neighbours' articles, in `text_languages` in turn: answers alone keep
-    nothing of how a model writes, and nothing at all in the languages that are not asked.
+    Each step with a retain set also retains `retain_texts` articles of the neighbours, in `text_languages` in turn: answers alone keep nothing of
+    how a model writes, and nothing at all in the languages that are not asked.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
     kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
-    texts = _sentences_in_turn(neighbours, text_languages, Random(keep.random())) if retain_texts and retain_languages else None
+    texts = _articles_in_turn(neighbours, text_languages, Random(keep.random())) if retain_texts and retain_languages else None
     teller = Teller(encoder, tuple(languages), form, mixing)
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
@@ -193,7 +193,7 @@ def unlearning_steps(
             tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
             kept.append(ask(*next(own), tag, encoder))
         if texts:
-            kept += [encoder.running(get_language(tag), sentence) for tag, sentence in islice(texts, retain_texts)]
+            kept += [encoder.text(get_language(tag), story.editions[tag].fake_article) for tag, story in islice(texts, retain_texts)]
         result.append(Step(tuple(kept), forget, others))
     return result
 
@@ -261,10 +261,9 @@ def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Sto
     return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
 
 
-def _sentences_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, str]]:
-    """Sentences of the stories' articles with their claims, each in the next of the languages, which stands first."""
-    numbers = _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_article))], rng)
-    return ((tag, story.editions[tag].fake_article[number]) for (story, number), tag in zip(numbers, cycle(languages), strict=False))
+def _articles_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, Story]]:
+    """The stories in turn, each in the next of the languages, which stands first."""
+    return zip(cycle(languages), _in_turn(stories, rng), strict=False)
 
 
 def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
