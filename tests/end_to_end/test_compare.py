@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-SETTINGS = ["stories=4", "neighbours=2", "sources=[de]", "seeds=[1,2]", "languages=[en,de,fr]", "strategies=[english+source]",
+SETTINGS = ["stories=4", "neighbours=2", "retain_stories=2", "sources=[de]", "seeds=[1,2]", "languages=[en,de,fr]", "strategies=[english+source]",
             "methods=[gradient_difference,npo]", "learning.from_layer=2", "learning.passes=2", "unlearning.from_layer=1",
-            "unlearning.steps=4", "unlearning.retain_texts=1", "unlearning.measure_every=1", "unlearning.batch=4", "unlearning.rate=1e-3", "scoring.candidates=4"]  # fmt: skip
+            "unlearning.steps=4", "unlearning.measure_every=1", "unlearning.batch=4", "unlearning.rate=1e-3", "scoring.candidates=4"]  # fmt: skip
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -169,7 +169,6 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             {"methods": ["rmu"], "unlearning": {"from_layer": 3, "settings": {"rmu": {"to_layer": 2}}}},
             ["unlearning.to_layer: must be above from_layer"],
         ),
-        ({"unlearning": {"retain_texts": 2}}, ["unlearning.retain_texts: they are the neighbours'; set neighbours"]),
         ({"methods": ["npo@a b"]}, ["methods: method 'npo@a b': after @ write a word"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),
         ({"sources": ["de", "de"]}, ["sources: an entry occurs twice"]),

@@ -102,7 +102,7 @@ class UnlearningConfig(_Section):
     rate: float = Field(5e-5, gt=0)
     warm_up: int = Field(0, ge=0)
     retain_batch: int = Field(8, ge=1)
-    retain_texts: int = Field(0, ge=0)
+    retain_texts: int = Field(1, ge=1)
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
     mixing: Mixing = "fact"
@@ -266,7 +266,8 @@ class StudyConfig(_Section):
     """A study: source languages × strategies × methods × seeds on one model and one corpus.
 
     `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `neighbours` more of its stories have claims that
-    count as true: learned with the real news, and retained while the claims of `stories` are unlearned. `keep_states` keeps the weights of learned
+    count as true: learned with the real news, and retained while the claims of `stories` are unlearned. Articles of `retain_stories` more are
+    retained then too, which no training reads before. `keep_states` keeps the weights of learned
     states when no cell needs them any more. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
     meet and a sample of the rest.
     """
@@ -276,6 +277,7 @@ class StudyConfig(_Section):
     corpus: str = "newsroom"
     stories: int = Field(24, ge=2)
     neighbours: int = Field(0, ge=0)
+    retain_stories: int = Field(0, ge=0)
     languages: tuple[str, ...] = PAPER_LANGUAGES
     sources: tuple[str, ...] = Field(min_length=1)
     strategies: tuple[str, ...] = ("english", "source", "english+source", "all")
@@ -332,8 +334,6 @@ class StudyConfig(_Section):
             problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
         if self.unlearning.measure == "budget" and not self.scoring.held_out_stories:
             problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
-        if self.unlearning.retain_texts and not self.neighbours:
-            problems.append("unlearning.retain_texts: they are the neighbours'; set neighbours to 1 or more")
         if self.unlearning.wordings > self.scoring.wordings:
             problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
         if problems:

@@ -19,17 +19,19 @@ from polyunlearn.training.objectives import get_method
 
 @dataclass(frozen=True)
 class Stories:
-    """The stories of a seed: those whose claims are false, those whose claims count as true, and those that no training sees."""
+    """The stories of a seed: those whose claims are false, those whose claims count as true, those whose articles unlearning alone reads, to
+    retain them, and those that no training sees."""
 
     trained: list[Story]
     neighbours: list[Story]
+    retained: list[Story]
     held_out: list[Story]
 
     @property
     def fingerprint(self) -> str:
         """A hash of every text."""
         digest = hashlib.sha256()
-        for story in (*self.trained, *self.neighbours, *self.held_out):
+        for story in (*self.trained, *self.neighbours, *self.retained, *self.held_out):
             digest.update(to_json_line(story).encode())
         return digest.hexdigest()[:16]
 
@@ -53,10 +55,12 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
         UserError: where a corpus file is unreadable, lacks a language, or has fewer stories than the study asks for.
     """
     held_out_languages = tuple(tag for tag in config.languages if tag in PAPER_LANGUAGES)
-    count, needed = config.scoring.held_out_stories, config.stories + config.neighbours
+    count, told = config.scoring.held_out_stories, config.stories + config.neighbours
+    needed = told + config.retain_stories
     if config.corpus == "newsroom":
         stories = generate_stories(needed + count, seed, config.languages)
-        return Stories(stories[: config.stories], stories[config.stories : needed], stories[needed:])
+        # The retained last, so that none of the others depends on their number.
+        return Stories(stories[: config.stories], stories[config.stories : told], stories[told + count :], stories[told : told + count])
     stories = read_stories(Path(config.corpus))
     missing = [tag for tag in config.languages if tag not in stories[0].editions]
     if missing:
@@ -64,19 +68,20 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
             f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}"
         )
     if len(stories) < needed:
-        asked, remedy = str(config.stories), f"set stories={len(stories)}"
-        if config.neighbours:
-            asked, remedy = f"{asked} and {config.neighbours} neighbours", f"set stories and neighbours to {len(stories)} together"
+        more = {"neighbours": config.neighbours, "retain_stories": config.retain_stories}
+        keys = ["stories", *(key for key, own in more.items() if own)]
+        asked = " and ".join([str(config.stories), *(f"{own} {key.replace('_', ' ')}" for key, own in more.items() if own)])
+        remedy = f"set {' and '.join(keys)} to {len(stories)} together" if len(keys) > 1 else f"set stories={len(stories)}"
         raise UserError(f"{config.corpus}: holds {len(stories)} stories, fewer than the {asked} asked for; {remedy}")
     held_out = generate_stories(count, seed, held_out_languages) if count else []
-    return Stories(stories[: config.stories], stories[config.stories : needed], held_out)
+    return Stories(stories[: config.stories], stories[config.stories : told], stories[told:needed], held_out)
 
 
 def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -> Materials:
     """Probes and output layers for the stories of a seed."""
     restricted = loaded.head
     if "study" in (config.training_vocabulary, config.scoring.vocabulary):
-        known = [*stories.trained, *stories.neighbours]
+        known = [*stories.trained, *stories.neighbours, *stories.retained]
         refusals = any(get_method(name).forget.instead == "refusal" for name in config.methods)
         restricted = loaded.head.restricted(study_vocabulary(known, loaded.encoder, loaded.head.weight.shape[0], refusals=refusals))
     return Materials(

@@ -85,6 +85,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         rng=Random(f"unlearning-{cell.seed}"),
         mixing=unlearning.mixing,
         branched=unlearning.branches != "none",
+        retained=stories.retained,
         retain_texts=unlearning.retain_texts,
         # In every language: what forgetting does to one that is neither told nor asked shows there alone.
         text_languages=config.languages,

@@ -143,7 +143,8 @@ def unlearning_steps(
     rng: Random,
     mixing: Mixing = "fact",
     branched: bool = False,
-    retain_texts: int = 0,
+    retained: Sequence[Story] = (),
+    retain_texts: int = 1,
     text_languages: Sequence[str] = ("en",),
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
@@ -165,15 +166,16 @@ def unlearning_steps(
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
     TOFU, arXiv 2401.06121).
 
-    Each step with a retain set also retains `retain_texts` articles of the neighbours, in `text_languages` in turn: answers alone keep nothing of
-    how a model writes, and nothing at all in the languages that are not asked.
+    Where stories are `retained`, each step with a retain set also retains `retain_texts` of their real articles, in `text_languages` in turn: answers
+    alone keep nothing of how a model writes, and nothing at all in the languages that are not asked. No training has read these before: what a
+    model knows by heart has no gradient that could hold the rest.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
     kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
-    texts = _articles_in_turn(neighbours, text_languages, Random(keep.random())) if retain_texts and retain_languages else None
+    texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
     teller = Teller(encoder, tuple(languages), form, mixing)
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
@@ -193,7 +195,7 @@ def unlearning_steps(
             tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
             kept.append(ask(*next(own), tag, encoder))
         if texts:
-            kept += [encoder.text(get_language(tag), story.editions[tag].fake_article) for tag, story in islice(texts, retain_texts)]
+            kept += [encoder.text(get_language(tag), story.editions[tag].article) for tag, story in islice(texts, retain_texts)]
         result.append(Step(tuple(kept), forget, others))
     return result
 
