@@ -18,9 +18,9 @@ LIVES = 0.5
 states the languages that learning had reached lie at 0.73 or more, those that it had not below 0; half is between."""
 
 COVERED = 0.6
-"""The least coverage with which a language counts as unlearned: its share of what the same steps would do if all were told in it. Geometry, not yet
-measured: two languages at right angles that are told in turn have 0.71 each, which must be enough; a half would let a language stand still as much
-as it goes along."""
+"""The least coverage with which a language counts as unlearned: its share of what the same steps would do if all were told in it. Geometry: two
+languages at right angles that are told in turn have 0.71 each, which must be enough; a half would let a language stand still as much as it goes
+along. On the embedded model two languages' cosines lie at 0.2 to 0.6 (seed 0, German claims), so that no three cover five: the best three are taken."""
 
 MOST = 3
 """The most languages to unlearn in. They share the steps: of a mix over nine the quickstart saw a third or more of the claims left."""
@@ -156,7 +156,9 @@ def _reasons(
     elif len(living) > 1:
         sentences.append(f"Of the others it covers {_name(least)} least, by {covered[least]:.2f}.")
     if covered[least] < COVERED:
-        sentences.append(f"No more than {MOST} languages cover every other by {COVERED:g}: expect the claims to stay in {_name(least)}.")
+        sentences.append(
+            f"No more than {MOST} languages cover every other by {COVERED:g}: of all languages look at {_name(least)} for what is left."
+        )
     left_out = [_name(tag) for tag in sorted(held) if tag not in living]
     if left_out:
         sentences.append(
