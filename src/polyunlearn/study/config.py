@@ -90,6 +90,9 @@ class UnlearningConfig(_Section):
     needs. `projection` "language" takes out of the forget gradient what works against any language that is retained
     (`training.gradients.projection`).
 
+    Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
+    with the claims where nothing keeps it. The strategy "traced" retains in those that it found either way.
+
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
     branches are merged or distilled into one model (`training.branches`); there is then no trajectory, since no branch is on the way to it.
@@ -103,6 +106,7 @@ class UnlearningConfig(_Section):
     warm_up: int = Field(0, ge=0)
     retain_batch: int = Field(8, ge=1)
     retain_texts: int = Field(1, ge=1)
+    retain_in: Literal["source", "told"] = "source"
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
     mixing: Mixing = "fact"

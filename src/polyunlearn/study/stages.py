@@ -67,7 +67,8 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
     told = tuple(traced) if cell.strategy == TRACED else strategy_languages(cell.strategy, cell.source, config.languages)
     if not told:
         raise ValueError(f"{cell.id}: its languages are not known before it is traced")
-    kept_in = told if cell.strategy == TRACED else (cell.source,)
+    # Not in the other sources: what is kept in a language is kept from being unlearned there.
+    kept_in = told if cell.strategy == TRACED else (cell.source, *(told if unlearning.retain_in == "told" else ()))
     steps = unlearning_steps(
         stories.trained,
         loaded.encoder,
@@ -79,7 +80,6 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         wordings=unlearning.wordings,
         instead=method.forget.instead,
         questions=config.learning.questions,
-        # Not in the other sources: what is kept in a language is kept from being unlearned there.
         retain_languages=tuple(dict.fromkeys(("en", *kept_in))) if method.retain else (),
         retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
