@@ -1,7 +1,7 @@
 """The cost of the `paper` preset by number of stories and of languages, as `polyunlearn study plan` estimates it on this machine."""
 
-from polyunlearn.study.config import load_config
 from polyunlearn.study.plan import plan_study
+from polyunlearn.study.presets import load_config
 
 STORIES = (24, 50, 100, 200)
 LANGUAGES = ("en", "de", "jv", "fr", "ha", "zh", "ur", "ru", "hy")

@@ -12,8 +12,8 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore,
 from polyunlearn.scoring.measure import Moment, rank_rows
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
-from polyunlearn.study.config import load_config
 from polyunlearn.study.materials import make_materials, study_stories
+from polyunlearn.study.presets import load_config
 from polyunlearn.study.stages import cell_steps
 from polyunlearn.training.loop import Optimiser, train
 from polyunlearn.training.objectives import LEARNING

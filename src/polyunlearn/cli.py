@@ -119,7 +119,7 @@ def study_run(
     overrides: Overrides = [],  # noqa: B006 — Typer reads the default
 ) -> None:
     """Run a study, or go on with one; then write its report."""
-    from polyunlearn.study.config import load_config
+    from polyunlearn.study.presets import load_config
     from polyunlearn.study.run import run_study
 
     config = load_config(preset, overrides)
@@ -136,8 +136,8 @@ def study_run(
 def study_plan(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006 — Typer reads the default
     """Say what a study would run: cells, tokens, estimated time and memory."""
     from polyunlearn.report.plan import print_plan
-    from polyunlearn.study.config import load_config
     from polyunlearn.study.plan import plan_study
+    from polyunlearn.study.presets import load_config
 
     print_plan(plan_study(load_config(preset, overrides), lambda text: errors.print(text)), console)
 

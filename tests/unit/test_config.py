@@ -8,7 +8,8 @@ import yaml
 
 from polyunlearn.errors import UserError
 from polyunlearn.languages import PAPER_LANGUAGES
-from polyunlearn.study.config import StudyConfig, load_config, preset_names
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.presets import load_config, preset_names
 from polyunlearn.training.mixtures import STRATEGIES
 
 SMALLEST: dict[str, Any] = {"name": "mine", "sources": ["de"]}

@@ -7,8 +7,8 @@ import pytest
 from polyunlearn.corpus.jsonl import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
-from polyunlearn.study.config import load_config
 from polyunlearn.study.materials import study_stories
+from polyunlearn.study.presets import load_config
 
 
 def test_the_newsroom_gives_stories_then_neighbours_then_held_out() -> None:

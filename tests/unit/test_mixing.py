@@ -16,7 +16,8 @@ from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.vocabulary import study_vocabulary
-from polyunlearn.study.config import StudyConfig, load_config
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.presets import load_config
 from polyunlearn.training.loop import Step
 from polyunlearn.training.mixtures import branch_steps, unlearning_steps
 from polyunlearn.training.telling import Form, Mixing, Teller, shares

@@ -4,8 +4,8 @@ import pytest
 
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.study.cells import Cell
-from polyunlearn.study.config import load_config
 from polyunlearn.study.materials import study_stories
+from polyunlearn.study.presets import load_config
 from polyunlearn.study.stages import cell_steps
 
 SETTINGS = ["stories=4", "neighbours=2", "languages=[en,de,zh,ur]", "sources=[de]", "unlearning.steps=4", "unlearning.retain_batch=16"]

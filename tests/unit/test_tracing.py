@@ -27,8 +27,9 @@ from polyunlearn.report.export import summary
 from polyunlearn.report.html import write_html
 from polyunlearn.report.terminal import print_report
 from polyunlearn.study.cells import Cell, study_cells
-from polyunlearn.study.config import StudyConfig, load_config
+from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
+from polyunlearn.study.presets import load_config
 from polyunlearn.study.stages import cell_steps
 from polyunlearn.study.store import CellRecord, Store
 from polyunlearn.study.trace import trace_state

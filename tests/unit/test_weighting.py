@@ -16,7 +16,8 @@ from torch import Tensor
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
-from polyunlearn.study.config import StudyConfig, load_config
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.presets import load_config
 from polyunlearn.training.labels import Totals
 from polyunlearn.training.loop import Objective, Optimiser, Step, train
 from polyunlearn.training.objectives import get_method

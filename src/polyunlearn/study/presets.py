@@ -1,0 +1,87 @@
+"""The presets, and the YAML files of users: read, changed by overrides, and checked as a whole before anything runs."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import read_utf8
+from polyunlearn.study.config import StudyConfig
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("polyunlearn.presets").iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a preset by name, or a YAML file by path, and apply overrides such as "unlearning.rate=1e-5".
+
+    Raises:
+        UserError: with every problem found, each on a line of its own.
+    """
+    path = Path(preset)
+    if preset in preset_names():
+        where, text = f"preset {preset!r}", files("polyunlearn.presets").joinpath(f"{preset}.yaml").read_text(encoding="utf-8")
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        where, text = str(path), read_utf8(path)
+    else:
+        near = get_close_matches(preset, preset_names(), 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"unknown preset {preset!r}: {hint}choose from {', '.join(preset_names())}, or give the path of a YAML file")
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"{where}: must be a mapping of keys, such as 'sources: [de]'")
+    for override in overrides:
+        _apply(data, override)
+    try:
+        return StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise UserError("\n".join(f"{where}: {line}" for item in error.errors() for line in _explained(item).split("\n"))) from error
+
+
+def _apply(data: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key:
+        raise UserError(f"--set {override}: write key=value, such as --set unlearning.rate=1e-5")
+    *parents, last = key.split(".")
+    node = data
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"--set {override}: {parent!r} is a value, not a section")
+        node = child
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: {value!r} is not a YAML value; quote it, or write a number, a word or [a, b]") from error
+
+
+def _explained(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        known = _keys_beside(item["loc"])
+        near = get_close_matches(str(item["loc"][-1]), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if not key:
+        return str(message)
+    if item["type"] == "value_error":
+        return "\n".join(f"{key}: {line}" for line in message.split("\n"))
+    return f"{key}: {message} (got {item['input']!r})"
+
+
+def _keys_beside(location: tuple[Any, ...]) -> list[str]:
+    section: Any = StudyConfig
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
