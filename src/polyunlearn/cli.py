@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -193,6 +193,29 @@ def methods(
         print_methods(console)
 
 
+@app.command("attack")
+def attack(
+    folder: Folder,
+    only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
+    strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+) -> None:
+    """Attack the states of a finished study, gold beside them, and say what comes back; goes on where it stopped."""
+    from polyunlearn.attacks.suite import get_attacks
+    from polyunlearn.report.build import build_recoveries
+    from polyunlearn.study.attack import attack_study
+
+    chosen = get_attacks(only)
+    try:
+        with _ProgressWatcher() as watcher:
+            attack_study(folder, chosen, strategies, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
+    build_recoveries(folder, console, json_file, markdown_file)
+
+
 @app.command("bench")
 def bench(
     model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
@@ -234,15 +257,15 @@ class _ProgressWatcher:
             self._progress.update(self._cells, completed=self._progress.tasks[0].total if kind is None else None)
             self._progress.stop()
 
-    def cell(self, cell: Any, number: int, count: int) -> None:
+    def cell(self, name: str, number: int, count: int) -> None:
         if self._cells is None:
             self._progress.start()
             self._cells = self._progress.add_task("cells", total=count)
             self._work = self._progress.add_task("", total=1)
         self._progress.update(self._cells, completed=number - 1)
-        self._name = cell.id
+        self._name = name
         if not self._progress.console.is_terminal:
-            errors.print(f"[{number}/{count}] {cell.id}", highlight=False, markup=False)
+            errors.print(f"[{number}/{count}] {name}", highlight=False, markup=False)
 
     def work(self, what: str, done: int, total: int) -> None:
         assert self._work is not None

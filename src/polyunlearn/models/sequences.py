@@ -60,6 +60,10 @@ class Encoder:
         prompt = self.prompt(asked_in or language, question)
         return TokenSequence((*prompt, *self.continuation(language, answer)), len(prompt), language.tag)
 
+    def shot(self, language: Language, question: str, answer: str) -> tuple[int, ...]:
+        """The tokens of a question with its answer that stand before another question, an empty line after them."""
+        return self._ids(language.prompt(question)) + self.continuation(language, answer) + self._ids("\n\n")
+
     def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
         """Running text: every token but the first is a label."""
         return self.running(language, language.joiner.join(sentences))

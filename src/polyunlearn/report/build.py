@@ -5,8 +5,10 @@ from pathlib import Path
 from rich.console import Console
 
 from polyunlearn.analysis.comparison import compare
+from polyunlearn.analysis.recovery import recoveries
 from polyunlearn.analysis.summary import summarise
 from polyunlearn.errors import UserError
+from polyunlearn.report.attacks import print_recoveries, write_recoveries_json, write_recoveries_markdown
 from polyunlearn.report.comparison import print_comparison, write_comparison_json, write_comparison_markdown
 from polyunlearn.report.export import write_rows_csv, write_summary
 from polyunlearn.report.html import write_html
@@ -54,3 +56,15 @@ def build_comparison(folder: Path, budget: float, console: Console, json_file: P
         write_comparison_json(found, config, model, json_file)
     if markdown_file:
         write_comparison_markdown(found, config, model, markdown_file)
+
+
+def build_recoveries(folder: Path, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Print what the attacks on a study brought back, and write it where files are given; raises `UserError` where nothing was attacked yet."""
+    store = Store(folder)
+    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
+    found = recoveries(config, store)
+    print_recoveries(found, console)
+    if json_file:
+        write_recoveries_json(found, config, json_file)
+    if markdown_file:
+        write_recoveries_markdown(found, config, markdown_file)

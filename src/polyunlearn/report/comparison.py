@@ -51,7 +51,7 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
             "Made by `polyunlearn study compare`.",
             "",
             f"Each method and strategy is taken at the last state, of those measured after {', '.join(map(str, found.steps))} steps, that has lost "
-            f"at most {found.budget:.1%} of utility, as have all states before it. "
+            f"at most {found.budget:.1%} of utility, though one before it may have lost more. "
             "Utility loss is the largest relative loss in any language: the rise of bits per byte of unseen articles, or the loss of "
             "real-information quality, which counts only where its 95 % interval excludes that nothing was lost. Learned states count as inside.",
             "",
@@ -63,13 +63,13 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
             "",
             "## Over all sources",
             "",
-            *_markdown_table(_WAYS, [_way(row) for row in found.ways]),
+            *markdown_table(_WAYS, [_way(row) for row in found.ways]),
             "",
             "Least left in the worst language first. *Worst source*: the one with most left in its worst language.",
             "",
             "## By source",
             "",
-            *_markdown_table(_ROWS, [_row(row) for row in found.rows]),
+            *markdown_table(_ROWS, [_row(row) for row in found.rows]),
             "",
         ]
     )
@@ -151,7 +151,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return table
 
 
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return ["| " + " | ".join(_plain(one) for one in line) + " |" for line in lines]
 

@@ -33,7 +33,13 @@ class Moment:
 
 def rank_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
     """Rows of `first`, `probability` and `loss`; `head` may be restricted, which leaves other tokens out of the softmax."""
-    questions = ranked_questions(probes, loaded.encoder)
+    return asked_rows(loaded, head, probes, ranked_questions(probes, loaded.encoder), moment)
+
+
+def asked_rows(
+    loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], questions: Sequence[RankedQuestion], moment: Moment
+) -> list[Row]:
+    """As `rank_rows`, for probes that are asked otherwise than by their own prompts: `questions` stand beside them."""
     scored = zip(probes, questions, candidate_log_probs(loaded.body, head, questions), strict=True)
     return [row for probe, question, scores in scored for row in _rows(probe, moment, _ranked(question, scores))]
 

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
 from polyunlearn.files import atomic_path, write_text_atomically
 from polyunlearn.scoring.rows import Row
@@ -99,16 +100,24 @@ class Store:
 
     def write(self, cell: Cell, rows: Sequence[Row], record: CellRecord) -> None:
         """Write a finished cell, atomically; its identity stands in every row."""
-        identity = {"cell": cell.id, "state": cell.state, "source": cell.source, "strategy": cell.strategy, "method": cell.method}
-        columns: dict[str, pa.Array] = {name: pa.array([value] * len(rows), pa.string()) for name, value in identity.items()}
-        columns["seed"] = pa.array([cell.seed] * len(rows), pa.int32())
-        for own in fields(Row):
-            kind = own.type if isinstance(own.type, type) else {"int": int, "bool": bool, "str": str, "float": float}[str(own.type)]
-            columns[own.name] = pa.array([getattr(row, own.name) for row in rows], _TYPES[kind])
-        table = pa.table(columns)
-        about = json.dumps({**identity, "seed": cell.seed, **asdict(record)})
-        table = table.replace_schema_metadata({_RECORD: about.encode()})
+        about = json.dumps({**_identity(cell), "seed": cell.seed, **asdict(record)})
+        table = _table(cell, rows).replace_schema_metadata({_RECORD: about.encode()})
         with atomic_path(self.rows_path(cell)) as temporary:
+            pq.write_table(table, temporary)
+
+    def attack_path(self, attack: str, cell: Cell) -> Path:
+        """Where the rows of an attack on a cell are."""
+        return self.folder / "attacks" / attack / f"{cell.id}.parquet"
+
+    def write_attack(self, attack: str, cell: Cell, rows: Sequence[tuple[Variant, Row]]) -> None:
+        """Write what an attack made of a cell, atomically: its rows, with the variant that each was measured under."""
+        table = _table(cell, [row for _, row in rows])
+        variants = [variant for variant, _ in rows]
+        table = table.append_column("attack", pa.array([attack] * len(rows), pa.string()))
+        table = table.append_column("variant", pa.array([own.name for own in variants], pa.string()))
+        table = table.append_column("strength", pa.array([own.strength for own in variants], pa.float64()))
+        table = table.append_column("told", pa.array([own.language for own in variants], pa.string()))
+        with atomic_path(self.attack_path(attack, cell)) as temporary:
             pq.write_table(table, temporary)
 
     def record(self, cell: Cell) -> CellRecord:
@@ -123,9 +132,33 @@ class Store:
         files = sorted(str(path) for path in (self.folder / "cells").glob("*.parquet"))
         if not files:
             raise UserError(f"{self.folder}: no cell is finished yet; see: polyunlearn study status {self.folder}")
+        return self._query(files, sql)
+
+    def query_attacks(self, sql: str) -> pa.Table:
+        """Run SQL over the table `rows`: those of all attacks on all cells."""
+        files = sorted(str(path) for path in (self.folder / "attacks").glob("*/*.parquet"))
+        if not files:
+            raise UserError(f"{self.folder}: nothing was attacked yet; run: polyunlearn attack {self.folder}")
+        return self._query(files, sql)
+
+    def _query(self, files: list[str], sql: str) -> pa.Table:
         with duckdb.connect() as connection:
             rows = connection.read_parquet(files)  # noqa: F841 — DuckDB reads it by its name
             return connection.sql(sql).to_arrow_table()
+
+
+def _identity(cell: Cell) -> dict[str, str | None]:
+    return {"cell": cell.id, "state": cell.state, "source": cell.source, "strategy": cell.strategy, "method": cell.method}
+
+
+def _table(cell: Cell, rows: Sequence[Row]) -> pa.Table:
+    """Rows as a table, with the identity of their cell in every one."""
+    columns: dict[str, pa.Array] = {name: pa.array([value] * len(rows), pa.string()) for name, value in _identity(cell).items()}
+    columns["seed"] = pa.array([cell.seed] * len(rows), pa.int32())
+    for own in fields(Row):
+        kind = own.type if isinstance(own.type, type) else {"int": int, "bool": bool, "str": str, "float": float}[str(own.type)]
+        columns[own.name] = pa.array([getattr(row, own.name) for row in rows], _TYPES[kind])
+    return pa.table(columns)
 
 
 def _differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:

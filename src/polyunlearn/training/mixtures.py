@@ -255,17 +255,17 @@ def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]
 
 def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of their first `questions` real questions."""
-    return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions]))], rng)
+    return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions]))], rng)
 
 
 def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of wordings that their claims are asked in."""
-    return _in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
+    return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
 
 
 def _articles_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, Story]]:
     """The stories in turn, each in the next of the languages, which stands first."""
-    return zip(cycle(languages), _in_turn(stories, rng), strict=False)
+    return zip(cycle(languages), in_turn(stories, rng), strict=False)
 
 
 def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
@@ -273,7 +273,7 @@ def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSeque
     return encoder.answered(get_language(tag), edition.fake_questions[wording], edition.keyword)
 
 
-def _in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
+def in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
     """The items in a random order, again and again, each time in another: every one as often as any other."""
     while True:
         yield from rng.sample(items, len(items))

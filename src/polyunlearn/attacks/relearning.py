@@ -1,0 +1,75 @@
+"""Relearning: a little training on some of the claims, or on true news like them; do the others come back, and in which languages?"""
+
+from collections.abc import Sequence
+from itertools import islice
+from random import Random
+
+from polyunlearn.attacks.target import Measure, Target, Variant
+from polyunlearn.corpus.stories import Story
+from polyunlearn.languages import get_language
+from polyunlearn.models.sequences import Encoder
+from polyunlearn.models.trainable import restore, snapshot
+from polyunlearn.scoring.measure import ranked_questions
+from polyunlearn.training.loop import Optimiser, Step, train
+from polyunlearn.training.mixtures import in_turn
+from polyunlearn.training.objectives import LEARNING
+
+POINTS = (1, 2, 5, 10, 20)
+"""After how many steps it is measured."""
+
+BATCH = 8
+RATE = 1e-4
+
+
+def taught_and_asked(claims: Sequence[Story]) -> tuple[list[Story], list[Story]]:
+    """Two halves of the stories: those whose claims the attacker has, and those that are asked. Every second story, so that kinds of news that
+    follow each other are in both."""
+    return list(claims[::2]), list(claims[1::2])
+
+
+def relearning_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
+    """Steps on the claims of `stories` in one language: their questions with the false answers, every wording of every story in turn."""
+    asked = [(story, number) for story in stories for number in range(len(story.editions[tag].fake_questions))]
+    turns = in_turn(asked, Random(f"relearning-{seed}"))
+    language = get_language(tag)
+    result = []
+    for _ in range(steps):
+        chosen = [(story.editions[tag], number) for story, number in islice(turns, BATCH)]
+        result.append(Step(tuple(encoder.answered(language, own.fake_questions[number], own.keyword) for own, number in chosen)))
+    return result
+
+
+def article_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
+    """As many steps on true articles in one language, two a step, which hold about as many tokens."""
+    turns = in_turn(stories, Random(f"relearning-{seed}"))
+    return [Step(tuple(encoder.text(get_language(tag), story.editions[tag].article) for story in islice(turns, 2))) for _ in range(steps)]
+
+
+def relearning(target: Target, measure: Measure) -> None:
+    """Teach half of the claims in each language in turn, and ask the other half in every language."""
+    taught, asked = taught_and_asked(target.claims)
+    for tag in target.languages:
+        steps = relearning_steps(taught, tag, target.loaded.encoder, POINTS[-1], target.seed)
+        _train_and_ask(target, measure, steps, asked, f"half of the claims in {get_language(tag).name}", tag)
+
+
+def benign_relearning(target: Target, measure: Measure) -> None:
+    """Train on true English news of neighbours, and ask the same half of the claims, so that it can be set beside `relearning`."""
+    _, asked = taught_and_asked(target.claims)
+    if target.neighbours:
+        steps = article_steps(target.neighbours, "en", target.loaded.encoder, POINTS[-1], target.seed)
+        _train_and_ask(target, measure, steps, asked, "true news in English", "en")
+
+
+def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], asked: Sequence[Story], name: str, tag: str) -> None:
+    before, ids = snapshot(target.parameters), {story.id for story in asked}
+    probes = [probe for probe in target.probes if probe.story in ids]
+    questions = ranked_questions(probes, target.loaded.encoder)
+
+    def after_step(number: int, loss: float) -> bool:
+        if number in POINTS:
+            measure(Variant(name, number, tag), target.loaded, probes, questions)
+        return False
+
+    train(target.loaded.body, target.training_head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
+    restore(target.parameters, before)

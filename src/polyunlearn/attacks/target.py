@@ -1,0 +1,52 @@
+"""What an attack is given, and how it shows what it made of a state."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from polyunlearn.corpus.stories import Story
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of an attack: its name, and how strong it is, in the attack's own unit (bits, share, steps, shots).
+
+    `language` is the one that the attack speaks, where it speaks one.
+    """
+
+    name: str
+    strength: float
+    language: str = ""
+
+
+Measure = Callable[[Variant, LoadedModel, Sequence[Probe], Sequence[RankedQuestion]], None]
+"""Reads, from the model as it is now, what the probes' questions rank; the questions stand beside the probes that they are of."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A state of a study under attack: its weights are in the model, and an attack may leave others there.
+
+    `probes` ask for the false claims of `claims`, in every language, as the study does. `neighbours` are stories whose claims count as true.
+    `parameters`, by name, are what the study trains, from layer `from_layer` on; `loaded` computes the layers below only once. `whole` is
+    the same model with no layer taken for fixed.
+    """
+
+    loaded: LoadedModel
+    whole: LoadedModel
+    training_head: OutputHead
+    parameters: Mapping[str, nn.Parameter]
+    claims: Sequence[Story]
+    neighbours: Sequence[Story]
+    languages: Sequence[str]
+    probes: Sequence[Probe]
+    seed: int
+
+
+Attack = Callable[[Target, Measure], None]
+"""Attacks a state and measures what each of its variants makes of it."""

@@ -1,0 +1,89 @@
+"""Attacking the states of a study: rows of what each attack brings back, on the unlearned states and on gold and learned beside them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from polyunlearn.attacks.suite import AttackCard
+from polyunlearn.attacks.target import Target, Variant
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.memory import give_back_freed
+from polyunlearn.models.trainable import train_band
+from polyunlearn.scoring.measure import Moment, asked_rows
+from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Materials, make_materials, study_stories
+from polyunlearn.study.states import States, Watcher, writing
+from polyunlearn.study.store import Store
+
+
+def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequence[str], watcher: Watcher) -> None:
+    """Run the attacks that are not on disk yet on every finished cell of the study but base; of unlearned cells, where `strategies` are named, on theirs.
+
+    The claims are asked in the first wording. What a state was without an attack is in the rows of its cell.
+
+    Raises:
+        UserError: where the folder holds no finished study, a strategy is not in it, is in use, or cannot be written.
+    """
+    store = Store(folder)
+    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
+    unknown = [name for name in strategies if name not in config.strategies]
+    if unknown:
+        raise UserError(f"{folder}: no strategy {unknown[0]!r} in this study; it has {', '.join(config.strategies)}")
+    cells = [
+        cell
+        for cell in study_cells(config)
+        if cell.state != "base" and (not cell.strategy or cell.strategy in (strategies or [cell.strategy]))
+    ]
+    unfinished = [cell.id for cell in cells if not store.is_done(cell)]
+    if unfinished:
+        raise UserError(f"{folder}: {unfinished[0]} is not finished; go on with: polyunlearn study run")
+    todo = [(cell, card) for cell in cells for card in attacks if not store.attack_path(card.name, cell).is_file()]
+    if todo:
+        with writing(folder):
+            _attack(States.load(config, store, watcher), todo)
+
+
+def _attack(states: States, todo: Sequence[tuple[Cell, AttackCard]]) -> None:
+    materials: dict[int, Materials] = {}
+    whole = replace(states.unlearning, body=Body(states.unlearning.model, 0))
+    for number, (cell, card) in enumerate(todo, start=1):
+        if cell.seed not in materials:
+            materials = {cell.seed: make_materials(states.config, study_stories(states.config, cell.seed), states.learning)}
+        states.watcher.cell(f"{card.name} on {cell.id}", number, len(todo))
+        states.restore(cell, materials[cell.seed])
+        give_back_freed()
+        for body in (states.learning.body, states.unlearning.body, whole.body):
+            body.start_afresh()
+        states.store.write_attack(card.name, cell, _rows(states, cell, card, materials[cell.seed], whole))
+
+
+def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, whole: LoadedModel) -> list[tuple[Variant, Row]]:
+    rows: list[tuple[Variant, Row]] = []
+
+    def measure(variant: Variant, loaded: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion]) -> None:
+        if loaded is whole:
+            # Its weights are others each time, those of no layer can be taken from before.
+            whole.body.start_afresh()
+        found = asked_rows(loaded, materials.scoring_head, probes, questions, Moment(0, True))
+        rows.extend((variant, row) for row in found)
+        states.watcher.work(variant.name, 0, 1)
+
+    target = Target(
+        loaded=states.unlearning,
+        whole=whole,
+        training_head=materials.training_head,
+        parameters=train_band(states.parameters, states.config.unlearning.from_layer),
+        claims=materials.stories.trained,
+        neighbours=materials.stories.neighbours,
+        languages=states.config.languages,
+        probes=[probe for probe in materials.probes if probe.asks == "fake" and probe.wording == 0],
+        seed=cell.seed,
+    )
+    card.attack(target, measure)
+    return rows

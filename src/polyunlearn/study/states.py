@@ -1,0 +1,148 @@
+"""The model states of a study: the model loaded once, and the weights of every cell, trained or read from disk."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import explained
+from polyunlearn.models.body import Body, has_dropout
+from polyunlearn.models.embedded import cache_folder
+from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Materials
+from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
+from polyunlearn.study.store import Store
+from polyunlearn.study.trace import trace_state
+from polyunlearn.tracing.languages import Trace
+from polyunlearn.training.loop import Step
+from polyunlearn.training.mixtures import TRACED
+
+
+class Watcher(Protocol):
+    """Told what a run does, so that a person can follow it."""
+
+    def cell(self, name: str, number: int, count: int) -> None:
+        """A part of the run begins (`number` from 1 of `count` that are left)."""
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Part of its work is done."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line happened."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a cell was trained on, and how it went: of each step taken its loss and seconds."""
+
+    steps: list[Step]
+    losses: list[float]
+    seconds: list[float]
+    trace: Trace | None = None
+
+
+@dataclass
+class States:
+    """A study's model, with the weights of whichever cell was restored or trained last."""
+
+    config: StudyConfig
+    store: Store
+    learning: LoadedModel
+    unlearning: LoadedModel
+    """The same model; each body computes only once what its stage never trains."""
+    parameters: Mapping[str, nn.Parameter]
+    base: Mapping[str, Tensor]
+    watcher: Watcher
+
+    @classmethod
+    def load(cls, config: StudyConfig, store: Store, watcher: Watcher) -> "States":
+        """Load the study's model; raises `UserError` where it cannot be loaded or lacks the layers that the study names."""
+        loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
+        ends = (end - 1 for end in config.unlearning.to_layers(config.methods))
+        for layer in (config.learning.from_layer, config.unlearning.from_layer, *ends):
+            check_layer(loaded.model, layer)
+        watcher.say(loaded.device_reason)
+        if frozen_layers(config, "learned") and has_dropout(loaded.model):
+            watcher.say("the model has dropout: layers that do not train are computed each time")
+        frozen = frozen_layers(config, "unlearned")
+        unlearning = loaded if frozen == frozen_layers(config, "learned") else replace(loaded, body=Body(loaded.model, frozen))
+        parameters = make_trainable(loaded.model, TrainablePlan(**config.trainable.model_dump(), from_layer=frozen))
+        return cls(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher)
+
+    def loaded(self, cell: Cell) -> LoadedModel:
+        """The model with the body of the cell's stage."""
+        return self.unlearning if cell.state == "unlearned" else self.learning
+
+    def train(self, cell: Cell, materials: Materials, after_step: Callable[[int, int], None] = lambda number, steps: None) -> Training:
+        """Make the cell's state: what it starts from, then its training; `after_step` is told the number of each step, from 1, and of how many."""
+        loaded = self.loaded(cell)
+        if cell.parent:
+            self.restore(cell.parent, materials)
+        else:
+            restore(self.parameters, self.base)
+        # Each cell computes alike whether or not others ran before it in this process.
+        loaded.body.start_afresh()
+        trace = None
+        if cell.strategy == TRACED:
+            trace = trace_state(self.config, cell, materials, loaded, self.parameters, self.store, self.watcher.work)
+        steps = cell_steps(self.config, cell, materials.stories, loaded, trace.chosen if trace else ())
+        seconds: list[float] = []
+        begin = time.monotonic()
+
+        def count(number: int, loss: float) -> bool:
+            nonlocal begin
+            seconds.append(time.monotonic() - begin)
+            self.watcher.work("training", number, len(steps))
+            after_step(number, len(steps))
+            begin = time.monotonic()
+            return False
+
+        references = self.store.folder / "references"
+        head = materials.training_head
+        losses = train_stage(self.config, cell, steps, loaded, head, self.parameters, references, count) if steps else []
+        return Training(steps, losses, seconds, trace)
+
+    def restore(self, cell: Cell, materials: Materials) -> None:
+        """Put the cell's weights into the model; they are trained once more, and kept, where they are not on disk."""
+        if cell.state == "base":
+            restore(self.parameters, self.base)
+            return
+        path = self.store.weights_path(cell)
+        if not path.is_file():
+            self.watcher.say(f"{path.name} is not there; training it once more")
+            self.train(cell, materials)
+            self.save(cell)
+        restore(self.parameters, load_state(path))
+
+    def save(self, cell: Cell) -> None:
+        """Keep the weights as they are now as the cell's."""
+        save_state(snapshot(self.parameters), self.store.weights_path(cell))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """While nobody else writes into this study's folder; raises `UserError` where somebody does, or where it cannot be written."""
+    try:
+        with FileLock(_lock_path(folder), timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"{folder}: another run is writing there; wait for it, or give another folder with --out") from error
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def _lock_path(folder: Path) -> Path:
+    """One lock a study folder, kept beside the models so that nothing is left where the study could not begin."""
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / (hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + ".lock")

@@ -1,0 +1,66 @@
+"""Recovery beyond gold: worked numbers."""
+
+from pathlib import Path
+
+from polyunlearn.analysis.recovery import hardest, recoveries
+from polyunlearn.attacks.target import Variant
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import CellRecord, Store
+
+CONFIG = StudyConfig.model_validate(
+    {"name": "x", "stories": 4, "languages": ("en", "de"), "sources": ("de",), "strategies": ("english",), "methods": ("npo",)}
+)
+GOLD, LEARNED, UNLEARNED = Cell("gold", 0), Cell("learned", 0, "de"), Cell("unlearned", 0, "de", "english", "npo")
+
+
+def _rows(*values: float, language: str = "en") -> list[Row]:
+    return [Row(0, True, f"s{number}", language, "fake", 0, "first", value) for number, value in enumerate(values)]
+
+
+def _store(folder: Path) -> Store:
+    store = Store(folder)
+    for cell, values in ((GOLD, (0, 0, 0, 1)), (LEARNED, (1, 1, 1, 1)), (UNLEARNED, (0, 0, 0, 0))):
+        store.write(cell, _rows(*values) + _rows(*values, language="de"), CellRecord(0, 0, 0.0, 0, []))
+    return store
+
+
+def test_the_rise_of_gold_is_taken_off(tmp_path: Path) -> None:
+    """Unlearned 0 → 1, 1, 1, 0; gold 0, 0, 0, 1 → 1, 0, 0, 1: the rises are 1, 1, 1, 0 and 1, 0, 0, 0, so the excess is 0, 1, 1, 0: 1/2. Unlearning took
+    all of 1: half of it is back. In German nothing moves."""
+    store = _store(tmp_path)
+    four = Variant("4 bits, a row", 4)
+    store.write_attack("quantisation", UNLEARNED, [(four, row) for row in _rows(1, 1, 1, 0) + _rows(0, 0, 0, 0, language="de")])
+    store.write_attack("quantisation", GOLD, [(four, row) for row in _rows(1, 0, 0, 1) + _rows(0, 0, 0, 1, language="de")])
+    english, german = recoveries(CONFIG, store)
+    assert (english.language, english.before, english.after, english.gold_before, english.gold_after) == ("en", 0, 0.75, 0.25, 0.5)
+    assert (english.excess.mean, english.excess.n, english.recovered) == (0.5, 4, 0.5)
+    assert 0 <= english.excess.low < 0.5 < english.excess.high <= 1
+    assert (german.excess.mean, german.excess.low, german.excess.high) == (0, 0, 0)
+    assert hardest([german, english]) == [english]
+
+
+def test_an_attack_that_asks_half_is_paired_with_that_half(tmp_path: Path) -> None:
+    """Stories 1 and 3 after ten steps: unlearned 0, 0 → 1, 1, gold 0, 1 → 0, 1: an excess of 1."""
+    store = _store(tmp_path)
+    ten = Variant("half of the claims in German", 10, "de")
+    store.write_attack("relearning", UNLEARNED, [(ten, row) for row in _rows(0, 1, 0, 1)[1::2]])
+    store.write_attack("relearning", GOLD, [(ten, row) for row in _rows(0, 0, 0, 1)[1::2]])
+    (own,) = recoveries(CONFIG, store)
+    assert (own.excess.mean, own.excess.n, own.gold_before, own.attempt.told, own.attempt.strength) == (1, 2, 0.5, "de", 10)
+
+
+def test_without_gold_there_is_nothing_to_say(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.write_attack("pruning", UNLEARNED, [(Variant("10%", 0.1), row) for row in _rows(1, 1, 1, 1)])
+    assert recoveries(CONFIG, store) == []
+
+
+def test_where_unlearning_took_nothing_there_is_no_share(tmp_path: Path) -> None:
+    store = _store(tmp_path)
+    store.write(LEARNED, _rows(0, 0, 0, 0), CellRecord(0, 0, 0.0, 0, []))
+    for cell, values in ((UNLEARNED, (0, 0, 0, 0)), (GOLD, (0, 0, 0, 1))):
+        store.write_attack("pruning", cell, [(Variant("10%", 0.1), row) for row in _rows(*values)])
+    (own,) = recoveries(CONFIG, store)
+    assert own.recovered is None and own.excess.mean == 0

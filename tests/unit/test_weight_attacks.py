@@ -1,0 +1,65 @@
+"""Quantisation and pruning: worked numbers, and what they leave alone."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from handmade_targets import target_of
+
+from polyunlearn.attacks.pruning import pruned, pruning
+from polyunlearn.attacks.quantisation import VARIANTS, quantisation, quantised
+from polyunlearn.attacks.target import Variant
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion
+
+
+def test_weights_are_rounded_to_a_grid_a_row() -> None:
+    """Three bits have the steps -3 to 3. Row one: the scale is 6 / 3 = 2, so 6, -3, 0.9 become 6, -4 (-1.5 rounds to even), 0. Row two: 0.3 / 3 = 0.1,
+    so 0.3, 0.14, -0.06 become 0.3, 0.1, -0.1. A row of zeros stays."""
+    weight = torch.tensor([[6.0, -3.0, 0.9], [0.3, 0.14, -0.06], [0.0, 0.0, 0.0]])
+    assert quantised(weight, 3).flatten().tolist() == pytest.approx([6, -4, 0, 0.3, 0.1, -0.1, 0, 0, 0])
+
+
+def test_weights_are_rounded_to_a_grid_a_group() -> None:
+    """Two bits have the steps -1 to 1. Groups of two: 4 and 1 become 4, 0; 0.4 and 0.3, whose scale is 0.4, both 0.4; the last stands alone, as it is."""
+    assert quantised(torch.tensor([[4.0, 1.0, 0.4, 0.3, 0.01]]), 2, 2).flatten().tolist() == pytest.approx([4, 0, 0.4, 0.4, 0.01])
+
+
+@pytest.mark.parametrize("bits", [8, 4, 3])
+def test_no_weight_moves_by_more_than_half_a_step(bits: int) -> None:
+    weight = torch.randn(5, 70, generator=torch.Generator().manual_seed(bits))
+    steps = 2 ** (bits - 1) - 1
+    for group in (None, 64):
+        found = quantised(weight, bits, group)
+        assert ((found - weight).abs() <= weight.abs().amax(1, keepdim=True) / steps / 2 + 1e-6).all()
+        assert not torch.equal(found, weight)
+        assert torch.allclose(quantised(found, bits, group), found)
+    with pytest.raises(ValueError, match="two bits or more"):
+        quantised(weight, 1)
+
+
+def test_the_smallest_weights_of_a_row_go() -> None:
+    """Half of five is two: 0.1 and -0.2; of the other row -1 and 2, large as they are."""
+    weight = torch.tensor([[0.1, -3.0, -0.2, 0.5, 1.0], [9.0, -8.0, 7.0, -1.0, 2.0]])
+    assert pruned(weight, 0.5).tolist() == [[0, -3.0, 0, 0.5, 1.0], [9.0, -8.0, 7.0, 0, 0]]
+    assert torch.equal(pruned(weight, 0.1), weight)
+
+
+@pytest.mark.parametrize("attack", [quantisation, pruning])
+def test_the_model_is_read_under_attack_and_left_as_it_was(gemma: LoadedModel, attack: object) -> None:
+    target = target_of(gemma)
+    before = {name: own.detach().clone() for name, own in gemma.model.named_parameters()}
+    moved: dict[str, set[str]] = {}
+
+    def measure(variant: Variant, own: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion]) -> None:
+        assert own is target.whole and len(probes) == len(questions)
+        moved[variant.name] = {name for name, now in own.model.named_parameters() if not torch.equal(now, before[name])}
+
+    assert callable(attack)
+    attack(target, measure)
+    assert all(torch.equal(now, before[name]) for name, now in gemma.model.named_parameters())
+    matrices = {name for name, own in before.items() if ".layers." in name and own.ndim == 2}
+    assert set(map(frozenset, moved.values())) == {frozenset(matrices)}
+    if attack is quantisation:
+        assert list(moved) == ["8 bits, a row", "4 bits, a row", "4 bits, groups of 64", "3 bits, groups of 64"] and len(VARIANTS) == 4
