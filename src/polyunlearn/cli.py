@@ -27,7 +27,7 @@ app.add_typer(study_app, name="study")
 console = Console()
 errors = Console(stderr=True)
 
-Preset = Annotated[str, typer.Argument(help="A preset (quickstart, methods, paper) or the path of a YAML file.")]
+Preset = Annotated[str, typer.Argument(help="A preset (quickstart, strategies, methods, paper) or the path of a YAML file.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
 ]

@@ -11,7 +11,7 @@ import pytest
 SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,source]", "learning.from_layer=2",
             "learning.passes=2", "unlearning.from_layer=1", "unlearning.steps=2", "unlearning.batch=4", "scoring.candidates=4",
             "scoring.max_new_tokens=2"]  # fmt: skip
-ATTACKS = ("benign_relearning", "few_shot", "pruning", "quantisation", "relearning")
+ATTACKS = ("benign_relearning", "few_shot", "pruning", "quantisation", "random_steering", "relearning", "steering")
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -46,10 +46,12 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
         for cell in ("gold-seed0", "learned-de-seed0", *(f"unlearned-de-{own}-gradient_difference-seed0" for own in ("english", "source")))
     }
     found = json.loads((tmp_path / "a.json").read_text())["rows"]
-    # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; in two query languages.
-    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5)
+    # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; two layers steered and two
+    # at random, each at three strengths (not after layer 1, which gold has in common with learned); in two query languages.
+    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 6 + 6)
     assert {row["attempt"]["attack"] for row in found} == set(ATTACKS)
     assert (tmp_path / "a.md").read_text().count("| relearning |") == 2 * 2 * 10 + 2
+    assert "What attacks bring back" in (finished / "report.html").read_text()
     written = values(finished)
     lost = finished / "attacks" / "relearning" / "unlearned-de-source-gradient_difference-seed0.parquet"
     lost.unlink()

@@ -17,10 +17,11 @@ NEIGHBOURS = generate_stories(7, languages=LANGUAGES)[4:]
 def target_of(loaded: LoadedModel) -> Target:
     probes = [probe for probe in make_probes(CLAIMS, LANGUAGES, 1, 4, seed=0) if probe.asks == "fake"]
     return Target(
-        loaded=loaded,
+        loaded=replace(loaded, body=Body(loaded.model, 1)),
         whole=replace(loaded, body=Body(loaded.model, 0)),
         training_head=loaded.head,
         parameters=make_trainable(loaded.model, TrainablePlan(from_layer=1)),
+        learned={},
         claims=CLAIMS,
         neighbours=NEIGHBOURS,
         languages=LANGUAGES,

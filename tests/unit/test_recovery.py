@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from polyunlearn.analysis.recovery import hardest, recoveries
+from polyunlearn.analysis.recovery import CurvePoint, hardest, recoveries, relearning_curves, relearning_matrix
 from polyunlearn.attacks.target import Variant
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
@@ -38,7 +38,41 @@ def test_the_rise_of_gold_is_taken_off(tmp_path: Path) -> None:
     assert (english.excess.mean, english.excess.n, english.recovered) == (0.5, 4, 0.5)
     assert 0 <= english.excess.low < 0.5 < english.excess.high <= 1
     assert (german.excess.mean, german.excess.low, german.excess.high) == (0, 0, 0)
-    assert hardest([german, english]) == [english]
+
+
+def test_the_hardest_form_is_chosen_on_other_stories_than_it_is_reported_on(tmp_path: Path) -> None:
+    """On stories 1 and 3 four bits bring back both, three bits none; on 2 and 4 three bits bring back all and four one. Four bits are reported, with
+    1/2; gold does not move. In German four bits bring back both of 2 and 4: that is where most came back."""
+    store = _store(tmp_path)
+    four, three = Variant("4 bits", 4), Variant("3 bits", 3)
+    found = [(four, row) for row in _rows(1, 1, 1, 0) + _rows(1, 1, 1, 1, language="de")] + [(three, row) for row in _rows(0, 1, 0, 1)]
+    store.write_attack("quantisation", UNLEARNED, found)
+    gold = _rows(0, 0, 0, 1) + _rows(0, 0, 0, 1, language="de")
+    store.write_attack("quantisation", GOLD, [(variant, row) for variant in (four, three) for row in gold])
+    (own,) = hardest(CONFIG, store)
+    assert own.attempt.variant == "4 bits" and own.worst.language == "de"
+    assert {tag: (each.excess.mean, each.excess.n) for tag, each in own.by_language.items()} == {"en": (0.5, 2), "de": (1, 2)}
+
+
+def test_relearning_after_the_last_step_by_languages(tmp_path: Path) -> None:
+    """Taught in German: asked in English 1 of 4 after one step, 2 after twenty; in German 4. Of the steps the last counts."""
+    store = _store(tmp_path)
+    one, twenty = Variant("half", 1, "de"), Variant("half", 20, "de")
+    found = [(one, row) for row in _rows(1, 0, 0, 0)] + [(twenty, row) for row in _rows(1, 1, 0, 0) + _rows(1, 1, 1, 1, language="de")]
+    store.write_attack("relearning", UNLEARNED, found)
+    gold = _rows(0, 0, 0, 1) + _rows(0, 0, 0, 1, language="de")
+    store.write_attack("relearning", GOLD, [(variant, row) for variant in (one, twenty) for row in gold])
+    matrix = relearning_matrix(recoveries(CONFIG, store))
+    assert {told: {tag: own.excess.mean for tag, own in line.items()} for told, line in matrix.items()} == {"de": {"en": 0.5, "de": 1}}
+
+
+def test_curves_are_means_over_languages(tmp_path: Path) -> None:
+    """Unlearned: 0 before; after one step 1/4 in English and 1 in German; gold stays at 1/4."""
+    store = _store(tmp_path)
+    one = Variant("half", 1, "de")
+    store.write_attack("relearning", UNLEARNED, [(one, row) for row in _rows(1, 0, 0, 0) + _rows(1, 1, 1, 1, language="de")])
+    store.write_attack("relearning", GOLD, [(one, row) for row in _rows(0, 0, 0, 1) + _rows(0, 0, 0, 1, language="de")])
+    assert relearning_curves(recoveries(CONFIG, store)) == {"relearning": [CurvePoint(0, 0, 0.25), CurvePoint(1, 0.625, 0.25)]}
 
 
 def test_an_attack_that_asks_half_is_paired_with_that_half(tmp_path: Path) -> None:

@@ -51,33 +51,78 @@ class Recovery:
         return self.excess.mean / taken if taken > 0 else None
 
 
+@dataclass(frozen=True)
+class Hardest:
+    """The form of an attack that brings most back, of a source unlearned with a method and strategy.
+
+    It is the attempt with the largest mean excess over the query languages on every second story; `by_language` says what it brings back on the
+    others, so that choosing among many forms does not make it look stronger than it is.
+    """
+
+    attempt: Attempt
+    source: str
+    method: str
+    strategy: str
+    by_language: dict[str, Recovery]
+
+    @property
+    def worst(self) -> Recovery:
+        """Where most came back."""
+        return max(self.by_language.values(), key=lambda own: own.excess.mean)
+
+
 def recoveries(config: StudyConfig, store: Store) -> list[Recovery]:
     """Every attempt on every method, strategy and source of a study, in every query language, over the seeds whose gold was attacked too."""
-    before, after = _before(store), _after(store)
-    attempts = list(dict.fromkeys(attempt for _, attempt in after))
-    cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
-    ways = list(dict.fromkeys((cell.source, cell.method, cell.strategy) for cell in cells))
+    return [_recovery(own, own.stories) for own in _measured(config, store)]
+
+
+def hardest(config: StudyConfig, store: Store) -> list[Hardest]:
+    """Of each attack on each source, method and strategy its hardest form; what asks fewer than two stories is left out."""
+    attempts: dict[tuple[str, str, str, str], dict[Attempt, list[_Measured]]] = {}
+    for own in _measured(config, store):
+        if len(own.stories) > 1:
+            key = (own.source, own.method, own.strategy, own.attempt.attack)
+            attempts.setdefault(key, {}).setdefault(own.attempt, []).append(own)
     found = []
-    for source, method, strategy in ways:
-        seeds = [cell.seed for cell in cells if (cell.source, cell.method, cell.strategy) == (source, method, strategy)]
-        for attempt in attempts:
-            for tag in config.languages:
-                stories = [
-                    own for seed in seeds for own in _paired(before, after, attempt, tag, Cell("unlearned", seed, source, strategy, method))
-                ]
-                if stories:
-                    found.append(_recovery(attempt, str(source), str(method), str(strategy), tag, stories))
+    for (source, method, strategy, _), forms in attempts.items():
+        chosen = max(forms, key=lambda attempt: sum(_recovery(own, own.stories[::2]).excess.mean for own in forms[attempt]))
+        reported = {own.language: _recovery(own, own.stories[1::2]) for own in forms[chosen]}
+        found.append(Hardest(chosen, source, method, strategy, reported))
     return found
 
 
-def hardest(found: Iterable[Recovery]) -> list[Recovery]:
-    """Of each attack on each source, method and strategy the attempt and language with the largest excess, largest first."""
-    best: dict[tuple[str, str, str, str], Recovery] = {}
-    for own in found:
-        key = (own.attempt.attack, own.source, own.method, own.strategy)
-        if key not in best or own.excess.mean > best[key].excess.mean:
-            best[key] = own
-    return sorted(best.values(), key=lambda own: -own.excess.mean)
+def relearning_matrix(found: Sequence[Recovery]) -> dict[str, dict[str, Recovery]]:
+    """Of one source, method and strategy, by the language that half of the claims were taught in and the query language: after the most steps."""
+    taught = [own for own in found if own.attempt.attack == "relearning"]
+    most = max((own.attempt.strength for own in taught), default=0.0)
+    matrix: dict[str, dict[str, Recovery]] = {}
+    for own in taught:
+        if own.attempt.strength == most:
+            matrix.setdefault(own.attempt.told, {})[own.language] = own
+    return matrix
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Fake ranks after some steps of relearning, of the unlearned state and of gold, over all languages taught and asked."""
+
+    step: float
+    unlearned: float
+    gold: float
+
+
+def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
+    """Of one source, method and strategy, by attack that trains: from before it on. Means over what was taught and over query languages."""
+    curves: dict[str, list[CurvePoint]] = {}
+    for attack in ("relearning", "benign_relearning"):
+        own = [one for one in found if one.attempt.attack == attack]
+        if own:
+            start = CurvePoint(0, _mean(one.before for one in own), _mean(one.gold_before for one in own))
+            curves[attack] = [start]
+            for step in sorted({one.attempt.strength for one in own}):
+                then = [one for one in own if one.attempt.strength == step]
+                curves[attack].append(CurvePoint(step, _mean(one.after for one in then), _mean(one.gold_after for one in then)))
+    return curves
 
 
 @dataclass(frozen=True)
@@ -89,6 +134,33 @@ class _Story:
     gold_before: float
     gold_after: float
     learned: float
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The stories that an attempt asked about in one language, of all seeds, in a fixed order."""
+
+    attempt: Attempt
+    source: str
+    method: str
+    strategy: str
+    language: str
+    stories: list[_Story]
+
+
+def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
+    before, after = _before(store), _after(store)
+    attempts = list(dict.fromkeys(attempt for _, attempt in after))
+    cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
+    found = []
+    for source, method, strategy in dict.fromkeys((cell.source, cell.method, cell.strategy) for cell in cells):
+        own = [cell for cell in cells if (cell.source, cell.method, cell.strategy) == (source, method, strategy)]
+        for attempt in attempts:
+            for tag in config.languages:
+                stories = [story for cell in own for story in _paired(before, after, attempt, tag, cell)]
+                if stories:
+                    found.append(_Measured(attempt, str(source), str(method), str(strategy), tag, stories))
+    return found
 
 
 def _paired(
@@ -105,23 +177,25 @@ def _paired(
     ]
 
 
-def _recovery(attempt: Attempt, source: str, method: str, strategy: str, tag: str, stories: Sequence[_Story]) -> Recovery:
-    def mean(values: Iterable[float]) -> float:
-        return sum(values) / len(stories)
-
+def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
     return Recovery(
-        attempt=attempt,
-        source=source,
-        method=method,
-        strategy=strategy,
-        language=tag,
-        before=mean(own.before for own in stories),
-        after=mean(own.after for own in stories),
-        gold_before=mean(own.gold_before for own in stories),
-        gold_after=mean(own.gold_after for own in stories),
-        learned_before=mean(own.learned for own in stories),
+        attempt=measured.attempt,
+        source=measured.source,
+        method=measured.method,
+        strategy=measured.strategy,
+        language=measured.language,
+        before=_mean(own.before for own in stories),
+        after=_mean(own.after for own in stories),
+        gold_before=_mean(own.gold_before for own in stories),
+        gold_after=_mean(own.gold_after for own in stories),
+        learned_before=_mean(own.learned for own in stories),
         excess=estimate([(own.after - own.before) - (own.gold_after - own.gold_before) for own in stories]),
     )
+
+
+def _mean(values: Iterable[float]) -> float:
+    every = list(values)
+    return sum(every) / len(every)
 
 
 def _before(store: Store) -> dict[tuple[str, str], Stories]:

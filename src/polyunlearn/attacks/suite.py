@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from polyunlearn.attacks import few_shot, pruning, quantisation, relearning
+from polyunlearn.attacks import few_shot, pruning, quantisation, relearning, steering
 from polyunlearn.attacks.target import Attack
 from polyunlearn.errors import UserError
 
@@ -57,6 +57,20 @@ ATTACKS = {
             "trains on true English news of the same kind, and asks half of the claims",
             "Hu et al., arXiv 2406.13356",
             relearning.benign_relearning,
+        ),
+        AttackCard(
+            "steering",
+            "of a state's length",
+            "moves the hidden states of a layer back along what lies between the learned state and this one; asks half of the claims",
+            "arXiv 2606.03291",
+            steering.steering,
+        ),
+        AttackCard(
+            "random_steering",
+            "of a state's length",
+            "the control of steering: as much, along a random direction",
+            "arXiv 2606.03291",
+            steering.random_steering,
         ),
     )
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from polyunlearn.corpus.stories import Story
 from polyunlearn.models.forward import OutputHead
@@ -16,7 +16,7 @@ from polyunlearn.scoring.ranking import RankedQuestion
 class Variant:
     """One form of an attack: its name, and how strong it is, in the attack's own unit (bits, share, steps, shots).
 
-    `language` is the one that the attack speaks, where it speaks one.
+    `language` is the one that the attack speaks, or the source whose learned state it makes use of, where there is one.
     """
 
     name: str
@@ -33,14 +33,16 @@ class Target:
     """A state of a study under attack: its weights are in the model, and an attack may leave others there.
 
     `probes` ask for the false claims of `claims`, in every language, as the study does. `neighbours` are stories whose claims count as true.
-    `parameters`, by name, are what the study trains, from layer `from_layer` on; `loaded` computes the layers below only once. `whole` is
-    the same model with no layer taken for fixed.
+    `parameters`, by name, are what the study trains; `loaded` computes the layers below only once. `whole` is the same model with no layer taken
+    for fixed. `learned` reads, by source, the weights of the learned states that this one is to be set against: that which it was unlearned
+    from, all of the seed for gold, none for a learned state.
     """
 
     loaded: LoadedModel
     whole: LoadedModel
     training_head: OutputHead
     parameters: Mapping[str, nn.Parameter]
+    learned: Mapping[str, Callable[[], Mapping[str, Tensor]]]
     claims: Sequence[Story]
     neighbours: Sequence[Story]
     languages: Sequence[str]

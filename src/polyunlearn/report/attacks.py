@@ -1,7 +1,7 @@
 """What attacks brought back: in the terminal, as Markdown and as JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyunlearn.analysis.recovery import Recovery, hardest
+from polyunlearn.analysis.recovery import Attempt, Hardest, Recovery, relearning_matrix
 from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.files import write_text_atomically
@@ -18,28 +18,31 @@ from polyunlearn.languages import get_language
 from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
 
-_HARDEST = ("attack", "learned in", "unlearned with", "hardest variant", "asked in", "fake rank", "gold", "excess")
-_ALL = ("attack", "variant", "strength", "learned in", "unlearned with", "asked in", "fake rank", "gold", "excess", "of what was taken")
+_HARDEST = ("attack", "learned in", "unlearned with", "hardest form", "mean excess", "most in", "fake rank", "gold", "excess")
+_ALL = ("attack", "form", "strength", "learned in", "unlearned with", "asked in", "fake rank", "gold", "excess", "of what was taken")
 
 
-def print_recoveries(found: Sequence[Recovery], console: Console) -> None:
-    """Print the hardest variant and language of every attack; Markdown and JSON have them all."""
+def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
+    """Print the hardest form of every attack; Markdown and JSON have them all."""
     table = Table(title="What attacks bring back, beyond gold", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in _HARDEST:
         table.add_column(name)
-    for own in hardest(found):
+    for own in found:
         table.add_row(*(Text(part) for part in _hardest_texts(own)))
     console.print(table)
     console.print(
-        "fake rank and gold: before → after the attack, first wording; excess: the rise beyond gold's, with its 95 % interval over stories",
+        "excess: the rise beyond gold's, in all query languages and in the one where most came back, with its 95 % interval; the form is chosen on "
+        "every second story, the figures are of the others; fake rank and gold: before → after the attack, first wording",
         style="dim",
         highlight=False,
     )
 
 
-def write_recoveries_markdown(found: Sequence[Recovery], config: StudyConfig, path: Path) -> None:
-    """Write every attempt as Markdown, atomically."""
+def write_recoveries_markdown(found: Sequence[Recovery], chosen: Sequence[Hardest], config: StudyConfig, path: Path) -> None:
+    """Write the hardest forms and every attempt as Markdown, atomically."""
     used = dict.fromkeys(own.attempt.attack for own in found)
+    ways = dict.fromkeys((own.source, own.method, own.strategy) for own in found)
+    matrices = [(way, relearning_matrix([own for own in found if (own.source, own.method, own.strategy) == way])) for way in ways]
     text = "\n".join(
         [
             "# What attacks bring back",
@@ -52,10 +55,13 @@ def write_recoveries_markdown(found: Sequence[Recovery], config: StudyConfig, pa
             "",
             *(f"- **{name}** {ATTACKS[name].does} ({ATTACKS[name].paper}); its strength counts {ATTACKS[name].strength}." for name in used),
             "",
-            "## The hardest variant of each attack",
+            "## The hardest form of each attack",
             "",
-            *markdown_table(_HARDEST, [_hardest_texts(own) for own in hardest(found)]),
+            "Chosen by its mean excess over the query languages on every second story; the figures are of the other stories.",
             "",
+            *markdown_table(_HARDEST, [_hardest_texts(own) for own in chosen]),
+            "",
+            *(line for way, matrix in matrices if matrix for line in _matrix_lines(way, matrix)),
             "## All",
             "",
             *markdown_table(_ALL, [_all_texts(own) for own in found]),
@@ -65,33 +71,44 @@ def write_recoveries_markdown(found: Sequence[Recovery], config: StudyConfig, pa
     write_text_atomically(path, text)
 
 
+def _matrix_lines(way: tuple[str, str, str], matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
+    source, method, strategy = way
+    asked = list(next(iter(matrix.values())))
+    rows = [[get_language(told).name, *(f"{line[tag].excess.mean:+.2f}" for tag in asked)] for told, line in matrix.items()]
+    name = way_of_unlearning(strategy, method, several_methods=True)
+    return [
+        f"## Relearning across languages: {get_language(source).name} claims, {name}",
+        "",
+        "Half of the claims taught in the language of the line, the other half asked in that of the column: excess after the last step.",
+        "",
+        *markdown_table(["taught in", *asked], rows),
+        "",
+    ]
+
+
 def write_recoveries_json(found: Sequence[Recovery], config: StudyConfig, path: Path) -> None:
     """Write every attempt as JSON in full precision, atomically."""
     rows = [asdict(own) | {"recovered": own.recovered} for own in found]
     write_text_atomically(path, json.dumps({"schema": 1, "study": config.name, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
-def _hardest_texts(own: Recovery) -> list[str]:
-    return [own.attempt.attack, _source(own), _way(own), _variant(own), *_ranks(own)]
+def form_text(attempt: Attempt) -> str:
+    """What a form of an attack is called, with how strong it is."""
+    return f"{attempt.variant} ({attempt.strength:g} {ATTACKS[attempt.attack].strength})"
+
+
+def _hardest_texts(own: Hardest) -> list[str]:
+    mean = sum(each.excess.mean for each in own.by_language.values()) / len(own.by_language)
+    way = way_of_unlearning(own.strategy, own.method, several_methods=True)
+    return [own.attempt.attack, get_language(own.source).name, way, form_text(own.attempt), f"{mean:+.2f}", *_ranks(own.worst)]
 
 
 def _all_texts(own: Recovery) -> list[str]:
     share = "–" if own.recovered is None else f"{own.recovered:.0%}"
-    return [own.attempt.attack, own.attempt.variant, f"{own.attempt.strength:g}", _source(own), _way(own), *_ranks(own), share]
+    way = way_of_unlearning(own.strategy, own.method, several_methods=True)
+    return [own.attempt.attack, own.attempt.variant, f"{own.attempt.strength:g}", get_language(own.source).name, way, *_ranks(own), share]
 
 
 def _ranks(own: Recovery) -> list[str]:
     ranks = [f"{own.before:.2f} → {own.after:.2f}", f"{own.gold_before:.2f} → {own.gold_after:.2f}"]
     return [get_language(own.language).name, *ranks, estimate_text(own.excess)]
-
-
-def _variant(own: Recovery) -> str:
-    return f"{own.attempt.variant} ({own.attempt.strength:g} {ATTACKS[own.attempt.attack].strength})"
-
-
-def _source(own: Recovery) -> str:
-    return get_language(own.source).name
-
-
-def _way(own: Recovery) -> str:
-    return way_of_unlearning(own.strategy, own.method, several_methods=True)

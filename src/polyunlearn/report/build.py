@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from polyunlearn.analysis.comparison import compare
-from polyunlearn.analysis.recovery import recoveries
+from polyunlearn.analysis.recovery import hardest, recoveries
 from polyunlearn.analysis.summary import summarise
 from polyunlearn.errors import UserError
 from polyunlearn.report.attacks import print_recoveries, write_recoveries_json, write_recoveries_markdown
@@ -59,12 +59,15 @@ def build_comparison(folder: Path, budget: float, console: Console, json_file: P
 
 
 def build_recoveries(folder: Path, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
-    """Print what the attacks on a study brought back, and write it where files are given; raises `UserError` where nothing was attacked yet."""
+    """Print what the attacks on a study brought back, and write it into its report and where files are given; raises `UserError` where nothing was
+    attacked yet."""
     store = Store(folder)
-    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
-    found = recoveries(config, store)
-    print_recoveries(found, console)
+    manifest = store.manifest()
+    config = StudyConfig.model_validate(manifest["study"]["config"])
+    found, chosen = recoveries(config, store), hardest(config, store)
+    print_recoveries(chosen, console)
+    write_html(config, manifest, store, summarise(config, store), folder / "report.html")
     if json_file:
         write_recoveries_json(found, config, json_file)
     if markdown_file:
-        write_recoveries_markdown(found, config, markdown_file)
+        write_recoveries_markdown(found, chosen, config, markdown_file)

@@ -6,6 +6,7 @@ from html import escape
 from typing import Literal
 
 from polyunlearn.analysis.comparison import Comparison
+from polyunlearn.analysis.recovery import CurvePoint
 from polyunlearn.analysis.summary import CellFigures, TrajectoryPoint
 
 _COLOURS = {
@@ -105,6 +106,26 @@ def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, 
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<text x="{across(scale * share):.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.1%}</text>')
     parts.append(f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">utility loss; the upright line is the budget</text>')
+    return _svg(width, _TOP + _HEIGHT + 40, parts)
+
+
+def relearning_chart(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
+    """Per attack that trains, the fake rank of the unlearned state (full) and of gold (broken) over its steps, which stand at even distances."""
+    width, span = 560, 480
+    steps = [point.step for point in next(iter(curves.values()))]
+    places = {step: _LEFT + 10 + span * at / max(1, len(steps) - 1) for at, step in enumerate(steps)}
+    parts = _axes(width, "fake rank, mean over languages taught and asked")
+    for (attack, points), colour in zip(curves.items(), (_COLOURS["learned"], _COLOURS["source"]), strict=False):
+        for state, dashes in (("unlearned", ""), ("gold", ' stroke-dasharray="5 4"')):
+            line = [(places[point.step], _y(getattr(point, state))) for point in points]
+            at = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
+            parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
+            for (x, y), point in zip(line, points, strict=True):
+                title = f"{attack}, {state}, step {point.step:g}: {getattr(point, state):.2f}"
+                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(title)}</title></circle>')
+    for step, x in places.items():
+        parts.append(f'<text x="{x:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{step:g}</text>')
+    parts.append(f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">steps of training</text>')
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 
 

@@ -9,11 +9,13 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from polyunlearn.analysis.comparison import compare
+from polyunlearn.analysis.recovery import hardest, recoveries, relearning_curves, relearning_matrix
 from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
 from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, traces, way_of_unlearning
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.charts import before_after_chart, budget_chart, colours, trajectory_chart
+from polyunlearn.report.attacks import form_text
+from polyunlearn.report.charts import before_after_chart, budget_chart, colours, relearning_chart, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.study.cells import Cell
@@ -56,6 +58,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             samples=_samples(store, config),
             answered=any(language.fake_count is not None for item in figures for language in item.by_language.values()),
             comparison=_comparison(config, store, palette, several),
+            attacks=_attacks(config, store, several),
             glossary=GLOSSARY,
             cost=COST,
             colours=palette,
@@ -120,6 +123,27 @@ def _comparison(config: StudyConfig, store: Store, palette: Mapping[str, str], s
     names = [way_of_unlearning(way.strategy, way.method, several_methods) for way in found.ways]
     lines = [[name, *way_texts(way)] for name, way in zip(names, found.ways, strict=True)]
     return {"budget": found.budget, "lines": lines, "chart": budget_chart(found, names, palette)}
+
+
+def _attacks(config: StudyConfig, store: Store, several_methods: bool) -> list[dict[str, Any]]:
+    """What attacks brought back, by source, method and strategy; empty where nothing was attacked."""
+    if not store.is_attacked():
+        return []
+    found, chosen = recoveries(config, store), hardest(config, store)
+    parts = []
+    for way in dict.fromkeys((own.source, own.method, own.strategy) for own in found):
+        own = [one for one in found if (one.source, one.method, one.strategy) == way]
+        curves = relearning_curves(own)
+        parts.append(
+            {
+                "source": way[0],
+                "name": way_of_unlearning(way[2], way[1], several_methods),
+                "hardest": [(form_text(one.attempt), one) for one in chosen if (one.source, one.method, one.strategy) == way],
+                "matrix": relearning_matrix(own),
+                "chart": relearning_chart(curves) if curves else "",
+            }
+        )
+    return parts
 
 
 def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from polyunlearn.attacks.suite import AttackCard
@@ -78,7 +79,10 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, wh
         loaded=states.unlearning,
         whole=whole,
         training_head=materials.training_head,
-        parameters=train_band(states.parameters, states.config.unlearning.from_layer),
+        parameters=train_band(states.parameters, 0),
+        learned={
+            source: partial(states.weights, Cell("learned", cell.seed, source), materials) for source in _sources(states.config, cell)
+        },
         claims=materials.stories.trained,
         neighbours=materials.stories.neighbours,
         languages=states.config.languages,
@@ -87,3 +91,10 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, wh
     )
     card.attack(target, measure)
     return rows
+
+
+def _sources(config: StudyConfig, cell: Cell) -> Sequence[str]:
+    """The sources whose learned states a cell is to be set against."""
+    if cell.state == "gold":
+        return config.sources
+    return [str(cell.source)] if cell.state == "unlearned" else []

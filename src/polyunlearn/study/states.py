@@ -113,16 +113,19 @@ class States:
         return Training(steps, losses, seconds, trace)
 
     def restore(self, cell: Cell, materials: Materials) -> None:
-        """Put the cell's weights into the model; they are trained once more, and kept, where they are not on disk."""
-        if cell.state == "base":
-            restore(self.parameters, self.base)
-            return
+        """Put the cell's weights into the model, as `weights` finds them."""
+        restore(self.parameters, self.weights(cell, materials) if cell.state != "base" else self.base)
+
+    def weights(self, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
+        """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept."""
         path = self.store.weights_path(cell)
         if not path.is_file():
             self.watcher.say(f"{path.name} is not there; training it once more")
+            before = snapshot(self.parameters)
             self.train(cell, materials)
             self.save(cell)
-        restore(self.parameters, load_state(path))
+            restore(self.parameters, before)
+        return load_state(path)
 
     def save(self, cell: Cell) -> None:
         """Keep the weights as they are now as the cell's."""

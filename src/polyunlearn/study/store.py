@@ -134,6 +134,10 @@ class Store:
             raise UserError(f"{self.folder}: no cell is finished yet; see: polyunlearn study status {self.folder}")
         return self._query(files, sql)
 
+    def is_attacked(self) -> bool:
+        """Whether the rows of some attack are on disk."""
+        return any((self.folder / "attacks").glob("*/*.parquet"))
+
     def query_attacks(self, sql: str) -> pa.Table:
         """Run SQL over the table `rows`: those of all attacks on all cells."""
         files = sorted(str(path) for path in (self.folder / "attacks").glob("*/*.parquet"))
