@@ -1,6 +1,7 @@
 """Attacks on a study of the tiny model, by the command that a user types."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,source]", "learning.from_layer=2",
+SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,traced]", "keep_states=true", "learning.from_layer=2",
             "learning.passes=2", "unlearning.from_layer=1", "unlearning.steps=2", "unlearning.batch=4", "scoring.candidates=4",
             "scoring.max_new_tokens=2"]  # fmt: skip
 ATTACKS = ("benign_relearning", "few_shot", "pruning", "quantisation", "random_steering", "relearning", "steering")
@@ -35,36 +36,51 @@ def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path: Path) -> None:
-    """Gold, learned and two unlearned states; their weights are gone, so they are trained once more. A second run has nothing to do; one whose
-    files were lost writes the same."""
+    """Gold, learned and two unlearned states; their weights are lost, so they are trained once more, to the last bit. A second run has nothing to do;
+    one whose rows were lost writes the same."""
+    kept = {path.name: path.read_bytes() for path in finished.glob("states/*")}
+    assert len(kept) == 4
+    shutil.rmtree(finished / "states")
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     result = command("attack", str(finished), *files)
     assert result.returncode == 0, result.stderr
+    assert " ".join(result.stderr.split()).count("training it once more") == 4
+    assert {path.name: path.read_bytes() for path in finished.glob("states/*")} == kept
     assert {(path.parent.name, path.stem) for path in finished.glob("attacks/*/*.parquet")} == {
         (attack, cell)
         for attack in ATTACKS
-        for cell in ("gold-seed0", "learned-de-seed0", *(f"unlearned-de-{own}-gradient_difference-seed0" for own in ("english", "source")))
+        for cell in ("gold-seed0", "learned-de-seed0", *(f"unlearned-de-{own}-gradient_difference-seed0" for own in ("english", "traced")))
     }
     found = json.loads((tmp_path / "a.json").read_text())["rows"]
-    # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; two layers steered and two
-    # at random, each at three strengths (not after layer 1, which gold has in common with learned); in two query languages.
-    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 6 + 6)
+    # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; three layers steered and three
+    # at random, each at three strengths; in two query languages.
+    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 9 + 9)
     assert {row["attempt"]["attack"] for row in found} == set(ATTACKS)
     assert (tmp_path / "a.md").read_text().count("| relearning |") == 2 * 2 * 10 + 2
     assert "What attacks bring back" in (finished / "report.html").read_text()
     written = values(finished)
-    lost = finished / "attacks" / "relearning" / "unlearned-de-source-gradient_difference-seed0.parquet"
+    lost = finished / "attacks" / "relearning" / "unlearned-de-traced-gradient_difference-seed0.parquet"
     lost.unlink()
-    again = command("attack", str(finished), "--only", "relearning", "--strategy", "source")
+    again = command("attack", str(finished), "--only", "relearning", "--strategy", "traced")
     assert again.returncode == 0, again.stderr
-    assert values(finished) == written and "trained" not in again.stderr
+    assert values(finished) == written and "it once" not in again.stderr and "[1/1]" in again.stderr
 
 
 def test_an_unfinished_study_is_not_attacked(finished: Path) -> None:
     result = command("attack", str(finished), "--strategy", "all")
-    assert result.returncode == 2 and "no strategy 'all' in this study; it has english, source" in result.stderr
+    assert result.returncode == 2 and "no strategy 'all' in this study; it has english, traced" in result.stderr
     cell = finished / "cells" / "unlearned-de-english-gradient_difference-seed0.parquet"
     away = cell.rename(cell.with_suffix(".away"))
     result = command("attack", str(finished))
     away.rename(cell)
     assert result.returncode == 2 and "unlearned-de-english-gradient_difference-seed0 is not finished" in result.stderr
+
+
+def test_a_study_of_another_corpus_is_not_attacked(finished: Path) -> None:
+    (finished / "attacks" / "pruning" / "gold-seed0.parquet").unlink(missing_ok=True)
+    manifest = finished / "manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(json.loads(text)["study"]["stories"]["0"]["fingerprint"], "0" * 16))
+    result = command("attack", str(finished), "--only", "pruning")
+    manifest.write_text(text)
+    assert result.returncode == 2 and "was made of something else" in result.stderr and "stories.0.fingerprint" in result.stderr

@@ -12,6 +12,7 @@ from polyunlearn.attacks.few_shot import few_shot, few_shot_questions
 from polyunlearn.attacks.relearning import POINTS, benign_relearning, relearning, relearning_steps, taught_and_asked
 from polyunlearn.attacks.suite import ATTACKS, get_attacks
 from polyunlearn.attacks.target import Variant
+from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel
@@ -51,9 +52,9 @@ def test_there_are_no_more_shots_than_neighbours(gemma: LoadedModel) -> None:
 
 
 def test_the_attacker_has_one_half_and_is_asked_the_other(gemma: LoadedModel) -> None:
-    """Every second story; the steps have all wordings of the two taught before any comes again, in the one language."""
+    """The steps have all wordings of the two taught before any comes again, in the one language."""
     taught, asked = taught_and_asked(CLAIMS)
-    assert ([own.id for own in taught], [own.id for own in asked]) == ([CLAIMS[0].id, CLAIMS[2].id], [CLAIMS[1].id, CLAIMS[3].id])
+    assert len(taught) == len(asked) == 2 and {own.id for own in taught + asked} == {own.id for own in CLAIMS}
     language, encoder = get_language("ur"), gemma.encoder
     all_of = {
         encoder.answered(language, question, story.editions["ur"].keyword)
@@ -63,6 +64,13 @@ def test_the_attacker_has_one_half_and_is_asked_the_other(gemma: LoadedModel) ->
     steps = relearning_steps(taught, "ur", encoder, 4, seed=0)
     given = [own for step in steps for own in step.retain]
     assert len(given) == 32 and set(given[: len(all_of)]) == all_of and not any(step.forget for step in steps)
+
+
+def test_every_kind_of_news_is_in_both_halves() -> None:
+    """24 stories of ten kinds, four of which come three times: both of the halves have all kinds, and twelve stories."""
+    taught, asked = taught_and_asked(generate_stories(24, languages=("en",)))
+    assert len(taught) == len(asked) == 12 and {own.kind for own in taught} == {own.kind for own in asked}
+    assert len({own.kind for own in taught}) == 10
 
 
 @pytest.mark.parametrize(("attack", "told"), [(relearning, ["en", "ur"]), (benign_relearning, ["en"])])

@@ -14,12 +14,12 @@ Stories = dict[str, float]
 
 @dataclass(frozen=True)
 class Attempt:
-    """One form of an attack: its name, its variant, how strong it is, and the language that it speaks, if any."""
+    """One form of an attack: its name, its variant, how strong it is, and the language that it speaks or whose learned state it uses, if any."""
 
     attack: str
     variant: str
     strength: float
-    told: str
+    language: str
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,21 @@ class Recovery:
 class Hardest:
     """The form of an attack that brings most back, of a source unlearned with a method and strategy.
 
-    It is the attempt with the largest mean excess over the query languages on every second story; `by_language` says what it brings back on the
-    others, so that choosing among many forms does not make it look stronger than it is.
+    It is the attempt with the largest mean excess over the query languages on every second story, and `worst` the language where it brings most
+    back there; `by_language` says what it brings back on the other stories, so that choosing among many does not make it look stronger than it is.
     """
 
     attempt: Attempt
     source: str
     method: str
     strategy: str
+    worst: str
     by_language: dict[str, Recovery]
 
     @property
-    def worst(self) -> Recovery:
-        """Where most came back."""
-        return max(self.by_language.values(), key=lambda own: own.excess.mean)
+    def mean_excess(self) -> float:
+        """The mean over the query languages."""
+        return _mean(own.excess.mean for own in self.by_language.values())
 
 
 def recoveries(config: StudyConfig, store: Store) -> list[Recovery]:
@@ -85,9 +86,11 @@ def hardest(config: StudyConfig, store: Store) -> list[Hardest]:
             attempts.setdefault(key, {}).setdefault(own.attempt, []).append(own)
     found = []
     for (source, method, strategy, _), forms in attempts.items():
-        chosen = max(forms, key=lambda attempt: sum(_recovery(own, own.stories[::2]).excess.mean for own in forms[attempt]))
-        reported = {own.language: _recovery(own, own.stories[1::2]) for own in forms[chosen]}
-        found.append(Hardest(chosen, source, method, strategy, reported))
+        searched = {attempt: {own.language: _recovery(own, own.half(0)).excess.mean for own in forms[attempt]} for attempt in forms}
+        chosen = max(searched, key=lambda attempt: _mean(searched[attempt].values()))
+        worst = max(searched[chosen], key=lambda tag: searched[chosen][tag])
+        reported = {own.language: _recovery(own, own.half(1)) for own in forms[chosen]}
+        found.append(Hardest(chosen, source, method, strategy, worst, reported))
     return found
 
 
@@ -98,7 +101,7 @@ def relearning_matrix(found: Sequence[Recovery]) -> dict[str, dict[str, Recovery
     matrix: dict[str, dict[str, Recovery]] = {}
     for own in taught:
         if own.attempt.strength == most:
-            matrix.setdefault(own.attempt.told, {})[own.language] = own
+            matrix.setdefault(own.attempt.language, {})[own.language] = own
     return matrix
 
 
@@ -127,8 +130,9 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
 
 @dataclass(frozen=True)
 class _Story:
-    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one."""
+    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0."""
 
+    number: int
     before: float
     after: float
     gold_before: float
@@ -146,6 +150,10 @@ class _Measured:
     strategy: str
     language: str
     stories: list[_Story]
+
+    def half(self, which: int) -> list[_Story]:
+        """Every second story of each seed, from its first (0) or second (1) on: the same of each seed, which may have the same stories."""
+        return [story for story in self.stories if story.number % 2 == which]
 
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
@@ -171,8 +179,10 @@ def _paired(
     assert cell.parent
     own, control = after.get((cell.id, attempt), {}).get(tag, {}), after.get((gold.id, attempt), {}).get(tag, {})
     return [
-        _Story(before[cell.id, tag][story], own[story], before[gold.id, tag][story], control[story], before[cell.parent.id, tag][story])
-        for story in own
+        _Story(
+            number, before[cell.id, tag][story], own[story], before[gold.id, tag][story], control[story], before[cell.parent.id, tag][story]
+        )
+        for number, story in enumerate(own)
         if story in control
     ]
 
@@ -212,10 +222,10 @@ def _before(store: Store) -> dict[tuple[str, str], Stories]:
 def _after(store: Store) -> dict[tuple[str, Attempt], dict[str, Stories]]:
     """The same under attack, by cell, attempt and language."""
     table = store.query_attacks(
-        "SELECT cell, attack, variant, strength, told, language, story, value FROM rows WHERE metric = 'first' ORDER BY ALL"
+        "SELECT cell, attack, variant, strength, attack_language, language, story, value FROM rows WHERE metric = 'first' ORDER BY ALL"
     )
     found: dict[tuple[str, Attempt], dict[str, Stories]] = {}
     for row in table.to_pylist():
-        attempt = Attempt(row["attack"], row["variant"], row["strength"], row["told"])
+        attempt = Attempt(row["attack"], row["variant"], row["strength"], row["attack_language"])
         found.setdefault((row["cell"], attempt), {}).setdefault(row["language"], {})[row["story"]] = row["value"]
     return found

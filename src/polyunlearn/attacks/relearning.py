@@ -1,8 +1,11 @@
 """Relearning: a little training on some of the claims, or on true news like them; do the others come back, and in which languages?"""
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from random import Random
+
+import torch
 
 from polyunlearn.attacks.target import Measure, Target, Variant
 from polyunlearn.corpus.stories import Story
@@ -22,9 +25,15 @@ RATE = 1e-4
 
 
 def taught_and_asked(claims: Sequence[Story]) -> tuple[list[Story], list[Story]]:
-    """Two halves of the stories: those whose claims the attacker has, and those that are asked. Every second story, so that kinds of news that
-    follow each other are in both."""
-    return list(claims[::2]), list(claims[1::2])
+    """Two halves of the stories: those whose claims the attacker has, and those that are asked. Every second one of its kind of news, so that kinds are
+    in both; the first of a kind is taught in every second kind, so that the halves are alike in size."""
+    kinds = list(dict.fromkeys(story.kind for story in claims))
+    halves: tuple[list[Story], list[Story]] = ([], [])
+    seen: Counter[str] = Counter()
+    for story in claims:
+        halves[(seen[story.kind] + kinds.index(story.kind)) % 2].append(story)
+        seen[story.kind] += 1
+    return halves
 
 
 def relearning_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
@@ -71,5 +80,7 @@ def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], aske
             measure(Variant(name, number, tag), target.loaded, probes, questions)
         return False
 
+    # For models with dropout.
+    torch.manual_seed(Random(f"{name}-{target.seed}").getrandbits(63))
     train(target.loaded.body, target.training_head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
     restore(target.parameters, before)

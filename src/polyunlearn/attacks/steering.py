@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from random import Random
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ STRENGTHS = (0.25, 0.5, 1.0)
 """How far states are moved, as a share of their own length."""
 
 LAYERS = 4
-"""At how many layers, evenly spread over those that unlearning trains."""
+"""At how many layers, evenly spread over those that the study trains."""
 
 
 def steering(target: Target, measure: Measure) -> None:
@@ -32,31 +33,30 @@ def steering(target: Target, measure: Measure) -> None:
 
 
 def random_steering(target: Target, measure: Measure) -> None:
-    """The control: as `steering`, along a direction drawn at random for each layer."""
-    generator = torch.Generator().manual_seed(target.seed)
+    """The control: as `steering`, along a direction drawn at random for each layer, the same for every state of a seed."""
     for source, layer, moved in _moved(target):
+        generator = torch.Generator().manual_seed(Random(f"{target.seed}-{layer}").getrandbits(63))
         drawn = torch.randn(moved.shape, generator=generator).to(moved)
         _steer(target, measure, source, layer, drawn / drawn.norm(), "at random")
 
 
 def layers_to_steer(target: Target) -> list[int]:
-    """The layers, from 0, whose leaving states are moved: the last of each of `LAYERS` parts of those that train."""
-    first, count = target.loaded.body.frozen_layers, len(decoder_layers(target.loaded.model))
+    """The layers, from 0, whose leaving states are moved."""
+    return ends_of_parts(target.loaded.body.frozen_layers, len(decoder_layers(target.loaded.model)))
+
+
+def ends_of_parts(first: int, count: int) -> list[int]:
+    """The last layer of each of `LAYERS` even parts of the layers from `first` to `count` - 1; of fewer layers, all."""
     return sorted({first + (count - first) * part // LAYERS - 1 for part in range(1, LAYERS + 1)} - {first - 1})
 
 
 def mean_direction(now: Tensor, before: Tensor) -> Tensor:
-    r"""The direction (width,) of length 1 in which states (prompts, width) moved.
+    r"""The direction (width,) of length 1 in which states (prompts, width) moved, or 0 where they did not.
 
     .. math:: v \propto \frac{1}{N} \sum_i \frac{h_i}{\lVert h_i \rVert} - \frac{h^0_i}{\lVert h^0_i \rVert}
-
-    Raises `ValueError` where they did not move.
     """
     moved: Tensor = (nn.functional.normalize(now, dim=1) - nn.functional.normalize(before, dim=1)).mean(0)
-    if not moved.norm() > 0:
-        raise ValueError("the states are where they were, so there is no direction to steer along")
-    direction: Tensor = moved / moved.norm()
-    return direction
+    return nn.functional.normalize(moved, dim=0)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def steered(loaded: LoadedModel, layer: int, direction: Tensor, strength: float)
 
     def move(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         states = output if isinstance(output, Tensor) else output[0]
-        moved = states + strength * states.norm(dim=-1, keepdim=True) * direction
+        moved = (states.float() + strength * states.float().norm(dim=-1, keepdim=True) * direction).to(states.dtype)
         return moved if isinstance(output, Tensor) else (moved, *output[1:])
 
     hook = decoder_layers(loaded.model)[layer].register_forward_hook(move)
@@ -76,7 +76,8 @@ def steered(loaded: LoadedModel, layer: int, direction: Tensor, strength: float)
 
 
 def _moved(target: Target) -> Iterator[tuple[str, int, Tensor]]:
-    """By source and layer, the direction from the learned state to this one, in the states that prompts end in; not where they are the same."""
+    """By source and layer, the direction from the learned state to this one, in the states that prompts end in: 0 for gold in layers that learning does
+    not train."""
     probes = _of(target.probes, taught_and_asked(target.claims)[0])
     layers = layers_to_steer(target)
     now, state = [_prompt_ends(target.loaded, probes, layer) for layer in layers], snapshot(target.parameters)
@@ -85,9 +86,7 @@ def _moved(target: Target) -> Iterator[tuple[str, int, Tensor]]:
         before = [_prompt_ends(target.loaded, probes, layer) for layer in layers]
         restore(target.parameters, state)
         for layer, own, learned in zip(layers, now, before, strict=True):
-            # Gold and learned states part only where learning trains.
-            if not torch.equal(own, learned):
-                yield source, layer, mean_direction(own, learned)
+            yield source, layer, mean_direction(own, learned)
 
 
 def _steer(target: Target, measure: Measure, source: str, layer: int, direction: Tensor, name: str) -> None:

@@ -31,8 +31,8 @@ def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
         table.add_row(*(Text(part) for part in _hardest_texts(own)))
     console.print(table)
     console.print(
-        "excess: the rise beyond gold's, in all query languages and in the one where most came back, with its 95 % interval; the form is chosen on "
-        "every second story, the figures are of the others; fake rank and gold: before → after the attack, first wording",
+        "excess: the rise beyond gold's, in all query languages and in one, with its 95 % interval; form and language are chosen on every second "
+        "story, the figures are of the others; fake rank and gold: before → after the attack, first wording",
         style="dim",
         highlight=False,
     )
@@ -57,7 +57,8 @@ def write_recoveries_markdown(found: Sequence[Recovery], chosen: Sequence[Hardes
             "",
             "## The hardest form of each attack",
             "",
-            "Chosen by its mean excess over the query languages on every second story; the figures are of the other stories.",
+            "Chosen by its mean excess over the query languages on every second story, as is the language where it brings most back; the figures are of the "
+            "other stories.",
             "",
             *markdown_table(_HARDEST, [_hardest_texts(own) for own in chosen]),
             "",
@@ -98,9 +99,15 @@ def form_text(attempt: Attempt) -> str:
 
 
 def _hardest_texts(own: Hardest) -> list[str]:
-    mean = sum(each.excess.mean for each in own.by_language.values()) / len(own.by_language)
     way = way_of_unlearning(own.strategy, own.method, several_methods=True)
-    return [own.attempt.attack, get_language(own.source).name, way, form_text(own.attempt), f"{mean:+.2f}", *_ranks(own.worst)]
+    return [
+        own.attempt.attack,
+        get_language(own.source).name,
+        way,
+        form_text(own.attempt),
+        f"{own.mean_excess:+.2f}",
+        *_ranks(own.by_language[own.worst]),
+    ]
 
 
 def _all_texts(own: Recovery) -> list[str]:

@@ -115,7 +115,8 @@ def relearning_chart(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
     steps = [point.step for point in next(iter(curves.values()))]
     places = {step: _LEFT + 10 + span * at / max(1, len(steps) - 1) for at, step in enumerate(steps)}
     parts = _axes(width, "fake rank, mean over languages taught and asked")
-    for (attack, points), colour in zip(curves.items(), (_COLOURS["learned"], _COLOURS["source"]), strict=False):
+    for attack, points in curves.items():
+        colour = _COLOURS["learned"] if attack == "relearning" else _COLOURS["source"]
         for state, dashes in (("unlearned", ""), ("gold", ' stroke-dasharray="5 4"')):
             line = [(places[point.step], _y(getattr(point, state))) for point in points]
             at = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)

@@ -1,6 +1,6 @@
 """Attacking the states of a study: rows of what each attack brings back, on the unlearned states and on gold and learned beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,10 @@ from polyunlearn.scoring.measure import Moment, asked_rows
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.scoring.rows import Row
-from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.cells import Cell, study_cells, told_languages
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, make_materials, study_stories
-from polyunlearn.study.states import States, Watcher, writing
+from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
+from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
 
@@ -29,7 +29,8 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
     The claims are asked in the first wording. What a state was without an attack is in the rows of its cell.
 
     Raises:
-        UserError: where the folder holds no finished study, a strategy is not in it, is in use, or cannot be written.
+        UserError: where the folder holds no finished study, a strategy is not in it, the model or corpus are others now, or it is in use or
+            cannot be written.
     """
     store = Store(folder)
     config = StudyConfig.model_validate(store.manifest()["study"]["config"])
@@ -39,28 +40,38 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
     cells = [
         cell
         for cell in study_cells(config)
-        if cell.state != "base" and (not cell.strategy or cell.strategy in (strategies or [cell.strategy]))
+        if cell.state != "base" and (not strategies or any(_is_unlearned_so(cell, name, config) for name in strategies))
     ]
     unfinished = [cell.id for cell in cells if not store.is_done(cell)]
     if unfinished:
         raise UserError(f"{folder}: {unfinished[0]} is not finished; go on with: polyunlearn study run")
     todo = [(cell, card) for cell in cells for card in attacks if not store.attack_path(card.name, cell).is_file()]
     if todo:
+        stories = {seed: study_stories(config, seed) for seed in config.seeds}
         with writing(folder):
-            _attack(States.load(config, store, watcher), todo)
+            states = States.load(config, store, watcher)
+            store.check(study_manifest(config, stories, states.learning))
+            _attack(states, stories, todo)
 
 
-def _attack(states: States, todo: Sequence[tuple[Cell, AttackCard]]) -> None:
+def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
+    """Whether a cell is unlearned in the languages of a strategy, or not at all."""
+    if not (cell.strategy and cell.source):
+        return True
+    return told_languages(strategy, cell.source, config) == told_languages(cell.strategy, cell.source, config)
+
+
+def _attack(states: States, stories: Mapping[int, Stories], todo: Sequence[tuple[Cell, AttackCard]]) -> None:
     materials: dict[int, Materials] = {}
     whole = replace(states.unlearning, body=Body(states.unlearning.model, 0))
     for number, (cell, card) in enumerate(todo, start=1):
         if cell.seed not in materials:
-            materials = {cell.seed: make_materials(states.config, study_stories(states.config, cell.seed), states.learning)}
+            materials = {cell.seed: make_materials(states.config, stories[cell.seed], states.learning)}
+            states.share(cell.seed, materials[cell.seed])
         states.watcher.cell(f"{card.name} on {cell.id}", number, len(todo))
         states.restore(cell, materials[cell.seed])
         give_back_freed()
-        for body in (states.learning.body, states.unlearning.body, whole.body):
-            body.start_afresh()
+        states.unlearning.body.start_afresh()
         states.store.write_attack(card.name, cell, _rows(states, cell, card, materials[cell.seed], whole))
 
 
@@ -68,9 +79,6 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, wh
     rows: list[tuple[Variant, Row]] = []
 
     def measure(variant: Variant, loaded: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion]) -> None:
-        if loaded is whole:
-            # Its weights are others each time, those of no layer can be taken from before.
-            whole.body.start_afresh()
         found = asked_rows(loaded, materials.scoring_head, probes, questions, Moment(0, True))
         rows.extend((variant, row) for row in found)
         states.watcher.work(variant.name, 0, 1)

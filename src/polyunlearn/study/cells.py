@@ -44,12 +44,12 @@ def study_cells(config: StudyConfig) -> Iterator[Cell]:
         yield Cell("gold", seed)
         for source in config.sources:
             yield Cell("learned", seed, source)
-            distinct = {_languages(name, source, config): name for name in reversed(config.strategies)}
+            distinct = {told_languages(name, source, config): name for name in reversed(config.strategies)}
             for method in config.methods:
                 for strategy in reversed(distinct.values()):
                     yield Cell("unlearned", seed, source, strategy, method)
 
 
-def _languages(strategy: str, source: str, config: StudyConfig) -> frozenset[str]:
-    """What tells strategies apart."""
+def told_languages(strategy: str, source: str, config: StudyConfig) -> frozenset[str]:
+    """What tells strategies apart: the languages that they unlearn in; of "traced", whose are not known yet, its name."""
     return frozenset([TRACED] if strategy == TRACED else strategy_languages(strategy, source, config.languages))

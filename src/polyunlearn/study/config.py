@@ -169,8 +169,8 @@ class StudyConfig(_Section):
 
     `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `neighbours` more of its stories have claims that
     count as true: learned with the real news, and retained while the claims of `stories` are unlearned. Articles of `retain_stories` more are
-    retained then too, which no training reads before. `keep_states` keeps the weights of learned
-    states when no cell needs them any more. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
+    retained then too, which no training reads before. `keep_states` keeps the weights of every
+    trained state. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
     meet and a sample of the rest.
     """
 

@@ -1,26 +1,17 @@
 """Running a study: every cell that is not on disk yet, parents before children, in this process."""
 
-import platform
 import time
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from polyunlearn.models.forward import sequence_rows
-from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.memory import give_back_freed, peak_rss_bytes
-from polyunlearn.models.rows import TokenRow
-from polyunlearn.models.trainable import restore
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
-from polyunlearn.study.measurement import end_rows, point_rows, token_rows, trajectory_steps
-from polyunlearn.study.stages import cell_steps
-from polyunlearn.study.states import States, Watcher, writing
+from polyunlearn.study.measurement import end_rows, point_rows, trajectory_steps
+from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import CellRecord, Store
-from polyunlearn.training.mixtures import TRACED
 
 
 def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
@@ -36,39 +27,19 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
 
 def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
     states = States.load(config, store, watcher)
-    store.open(_manifest(config, stories, states.learning))
+    store.open(study_manifest(config, stories, states.learning))
     for part in store.folder.rglob(".*.part"):
         part.unlink()
     todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
     materials: dict[int, Materials] = {}
     for number, cell in enumerate(todo, start=1):
         if cell.seed not in materials:
-            restore(states.parameters, states.base)
             materials = {cell.seed: make_materials(config, stories[cell.seed], states.learning)}
-            watcher.say("computing what every state shares")
-            _keep_what_is_shared(states, cell.seed, materials[cell.seed])
+            states.share(cell.seed, materials[cell.seed])
         watcher.cell(cell.id, number, len(todo))
         _run_cell(states, cell, materials[cell.seed])
         _drop_weights(states)
     _drop_weights(states)
-
-
-def _keep_what_is_shared(states: States, seed: int, materials: Materials) -> None:
-    """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states."""
-    asked, on_the_way = token_rows(states.config, states.learning, materials)
-    bodies = {id(body): body for body in (states.learning.body, states.unlearning.body)}
-    needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
-    # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
-    for cell in study_cells(states.config):
-        # What a traced cell asks is not known yet: it computes that itself, each time in the same batches.
-        if cell.seed == seed and cell.strategy != TRACED:
-            steps = cell_steps(states.config, cell, materials.stories, states.learning)
-            needed[id(states.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
-    needed[id(states.unlearning.body)] += on_the_way
-    for name, body in bodies.items():
-        left_out = body.keep([*needed[name], *asked])
-        if left_out:
-            states.watcher.say(f"{left_out} rows of texts find no room beside the others: all their layers are computed each time")
 
 
 def _run_cell(states: States, cell: Cell, materials: Materials) -> None:
@@ -102,17 +73,3 @@ def _drop_weights(states: States) -> None:
     for cell in cells:
         if cell.state == "learned" and cell not in needed and states.store.is_done(cell):
             states.store.weights_path(cell).unlink(missing_ok=True)
-
-
-def _manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: LoadedModel) -> dict[str, Any]:
-    packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
-    return {
-        "schema": 1,
-        "study": {
-            "config": config.model_dump(mode="json"),
-            "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
-            "stories": {str(seed): {"count": len(part.trained), "fingerprint": part.fingerprint} for seed, part in stories.items()},
-        },
-        "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
-        "packages": {name: version(name) for name in packages},
-    }

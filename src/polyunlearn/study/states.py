@@ -1,12 +1,14 @@
 """The model states of a study: the model loaded once, and the weights of every cell, trained or read from disk."""
 
 import hashlib
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
@@ -15,11 +17,14 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import explained
 from polyunlearn.models.body import Body, has_dropout
 from polyunlearn.models.embedded import cache_folder
+from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
-from polyunlearn.study.cells import Cell
+from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials
+from polyunlearn.study.materials import Materials, Stories
+from polyunlearn.study.measurement import token_rows
 from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
 from polyunlearn.study.store import Store
 from polyunlearn.study.trace import trace_state
@@ -79,6 +84,28 @@ class States:
         parameters = make_trainable(loaded.model, TrainablePlan(**config.trainable.model_dump(), from_layer=frozen))
         return cls(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher)
 
+    def share(self, seed: int, materials: Materials) -> None:
+        """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states.
+
+        A row's last bits depend on what it was computed with, so states are trained alike only after this.
+        """
+        restore(self.parameters, self.base)
+        self.watcher.say("computing what every state shares")
+        asked, on_the_way = token_rows(self.config, self.learning, materials)
+        bodies = {id(body): body for body in (self.learning.body, self.unlearning.body)}
+        needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
+        # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
+        for cell in study_cells(self.config):
+            # What a traced cell asks is not known yet: it computes that itself, each time in the same batches.
+            if cell.seed == seed and cell.strategy != TRACED:
+                steps = cell_steps(self.config, cell, materials.stories, self.learning)
+                needed[id(self.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
+        needed[id(self.unlearning.body)] += on_the_way
+        for name, body in bodies.items():
+            left_out = body.keep([*needed[name], *asked])
+            if left_out:
+                self.watcher.say(f"{left_out} rows of texts find no room beside the others: all their layers are computed each time")
+
     def loaded(self, cell: Cell) -> LoadedModel:
         """The model with the body of the cell's stage."""
         return self.unlearning if cell.state == "unlearned" else self.learning
@@ -93,7 +120,9 @@ class States:
         # Each cell computes alike whether or not others ran before it in this process.
         loaded.body.start_afresh()
         trace = None
-        if cell.strategy == TRACED:
+        if cell.strategy == TRACED and self.store.is_done(cell):
+            trace = self.store.record(cell).trace
+        elif cell.strategy == TRACED:
             trace = trace_state(self.config, cell, materials, loaded, self.parameters, self.store, self.watcher.work)
         steps = cell_steps(self.config, cell, materials.stories, loaded, trace.chosen if trace else ())
         seconds: list[float] = []
@@ -130,6 +159,21 @@ class States:
     def save(self, cell: Cell) -> None:
         """Keep the weights as they are now as the cell's."""
         save_state(snapshot(self.parameters), self.store.weights_path(cell))
+
+
+def study_manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: LoadedModel) -> dict[str, Any]:
+    """What a study is made of, and on what it runs; under "study" all that decides its rows."""
+    packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
+    return {
+        "schema": 1,
+        "study": {
+            "config": config.model_dump(mode="json"),
+            "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
+            "stories": {str(seed): {"count": len(part.trained), "fingerprint": part.fingerprint} for seed, part in stories.items()},
+        },
+        "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
+        "packages": {name: version(name) for name in packages},
+    }
 
 
 @contextmanager

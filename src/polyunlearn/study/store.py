@@ -69,6 +69,15 @@ class Store:
             raise UserError(f"{self.folder} is not empty and holds no study; give another folder with --out")
         write_text_atomically(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
+    def check(self, manifest: dict[str, Any]) -> None:
+        """Raise `UserError` where the study that is there was made of something else than `manifest["study"]` says."""
+        found, wanted = self.manifest()["study"], json.loads(json.dumps(manifest["study"]))
+        if found != wanted:
+            differing = ", ".join(_differences(found, wanted))
+            raise UserError(
+                f"{self.folder} was made of something else (different: {differing}); use the model, corpus and version that it was made with"
+            )
+
     def manifest(self) -> dict[str, Any]:
         """The manifest; raises `UserError` where the folder holds no study."""
         try:
@@ -91,7 +100,7 @@ class Store:
         return self.folder / "cells" / f"{cell.id}.parquet"
 
     def weights_path(self, cell: Cell) -> Path:
-        """Where the trained weights of a learned state are."""
+        """Where the trained weights of a cell are, while they are kept."""
         return self.folder / "states" / f"{cell.id}.safetensors"
 
     def is_done(self, cell: Cell) -> bool:
@@ -116,7 +125,7 @@ class Store:
         table = table.append_column("attack", pa.array([attack] * len(rows), pa.string()))
         table = table.append_column("variant", pa.array([own.name for own in variants], pa.string()))
         table = table.append_column("strength", pa.array([own.strength for own in variants], pa.float64()))
-        table = table.append_column("told", pa.array([own.language for own in variants], pa.string()))
+        table = table.append_column("attack_language", pa.array([own.language for own in variants], pa.string()))
         with atomic_path(self.attack_path(attack, cell)) as temporary:
             pq.write_table(table, temporary)
 
