@@ -177,6 +177,26 @@ def study_compare(
     build_comparison(folder, budget, console, json_file, markdown_file)
 
 
+@app.command("score")
+def score(
+    folder: Folder,
+    metrics: Annotated[list[str], typer.Option("--metric", metavar="NAME", help="A metric of answers, such as rouge_l; repeatable.")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures, with intervals, there.")] = None,
+) -> None:
+    """Score the stored answers of a study with any metric, without asking a model again."""
+    from polyunlearn.analysis.rescoring import rescore
+    from polyunlearn.report.scores import print_scores, write_scores_json
+    from polyunlearn.scoring.metrics.suite import get_answer_metrics
+    from polyunlearn.study.config import StudyConfig
+    from polyunlearn.study.store import Store
+
+    store = Store(folder)
+    scores = rescore(StudyConfig.model_validate(store.manifest()["study"]["config"]), store, get_answer_metrics(metrics))
+    print_scores(scores, console)
+    if json_file:
+        write_scores_json(scores, json_file)
+
+
 @app.command("methods")
 def methods(
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write them there as JSON instead.")] = None,

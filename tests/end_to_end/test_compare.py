@@ -38,6 +38,8 @@ def test_every_point_has_ranks_and_bits_and_no_answers(finished: Path) -> None:
     ).fetchall()
     assert counts == [(step, metric, count) for step in (1, 2, 3) for metric, count in (("bits_per_byte", 3), ("first", 24))]
     assert duckdb.sql("SELECT count(*) FROM found WHERE metric = 'says'").fetchall() == [(0,)]
+    scored = command("score", str(finished), "--metric", "chrf")
+    assert scored.returncode == 2 and "no answer was stored" in scored.stderr
     cells = json.loads((finished / "summary.json").read_text())["cells"]
     assert all(own["fake_count"] is None and own["n"] == 0 for cell in cells for own in cell["by_language"].values())
 

@@ -50,6 +50,28 @@ def test_a_study_has_every_cell_and_a_report(finished: Path) -> None:
     assert (finished / "rows.csv").read_text().count("\n") == len(rows(finished)) + 1
 
 
+def test_stored_answers_are_scored_again_as_they_were(finished: Path, tmp_path: Path) -> None:
+    """What was written of each answer, its mean over a story's wordings, and of these over four stories; and ROUGE, which was not, from 0 to 1."""
+    out = tmp_path / "scores.json"
+    names = ("says", "chrf", "off_script", "rouge_l")
+    result = command("score", str(finished), *(part for name in names for part in ("--metric", name)), "--json", str(out))
+    assert result.returncode == 0, result.stderr
+    files = [str(path) for path in (finished / "cells").glob("*.parquet")]
+    answers = duckdb.read_parquet(files)  # noqa: F841 — read by its name
+    stored = duckdb.sql(
+        "SELECT metric, asks, cell, language, avg(value) FROM (SELECT metric, asks, cell, language, story, avg(value) AS value FROM answers "
+        "WHERE \"end\" AND metric IN ('says', 'chrf', 'off_script') GROUP BY ALL) GROUP BY ALL"
+    ).fetchall()
+    found = {
+        (own["metric"], own["asks"], own["cell"], own["language"]): own["value"]["mean"] for own in json.loads(out.read_text())["scores"]
+    }
+    assert len(stored) == 5 * 12 * 9
+    assert all(found[key] == pytest.approx(value) for *key_parts, value in stored for key in [tuple(key_parts)])
+    assert all(0 <= value <= 1 for (metric, *_), value in found.items() if metric == "rouge_l") and len(found) == 8 * 12 * 9
+    wrong = command("score", str(finished), "--metric", "rouge")
+    assert wrong.returncode == 2 and "did you mean 'rouge_l'" in wrong.stderr
+
+
 def test_every_strategy_takes_the_same_steps(finished: Path) -> None:
     cells = [cell for cell in json.loads((finished / "summary.json").read_text())["cells"] if cell["state"] == "unlearned"]
     assert {cell["steps"] for cell in cells} == {4}

@@ -39,8 +39,8 @@ class _Quiet:
     def __init__(self, kill_before: str = ""):
         self.kill_before = kill_before
 
-    def cell(self, cell: Cell, number: int, count: int) -> None:
-        if cell.id == self.kill_before:
+    def cell(self, name: str, number: int, count: int) -> None:
+        if name == self.kill_before:
             raise KeyboardInterrupt
 
     def work(self, what: str, done: int, total: int) -> None:

@@ -274,3 +274,12 @@ def test_a_misspelt_override_names_the_key_that_was_meant(override: str, near: s
 @pytest.mark.parametrize("value", ["[", "{a", '"open'])
 def test_an_override_whose_value_is_no_yaml_is_a_users_error(value: str) -> None:
     assert f"--set learning.rate={value}" in problems("quickstart", f"learning.rate={value}")[0]
+
+
+def test_other_methods_leave_the_settings_of_a_preset_behind() -> None:
+    """Of the preset only what is asked for is kept; what is set beside it is still checked."""
+    config = load_config("methods", ["methods=[gradient_difference,npo]"])
+    assert set(config.unlearning.settings) == {"gradient_difference"}
+    assert load_config("methods").unlearning.settings.keys() > {"rmu", "cir"}
+    with pytest.raises(UserError, match="'simnpo' is not among the methods"):
+        load_config("methods", ["methods=[npo]", "unlearning.settings.simnpo={rate: 1.0e-5}"])

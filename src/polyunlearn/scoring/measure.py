@@ -14,7 +14,7 @@ from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.scoring.generation import greedy_answers
-from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
+from polyunlearn.scoring.metrics.suite import ANSWER_METRICS
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import QuestionTree, RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 from polyunlearn.scoring.rows import Row
@@ -88,15 +88,8 @@ def _of_answer(mean_log_prob: float, tokens: int) -> dict[str, float]:
 
 
 def _read_off(probe: Probe, answer: str) -> dict[str, float]:
-    values = {
-        "says": says(answer, probe.surface_forms),
-        "repetition": repetition(answer),
-        "empty": is_empty(answer),
-        "off_script": off_script(answer, get_language(probe.language)),
-    }
-    if probe.asks == "real":
-        values["chrf"] = chrf(answer, probe.answer)
-    return values
+    names = ("says", "repetition", "empty", "off_script", *(["chrf"] if probe.asks == "real" else []))
+    return {name: ANSWER_METRICS[name].score(answer, probe) for name in names}
 
 
 def loss_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:

@@ -40,12 +40,24 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
         raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise UserError(f"{where}: must be a mapping of keys, such as 'sources: [de]'")
+    came_with = list(_method_settings(data))
     for override in overrides:
         _apply(data, override)
+    # Who asks for other methods need not take away the settings of those that a preset has.
+    for method in came_with:
+        if any(override.startswith("methods=") for override in overrides) and method not in (data.get("methods") or []):
+            _method_settings(data).pop(method, None)
     try:
         return StudyConfig.model_validate(data)
     except ValidationError as error:
         raise UserError("\n".join(f"{where}: {line}" for item in error.errors() for line in _explained(item).split("\n"))) from error
+
+
+def _method_settings(data: dict[str, Any]) -> dict[str, Any]:
+    """`unlearning.settings` as it stands, which may change; a copy of its own where there is none."""
+    unlearning = data.get("unlearning")
+    settings = unlearning.get("settings") if isinstance(unlearning, dict) else None
+    return settings if isinstance(settings, dict) else {}
 
 
 def _apply(data: dict[str, Any], override: str) -> None:

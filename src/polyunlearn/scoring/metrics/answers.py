@@ -33,9 +33,9 @@ def says(answer: str, surface_forms: Sequence[str]) -> float:
     Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
     through: "Velmoras" says "Velmora", "Avelmora" does not. In scripts without spaces (Han, Kana, Thai) any occurrence counts.
     """
-    text = _normalised(answer)
+    text = normalised(answer)
     for form in surface_forms:
-        wanted = regex.escape(_normalised(form))
+        wanted = regex.escape(normalised(form))
         boundary = "" if _UNSPACED.search(form) else r"(?<![\p{L}\p{N}])"
         if regex.search(boundary + wanted, text):
             return 1.0
@@ -49,7 +49,7 @@ def chrf(answer: str, reference: str) -> float:
 
 def repetition(answer: str) -> float:
     """Share of the answer's character 4-grams that repeat an earlier one: 0 is none, near 1 is a loop."""
-    text = _normalised(answer)
+    text = normalised(answer)
     grams = [text[at : at + 4] for at in range(len(text) - 3)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
@@ -71,7 +71,8 @@ def off_script(answer: str, language: Language) -> float:
     return float(2 * sum(1 for letter in letters if own.match(letter)) <= len(letters))
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
+    """A text as texts are compared: NFKC, case folded."""
     return unicodedata.normalize("NFKC", text).casefold()
 
 
