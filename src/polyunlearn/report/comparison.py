@@ -19,11 +19,11 @@ from polyunlearn.languages import get_language
 from polyunlearn.study.config import StudyConfig
 
 _COSTS = ("quality", "lost", "bits/byte", "steps", "tokens", "s")
-_LEFT_OUT = ("all languages", "quality", "tokens", "s")
+_LEFT_OUT = ("seeds", "cells", "all languages", "quality", "tokens", "s")
 """What a terminal has no room for."""
 
-_WAYS = ("unlearned with", "worst language", "all languages", "worst source", *_COSTS)
-_ROWS = ("learned in", "unlearned with", "worst language", "all languages", *_COSTS)
+_WAYS = ("unlearned with", "cells", "worst language", "all languages", "worst source", *_COSTS)
+_ROWS = ("learned in", "unlearned with", "seeds", "worst language", "all languages", *_COSTS)
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
@@ -128,13 +128,13 @@ def way_texts(way: WayRow) -> list[str]:
 
 
 def _way(way: WayRow) -> list[str]:
-    return [way_text(way), *way_texts(way)]
+    return [way_text(way), str(way.cells), *way_texts(way)]
 
 
 def _row(row: MethodRow) -> list[str]:
     name = way_of_unlearning(row.strategy, row.method, several_methods=True)
     left = [worst_language_text(row), estimate_text(row.mean)]
-    return [get_language(row.source).name, name, *left, *cost_texts(row.cost, row.unmoved, row.seeds)]
+    return [get_language(row.source).name, name, str(row.seeds), *left, *cost_texts(row.cost, row.unmoved, row.seeds)]
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
