@@ -146,11 +146,10 @@ def study_plan(preset: Preset, overrides: Overrides = []) -> None:  # noqa: B006
 def study_status(folder: Folder) -> None:
     """Say which cells of a study are done."""
     from polyunlearn.study.cells import study_cells
-    from polyunlearn.study.config import StudyConfig
     from polyunlearn.study.store import Store
 
     store = Store(folder)
-    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
+    config = store.config()
     cells = list(study_cells(config))
     done = [cell for cell in cells if store.is_done(cell)]
     for cell in cells:
@@ -187,11 +186,10 @@ def score(
     from polyunlearn.analysis.rescoring import rescore
     from polyunlearn.report.scores import print_scores, write_scores_json
     from polyunlearn.scoring.metrics.suite import get_answer_metrics
-    from polyunlearn.study.config import StudyConfig
     from polyunlearn.study.store import Store
 
     store = Store(folder)
-    scores = rescore(StudyConfig.model_validate(store.manifest()["study"]["config"]), store, get_answer_metrics(metrics))
+    scores = rescore(store.config(), store, get_answer_metrics(metrics))
     print_scores(scores, console)
     if json_file:
         write_scores_json(scores, json_file)

@@ -1,11 +1,12 @@
 """Quantisation: the weights rounded to few bits, as a model is to run on small machines. What unlearning moved by less than a step comes back."""
 
-import torch
-from torch import Tensor, nn
+from functools import partial
 
+import torch
+from torch import Tensor
+
+from polyunlearn.attacks.matrices import measure_changed
 from polyunlearn.attacks.target import Measure, Target, Variant
-from polyunlearn.models.body import decoder_layers
-from polyunlearn.scoring.measure import ranked_questions
 
 VARIANTS = ((8, None), (4, None), (4, 64), (3, 64))
 """Bits, and how many weights of a row share a scale; None is the whole row."""
@@ -28,16 +29,13 @@ def quantised(weight: Tensor, bits: int, group: int | None = None) -> Tensor:
     return torch.cat(parts, dim=1).to(weight.dtype)
 
 
-@torch.no_grad()
 def quantisation(target: Target, measure: Measure) -> None:
     """Round every matrix of every layer; embeddings and norms stay, as they do in the usual recipes."""
-    matrices = [module for module in decoder_layers(target.whole.model).modules() if isinstance(module, nn.Linear)]
-    before = [module.weight.detach().clone() for module in matrices]
-    questions = ranked_questions(target.probes, target.whole.encoder)
-    for bits, group in VARIANTS:
-        for module, weight in zip(matrices, before, strict=True):
-            module.weight.copy_(quantised(weight, bits, group))
-        scope = f"groups of {group}" if group else "a row"
-        measure(Variant(f"{bits} bits, {scope}", bits), target.whole, target.probes, questions)
-    for module, weight in zip(matrices, before, strict=True):
-        module.weight.copy_(weight)
+    measure_changed(
+        target,
+        measure,
+        [
+            (Variant(f"{bits} bits, {f'groups of {group}' if group else 'a row'}", bits), partial(quantised, bits=bits, group=group))
+            for bits, group in VARIANTS
+        ],
+    )

@@ -71,8 +71,7 @@ def benign_relearning(target: Target, measure: Measure) -> None:
 
 
 def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], asked: Sequence[Story], name: str, tag: str) -> None:
-    before, ids = snapshot(target.parameters), {story.id for story in asked}
-    probes = [probe for probe in target.probes if probe.story in ids]
+    before, probes = snapshot(target.parameters), target.probes_of(asked)
     questions = ranked_questions(probes, target.loaded.encoder)
 
     def after_step(number: int, loss: float) -> bool:

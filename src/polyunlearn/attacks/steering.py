@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from polyunlearn.attacks.relearning import taught_and_asked
 from polyunlearn.attacks.target import Measure, Target, Variant
-from polyunlearn.corpus.stories import Story
 from polyunlearn.models.batching import packs
 from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.loading import LoadedModel
@@ -78,7 +77,7 @@ def steered(loaded: LoadedModel, layer: int, direction: Tensor, strength: float)
 def _moved(target: Target) -> Iterator[tuple[str, int, Tensor]]:
     """By source and layer, the direction from the learned state to this one, in the states that prompts end in: 0 for gold in layers that learning does
     not train."""
-    probes = _of(target.probes, taught_and_asked(target.claims)[0])
+    probes = target.probes_of(taught_and_asked(target.claims)[0])
     layers = layers_to_steer(target)
     now, state = [_prompt_ends(target.loaded, probes, layer) for layer in layers], snapshot(target.parameters)
     for source, weights in target.learned.items():
@@ -90,16 +89,11 @@ def _moved(target: Target) -> Iterator[tuple[str, int, Tensor]]:
 
 
 def _steer(target: Target, measure: Measure, source: str, layer: int, direction: Tensor, name: str) -> None:
-    probes = _of(target.probes, taught_and_asked(target.claims)[1])
+    probes = target.probes_of(taught_and_asked(target.claims)[1])
     questions = ranked_questions(probes, target.loaded.encoder)
     for strength in STRENGTHS:
         with steered(target.loaded, layer, direction, strength):
             measure(Variant(f"{name}, after layer {layer}", strength, source), target.loaded, probes, questions)
-
-
-def _of(probes: Sequence[Probe], stories: Sequence[Story]) -> list[Probe]:
-    ids = {story.id for story in stories}
-    return [probe for probe in probes if probe.story in ids]
 
 
 @torch.no_grad()

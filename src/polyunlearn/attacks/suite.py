@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from polyunlearn.attacks import few_shot, pruning, quantisation, relearning, steering
 from polyunlearn.attacks.target import Attack
-from polyunlearn.errors import UserError
+from polyunlearn.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,5 @@ def get_attacks(names: Sequence[str]) -> list[AttackCard]:
     """The attacks of these names, all where none is named; raises `UserError` for a name that is not known."""
     for name in names:
         if name not in ATTACKS:
-            near = get_close_matches(name, ATTACKS, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UserError(f"unknown attack {name!r}: {hint}choose from {', '.join(ATTACKS)}")
+            raise unknown_name("attack", name, ATTACKS)
     return [ATTACKS[name] for name in dict.fromkeys(names)] or list(ATTACKS.values())

@@ -49,6 +49,11 @@ class Target:
     probes: Sequence[Probe]
     seed: int
 
+    def probes_of(self, stories: Sequence[Story]) -> list[Probe]:
+        """The probes that ask for the claims of these stories."""
+        ids = {story.id for story in stories}
+        return [probe for probe in self.probes if probe.story in ids]
+
 
 Attack = Callable[[Target, Measure], None]
 """Attacks a state and measures what each of its variants makes of it."""

@@ -14,7 +14,6 @@ from polyunlearn.report.export import write_rows_csv, write_summary
 from polyunlearn.report.html import write_html
 from polyunlearn.report.terminal import print_report
 from polyunlearn.study.cells import study_cells
-from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
 
@@ -22,7 +21,7 @@ def build_report(folder: Path, console: Console) -> Path:
     """Analyse the rows of a study and write its report beside them; returns the path of report.html."""
     store = Store(folder)
     manifest = store.manifest()
-    config = StudyConfig.model_validate(manifest["study"]["config"])
+    config = store.config()
     figures = summarise(config, store)
     write_rows_csv(store, folder / "rows.csv")
     write_summary(figures, manifest["study"]["model"]["name"], folder / "summary.json")
@@ -40,7 +39,7 @@ def build_comparison(folder: Path, budget: float, console: Console, json_file: P
     """
     store = Store(folder)
     manifest = store.manifest()
-    config = StudyConfig.model_validate(manifest["study"]["config"])
+    config = store.config()
     if not any(cell.state == "unlearned" and store.is_done(cell) for cell in study_cells(config)):
         raise UserError(f"{folder}: no unlearned cell is finished yet; see: polyunlearn study status {folder}")
     found = compare(config, store, budget)
@@ -63,7 +62,7 @@ def build_recoveries(folder: Path, console: Console, json_file: Path | None, mar
     attacked yet."""
     store = Store(folder)
     manifest = store.manifest()
-    config = StudyConfig.model_validate(manifest["study"]["config"])
+    config = store.config()
     found, chosen = recoveries(config, store), hardest(config, store)
     print_recoveries(chosen, console)
     write_html(config, manifest, store, summarise(config, store), folder / "report.html")

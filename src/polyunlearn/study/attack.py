@@ -33,7 +33,7 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
             cannot be written.
     """
     store = Store(folder)
-    config = StudyConfig.model_validate(store.manifest()["study"]["config"])
+    config = store.config()
     unknown = [name for name in strategies if name not in config.strategies]
     if unknown:
         raise UserError(f"{folder}: no strategy {unknown[0]!r} in this study; it has {', '.join(config.strategies)}")

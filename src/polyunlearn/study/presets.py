@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.files import read_utf8
 from polyunlearn.study.config import StudyConfig
 
@@ -31,9 +31,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         where, text = str(path), read_utf8(path)
     else:
-        near = get_close_matches(preset, preset_names(), 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"unknown preset {preset!r}: {hint}choose from {', '.join(preset_names())}, or give the path of a YAML file")
+        raise unknown_name("preset", preset, preset_names(), ", or give the path of a YAML file")
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -18,6 +18,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import atomic_path, write_text_atomically
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
 from polyunlearn.tracing.languages import Trace
 
 MANIFEST = "manifest.json"
@@ -59,10 +60,8 @@ class Store:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; give a folder with --out")
         if path.is_file():
-            found = self.manifest()["study"]
-            wanted = json.loads(json.dumps(manifest["study"]))
-            if found != wanted:
-                differing = ", ".join(_differences(found, wanted))
+            differing = self._differing(manifest)
+            if differing:
                 raise UserError(f"{self.folder} holds another study (different: {differing}); give another folder with --out, or remove it")
             return
         if self.folder.is_dir() and any(self.folder.iterdir()):
@@ -71,12 +70,20 @@ class Store:
 
     def check(self, manifest: dict[str, Any]) -> None:
         """Raise `UserError` where the study that is there was made of something else than `manifest["study"]` says."""
-        found, wanted = self.manifest()["study"], json.loads(json.dumps(manifest["study"]))
-        if found != wanted:
-            differing = ", ".join(_differences(found, wanted))
+        differing = self._differing(manifest)
+        if differing:
             raise UserError(
                 f"{self.folder} was made of something else (different: {differing}); use the model, corpus and version that it was made with"
             )
+
+    def _differing(self, manifest: dict[str, Any]) -> str:
+        """What another study has otherwise than the one that is there; "" for the same."""
+        found, wanted = self.manifest()["study"], json.loads(json.dumps(manifest["study"]))
+        return ", ".join(_differences(found, wanted)) if found != wanted else ""
+
+    def config(self) -> StudyConfig:
+        """The configuration of the study that is there; raises `UserError` where there is none."""
+        return StudyConfig.model_validate(self.manifest()["study"]["config"])
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; raises `UserError` where the folder holds no study."""

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import unknown_name
 from polyunlearn.languages import get_language
 from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
 from polyunlearn.scoring.metrics.overlap import rouge_l, token_f1
@@ -67,7 +66,5 @@ def get_answer_metrics(names: Sequence[str]) -> list[AnswerMetric]:
     """The metrics of these names; raises `UserError` for a name that is not known."""
     for name in names:
         if name not in ANSWER_METRICS:
-            near = get_close_matches(name, ANSWER_METRICS, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UserError(f"unknown metric {name!r}: {hint}choose from {', '.join(ANSWER_METRICS)}")
+            raise unknown_name("metric", name, ANSWER_METRICS)
     return [ANSWER_METRICS[name] for name in dict.fromkeys(names)]

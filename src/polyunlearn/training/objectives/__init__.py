@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.training.cards import NO_RETAIN, Card
 from polyunlearn.training.loop import Objective, Part
 from polyunlearn.training.objectives.ce_u import CE_U
@@ -107,9 +106,7 @@ def get_method(name: str) -> Method:
 
 def _card(cards: Mapping[str, Card], name: str, what: str) -> Card:
     if name not in cards:
-        near = get_close_matches(name, cards, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise UserError(f"unknown {what} {name!r}: {hint}choose from {', '.join(cards)}")
+        raise unknown_name(what, name, cards)
     return cards[name]
 
 
