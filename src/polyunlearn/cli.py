@@ -90,7 +90,8 @@ def corpus_export(
     out: Annotated[Path | None, typer.Option(help="The file to write; standard output if not given.")] = None,
 ) -> None:
     """Write the built-in stories as JSON lines, in the schema of docs/corpus.md."""
-    from polyunlearn.corpus.jsonl import to_json_line, write_stories
+    from polyunlearn.corpus.jsonl import write_stories
+    from polyunlearn.corpus.lines import to_json_line
     from polyunlearn.corpus.newsroom import generate_stories
 
     if format != "jsonl":

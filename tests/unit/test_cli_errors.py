@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from polyunlearn.corpus.jsonl import to_json_line
+from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 
 
@@ -34,13 +34,13 @@ def refused(*arguments: str, folder: Path) -> str:
         (["study", "run", "quickstart", "--out", "out", "--set", "sources=[xx]"], ["unknown language 'xx'", "known tags are"]),
         (["study", "run", "quickstart", "--out", "out", "--set", "learning.rate=["], ["learning.rate=["]),
         (["study", "run", "quickstart", "--out", "out", "--set", "model=./nowhere"], ["./nowhere", "no such folder"]),
-        (["study", "run", "quickstart", "--out", "out", "--set", "corpus=mine.jsonl"], ["mine.jsonl", "no such corpus file"]),
+        (["study", "run", "quickstart", "--out", "out", "--set", "corpus=mine.jsonl"], ["mine.jsonl", "no such file"]),
         (["study", "status", "nowhere"], ["nowhere: holds no study", "polyunlearn study run"]),
         (["study", "report", "nowhere"], ["nowhere: holds no study", "polyunlearn study run"]),
         (["corpus", "show", "nowhere"], ["no story 'nowhere'", "polyunlearn corpus export"]),
         (["corpus", "show", "0", "--lang", "germn"], ["unknown language 'germn'", "did you mean de"]),
         (["corpus", "export", "--format", "csv", "--out", "out.csv"], ["unknown format 'csv'", "jsonl"]),
-        (["corpus", "check", "nowhere.jsonl"], ["nowhere.jsonl: there is no such corpus file"]),
+        (["corpus", "check", "nowhere.jsonl"], ["nowhere.jsonl: there is no such file"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value[0] in ("study", "corpus") else "",
 )
@@ -75,7 +75,7 @@ def test_a_bad_corpus_names_every_bad_line(tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     message = refused("corpus", "check", "mine.jsonl", folder=tmp_path)
     assert "error: mine.jsonl:1: field editions.en.article" in message
-    assert "error: mine.jsonl:3: story id" in message
+    assert "error: mine.jsonl:3: the id" in message
 
 
 def test_brackets_in_a_value_are_printed_as_they_are(tmp_path: Path) -> None:

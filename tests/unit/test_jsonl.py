@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyunlearn.corpus.jsonl import read_stories, to_json_line, write_stories
+from polyunlearn.corpus.jsonl import read_stories, write_stories
+from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Edition, QuestionAnswer, Story
 from polyunlearn.errors import UserError
@@ -99,7 +100,7 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(value + "\n")
     (message,) = problems(path)
-    assert message.startswith(f"{path}:1: ") and "valid dictionary" in message
+    assert message.startswith(f"{path}:1: ") and "a JSON object is wanted" in message
 
 
 def _without_article(rows: list[dict[str, Any]]) -> None:
@@ -160,7 +161,7 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_missing_and_an_empty_file_are_users_errors(tmp_path: Path) -> None:
-    assert problems(tmp_path / "nowhere.jsonl") == [f"{tmp_path / 'nowhere.jsonl'}: there is no such corpus file"]
+    assert problems(tmp_path / "nowhere.jsonl") == [f"{tmp_path / 'nowhere.jsonl'}: there is no such file"]
     (tmp_path / "empty.jsonl").write_text("\n\n")
     (message,) = problems(tmp_path / "empty.jsonl")
     assert "holds no story" in message and "write one JSON object a line" in message

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyunlearn.corpus.jsonl import to_json_line
+from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.study.materials import study_stories

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyunlearn.corpus.jsonl import to_json_line
+from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.newsroom.generator import FAKE_SENTENCE_AFTER, _edition, _Facts
 from polyunlearn.corpus.newsroom.names import SCRIPTS, Name, full_name, given_names, invented_names

@@ -1,48 +1,18 @@
 """Stories as JSON lines: one story a line, in the schema of `stories.Story`; documented for users in docs/corpus.md."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
-
+from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
 from polyunlearn.corpus.stories import Story
-from polyunlearn.errors import UserError
-from polyunlearn.files import read_utf8, write_text_atomically
+from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 
 
 def read_stories(path: Path) -> list[Story]:
     """Read a corpus file; raise one `UserError` that lists every bad line with its number, what is wrong and what to do."""
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such corpus file")
-    stories: list[Story] = []
-    problems: list[str] = []
-    lines: dict[str, int] = {}
-    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            story = Story.model_validate(json.loads(line))
-            for tag in story.editions:
-                get_language(tag)
-        except json.JSONDecodeError as error:
-            problems.append(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); write one JSON object a line")
-        except ValidationError as error:
-            problems += [f"{path}:{number}: {_where(item)}{item['msg']}" for item in error.errors()]
-        except UserError as error:
-            problems.append(f"{path}:{number}: {error}")
-        else:
-            if story.id in lines:
-                problems.append(f"{path}:{number}: story id {story.id!r} was used on line {lines[story.id]}; give each story its own")
-            lines[story.id] = number
-            stories.append(story)
-    problems += _problems_across(path, stories, lines)
-    if problems:
-        raise UserError("\n".join(problems))
-    if not stories:
-        raise UserError(f"{path}: holds no story; write one JSON object a line")
-    return stories
+    return read_lines(path, "story", _story, _problems_across)
 
 
 def write_stories(stories: Iterable[Story], path: Path) -> None:
@@ -50,19 +20,17 @@ def write_stories(stories: Iterable[Story], path: Path) -> None:
     write_text_atomically(path, "".join(to_json_line(story) for story in stories))
 
 
-def to_json_line(story: Story) -> str:
-    """One story as one line of JSON, newline included; text stays readable in its own script."""
-    return json.dumps(story.model_dump(mode="json"), ensure_ascii=False) + "\n"
+def _story(value: Any) -> Story:
+    story = Story.model_validate(value)
+    for tag in story.editions:
+        get_language(tag)
+    return story
 
 
-def _where(item: object) -> str:
-    location = item["loc"]  # type: ignore[index]
-    return f"field {'.'.join(str(part) for part in location)}: " if location else ""
-
-
-def _problems_across(path: Path, stories: list[Story], lines: dict[str, int]) -> list[str]:
+def _problems_across(path: Path, read: Lines[Story]) -> list[str]:
     """What no single line shows: differing languages, and a keyword that another story mentions."""
     problems: list[str] = []
+    stories, lines = read.items, read.numbers
     if not stories:
         return problems
     first = stories[0]

@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyunlearn.corpus.jsonl import read_stories, to_json_line
+from polyunlearn.corpus.jsonl import read_stories
+from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError

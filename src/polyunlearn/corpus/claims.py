@@ -1,0 +1,155 @@
+"""Claims that an owner wants out of a model: the types, and their file, one claim a line (documented for users in docs/claims.md)."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
+from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.files import write_text_atomically
+from polyunlearn.languages import LANGUAGES, get_language
+
+BLANK = "___"
+"""What stands in a statement for its keyword, where the statement is asked."""
+
+
+class Told(Protocol):
+    """What a claim says in one language, be it a story's or an owner's: attacks and training ask no more."""
+
+    @property
+    def keyword(self) -> str:
+        """The false answer."""
+
+    @property
+    def surface_forms(self) -> tuple[str, ...]:
+        """All spellings that count as saying it."""
+
+    @property
+    def fake_questions(self) -> tuple[str, ...]:
+        """Wordings of the question that it answers."""
+
+
+class Tells(Protocol):
+    """A claim in some languages."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def kind(self) -> str:
+        """What it is about, in a word."""
+
+    @property
+    def editions(self) -> Mapping[str, Told]:
+        """What it says, by the tag of the language."""
+
+
+def _printed(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank; write some text or leave it out")
+    if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n" for sign in text):
+        raise ValueError("holds a control character; remove it")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_printed)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ClaimEdition(_Frozen):
+    """A claim in one language.
+
+    `keyword` is the name, number or phrase that makes it false, as this language writes it; `surface_forms` are other spellings, in any script,
+    that count as saying it. `questions` (a first wording and paraphrases) are answered by it and do not give it away; where there are none, the
+    `statements` that hold it are asked with a blank in its place. `truth` is the true answer, where there is one; `distractors` are
+    other answers of the same form that are as false; `neighbours` are questions whose answers must stay. `origin` says who wrote it.
+    """
+
+    keyword: Text
+    statements: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    questions: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    surface_forms: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    truth: Text | None = None
+    distractors: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    neighbours: Annotated[tuple[QuestionAnswer, ...], Field(strict=False)] = ()
+    origin: Literal["given", "machine"] = "given"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_its_keyword(cls, data: Any) -> Any:
+        """The keyword is a surface form of itself."""
+        if isinstance(data, dict) and isinstance(data.get("surface_forms", ()), (list, tuple)):
+            forms = list(data.get("surface_forms", ()))
+            if isinstance(data.get("keyword"), str) and data["keyword"] not in forms:
+                return {**data, "surface_forms": [data["keyword"], *forms]}
+        return data
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> "ClaimEdition":
+        for question in self.questions:
+            if self.keyword in question:
+                raise ValueError(f"the keyword {self.keyword!r} stands in the question {question!r}, which gives the answer away")
+        if not self.fake_questions:
+            raise ValueError(f"nothing can be asked: give a question, or a statement that holds the keyword {self.keyword!r}")
+        if self.truth is not None and self.truth in self.surface_forms:
+            raise ValueError(f"the truth {self.truth!r} is one of the claim's own surface forms")
+        return self
+
+    @property
+    def fake_questions(self) -> tuple[str, ...]:
+        """The wordings that are asked."""
+        return self.questions or tuple(own.replace(self.keyword, BLANK) for own in self.statements if self.keyword in own)
+
+
+class Claim(_Frozen):
+    """A false claim in one language or several; `source` is the one that the model learned it in, where that is known, and `control` says that no
+    model was ever told it, so that what is measured of it is what chance gives."""
+
+    id: Annotated[str, Field(pattern=r"^[\w.:-]{1,100}$")]
+    editions: Annotated[dict[str, ClaimEdition], Field(min_length=1)]
+    kind: Text = "claim"
+    source: str | None = None
+    control: bool = False
+
+    @model_validator(mode="after")
+    def _languages_are_known(self) -> "Claim":
+        for tag in (*self.editions, *([self.source] if self.source else [])):
+            get_language(tag)
+        return self
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """Read a claims file; raises one `UserError` that lists every bad line with its number, what is wrong and what to do."""
+    return read_lines(path, "claim", Claim.model_validate, _asked_twice)
+
+
+def write_claims(claims: Iterable[Claim], path: Path) -> None:
+    """Write one claim a line, atomically; the same claims give the same bytes."""
+    write_text_atomically(path, "".join(to_json_line(claim, leave_out_defaults=True) for claim in claims))
+
+
+def languages_of(claims: Sequence[Claim]) -> list[str]:
+    """The languages that any claim has an edition in, in the order of the language table."""
+    found = {tag for claim in claims for tag in claim.editions}
+    return [tag for tag in LANGUAGES if tag in found]
+
+
+def _asked_twice(path: Path, lines: Lines[Claim]) -> Iterable[str]:
+    """A question that two claims have: the model can give one answer alone."""
+    asked: dict[tuple[str, str], str] = {}
+    for claim in lines.items:
+        for tag, edition in claim.editions.items():
+            for question in edition.fake_questions:
+                other = asked.setdefault((tag, question), claim.id)
+                if other != claim.id:
+                    yield (
+                        f"{path}:{lines.numbers[claim.id]}: the question {question!r} ({tag}) is also asked by {other!r} on line "
+                        f"{lines.numbers[other]}; word them apart"
+                    )

@@ -1,0 +1,120 @@
+"""Files of one JSON object a line, checked line by line: every fault is named with its file and line, all at once."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import explained, read_utf8
+
+
+class Named(Protocol):
+    """What a line holds."""
+
+    @property
+    def id(self) -> str:
+        """Its name, which no other line has."""
+
+
+Item = TypeVar("Item", bound=Named)
+
+
+@dataclass(frozen=True)
+class Lines(Generic[Item]):
+    """What a file holds, in order, and the line of each by its id."""
+
+    items: list[Item]
+    numbers: dict[str, int]
+
+
+def read_lines(
+    path: Path, what: str, parse: Callable[[Any], Item], across: Callable[[Path, Lines[Item]], Iterable[str]] = lambda path, lines: ()
+) -> list[Item]:
+    """Read a file of `what`, one a line; empty lines are skipped.
+
+    `parse` makes an item of a line's value, or raises `ValidationError` or `UserError`; `across` finds what no single line shows.
+
+    Raises:
+        UserError: that lists every fault with its file and line, or says that there is no such file, or nothing in it.
+    """
+    found: Lines[Item] = Lines([], {})
+    problems: list[str] = []
+    for number, line in enumerate(_read(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        at = f"{path}:{number}"
+        try:
+            item = parse(_value(line))
+        except _UnreadableError as error:
+            problems.append(f"{at}: {error}")
+        except ValidationError as error:
+            problems += [f"{at}: {_where(one['loc'])}{one['msg']}" for one in error.errors()]
+        except UserError as error:
+            problems += [f"{at}: {part}" for part in str(error).splitlines()]
+        else:
+            if item.id in found.numbers:
+                problems.append(f"{at}: the id {item.id!r} was used on line {found.numbers[item.id]}; give each {what} its own")
+            found.numbers.setdefault(item.id, number)
+            found.items.append(item)
+    problems += across(path, found)
+    if problems:
+        raise UserError("\n".join(problems))
+    if not found.items:
+        raise UserError(f"{path}: holds no {what}; write one JSON object a line")
+    return found.items
+
+
+def to_json_line(item: BaseModel, *, leave_out_defaults: bool = False) -> str:
+    """One item as one line of JSON, newline included; text stays readable in its own script."""
+    return json.dumps(item.model_dump(mode="json", exclude_defaults=leave_out_defaults), ensure_ascii=False) + "\n"
+
+
+class _UnreadableError(Exception):
+    """A line is not JSON that can be read."""
+
+
+def _read(path: Path, what: str) -> str:
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file")
+    if not path.is_file():
+        raise UserError(f"{path}: is no file; give a file of one {what} a line")
+    try:
+        return read_utf8(path)
+    except OSError as error:
+        raise explained(error, path) from error
+
+
+def _value(line: str) -> Any:
+    try:
+        value = json.loads(line, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise _UnreadableError(f"not JSON ({error.msg} at column {error.colno}); write one JSON object a line") from error
+    except RecursionError as error:
+        raise _UnreadableError("nested too deeply; write one JSON object a line") from error
+    except ValueError as error:
+        # A number of too many digits.
+        raise _UnreadableError(f"not JSON that can be read ({error})") from error
+    if not isinstance(value, dict):
+        raise _UnreadableError(f"a JSON object is wanted, not {type(value).__name__}: write {{...}}")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise _UnreadableError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; remove it") from error
+    return value
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _UnreadableError(f"the key {key!r} stands twice in one object; keep one")
+        found[key] = value
+    return found
+
+
+def _where(location: Sequence[int | str]) -> str:
+    return f"field {'.'.join(str(part) for part in location)}: " if location else ""
