@@ -18,6 +18,7 @@ from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import before_after_chart, budget_chart, colours, relearning_chart, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
+from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -50,6 +51,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             traces=traces(figures),
             lives=LIVES,
             enough=COVERED,
+            verdict=verdict(config, store, figures),
             findings=_findings(matrix, rows, several),
             charts=[
                 _source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)

@@ -1,0 +1,229 @@
+"""What unlearning does from language to language: what it leaves where, where it backfires, and how alike languages answer. Rows in, matrices out.
+
+Intervals draw seeds, then stories (`analysis.clusters`).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from polyunlearn.analysis.clusters import Array, drawn_weights, percentiles, story_weights
+from polyunlearn.analysis.summary import KNOWN, Values
+from polyunlearn.intervals import Estimate, estimate, paired_difference
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
+
+MARGIN = 0.1
+"""Nats a token by which a claim's log-prob must rise for it to count: rounding and the training of anything else move it by less or about that."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What unlearning leaves of claims learned in `source` when asked in `language`: the residual, (unlearned − base) / (learned − base) of the fake
+    rank, mean over the `reached` of `seeds` that learning reached there; None where that is none. 0 is as base, 1 untouched."""
+
+    source: str
+    strategy: str
+    method: str
+    language: str
+    reached: int
+    seeds: int
+    residual: Estimate | None
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What unlearning took of real quality in a language that knew the real stories: learned − unlearned, paired by story; above 0 is a loss."""
+
+    source: str
+    strategy: str
+    method: str
+    language: str
+    quality: Estimate
+
+
+@dataclass(frozen=True)
+class Backfire:
+    """The share of (story, language) pairs where unlearning raised the claim above the learned state, from 0 (nowhere, the aim) to 1: its fake rank
+    (mean over wordings), or its log-prob by more than `MARGIN` nats a token. `worst` is the language where the log-prob rose most often, None where it rose in none."""
+
+    source: str
+    strategy: str
+    method: str
+    rank: Estimate
+    log_prob: Estimate
+    worst: str | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike a state answers in two languages: by language pair the share of (story, wording) in which the false name ranks first in both or in
+    neither, from 0 to 1. It is not RankC, which needs the rank of every candidate (`rank_consistency`); and two languages that know nothing
+    agree, so it is read beside the fake ranks."""
+
+    state: str
+    source: str | None
+    strategy: str | None
+    method: str | None
+    pairs: Mapping[tuple[str, str], Estimate]
+
+
+def unlearn_transfer(config: StudyConfig, store: Store, seed: int = 0) -> list[Left]:
+    """Source and strategy × query language, over the finished unlearned cells in the order of the study; `seed` decides the draws alone."""
+    values = Values(store)
+    found = []
+    for cells in _unlearned(config, store):
+        for tag in config.languages:
+            parts = [own for cell in cells if (own := _reached(values, cell, tag))]
+            residual = _residual(parts, np.random.default_rng(seed)) if parts else None
+            found.append(Left(*_way(cells[0]), tag, len(parts), len(cells), residual))
+    return found
+
+
+def quality_lost(config: StudyConfig, store: Store, seed: int = 0) -> list[Lost]:
+    """Source and strategy × query language, over the seeds in which the learned state knew the real stories in it (`KNOWN`)."""
+    values = Values(store)
+    found = []
+    for cells in _unlearned(config, store):
+        for tag in config.languages:
+            parts = {cell.seed: drop for cell in cells if (drop := _drop(values, cell, tag))}
+            if parts:
+                seeds = [own for own, drop in parts.items() for _ in drop]
+                lost = _mean(np.concatenate([np.array(drop) for drop in parts.values()]), seeds, np.random.default_rng(seed))
+                found.append(Lost(*_way(cells[0]), tag, lost))
+    return found
+
+
+def backfire(config: StudyConfig, store: Store, seed: int = 0) -> list[Backfire]:
+    """For every source, strategy and method with finished cells, in the order of the study."""
+    values = Values(store)
+    found = []
+    for cells in _unlearned(config, store):
+        seeds = [cell.seed for cell in cells for _ in values.per_story(cell, config.languages[0], "fake", "first")]
+        ranks, log_probs = (
+            np.concatenate([_rise(values, cell, config.languages, metric) for cell in cells]) for metric in ("first", "loss")
+        )
+        # A loss is a negative log-prob.
+        rose = -log_probs > MARGIN
+        worst = config.languages[int(np.argmax(rose.mean(0)))] if rose.any() else None
+        by_rank, by_log_prob = (_mean(own.mean(1), seeds, np.random.default_rng(seed)) for own in (ranks > 0, rose))
+        found.append(Backfire(*_way(cells[0]), by_rank, by_log_prob, worst))
+    return found
+
+
+def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreement]:
+    """For every kind of state, over its seeds, in the order of the study."""
+    values = Values(store)
+    kinds: dict[tuple[str, str | None, str | None, str | None], list[Cell]] = {}
+    for cell in study_cells(config):
+        if store.is_done(cell):
+            kinds.setdefault((cell.state, cell.source, cell.strategy, cell.method), []).append(cell)
+    found = []
+    for kind, cells in kinds.items():
+        pairs = {}
+        for one, other in combinations(config.languages, 2):
+            parts = [_same(values, cell, one, other) for cell in cells]
+            seeds = [cell.seed for cell, part in zip(cells, parts, strict=True) for _ in part]
+            pairs[one, other] = _mean(np.concatenate(parts), seeds, np.random.default_rng(seed))
+        found.append(Agreement(*kind, pairs))
+    return found
+
+
+def rank_consistency(rankings: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
+    r"""RankC of two languages (Qi, Fernández & Bisazza 2023, arXiv 2310.10378): how alike they rank the candidates of each question, from 0 to 1.
+
+    `rankings` holds, a question, the candidates of both languages from the most to the least probable, under names that both share. With N
+    candidates and P@j the share of the first j that both have among their first j,
+
+    .. math:: \sum_{j=1}^{N} w_j \, P@j, \quad w_j = \frac{e^{N-j}}{\sum_{k=1}^{N} e^{N-k}}
+
+    averaged over questions. 1 is the same order; never 0, as all candidates are among the first N of both. Raises `ValueError` where there is no
+    question, or one whose two rankings do not hold the same candidates once each.
+    """
+    if not rankings:
+        raise ValueError("a consistency needs at least one question")
+    return sum(_consistency(one, other) for one, other in rankings) / len(rankings)
+
+
+def _consistency(one: Sequence[str], other: Sequence[str]) -> float:
+    if not one or len(set(one)) != len(one) or sorted(one) != sorted(other):
+        raise ValueError(f"the rankings {list(one)} and {list(other)} do not hold the same candidates once each")
+    places = range(1, len(one) + 1)
+    # e^(N-j) with e^N taken out, so that many candidates do not overflow.
+    weights = [math.exp(-place) for place in places]
+    overlap = [len(set(one[:place]) & set(other[:place])) / place for place in places]
+    return sum(weight * share for weight, share in zip(weights, overlap, strict=True)) / sum(weights)
+
+
+def _unlearned(config: StudyConfig, store: Store) -> Iterator[list[Cell]]:
+    """The finished unlearned cells, with what they are measured against, a seed each, by source, strategy and method."""
+    ways: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in study_cells(config):
+        if cell.parent and all(store.is_done(own) for own in (cell, cell.parent, Cell("base", cell.seed))):
+            ways.setdefault(_way(cell), []).append(cell)
+    return iter(ways.values())
+
+
+def _way(cell: Cell) -> tuple[str, str, str]:
+    return str(cell.source), str(cell.strategy), str(cell.method)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The stories of a seed: what learning added to each one's fake rank, and what unlearning left of it."""
+
+    seed: int
+    added: Array
+    left: Array
+
+
+def _reached(values: Values, cell: Cell, tag: str) -> _Part | None:
+    """The stories of a cell in a language; None where learning did not reach it (the gate of `analysis.summary`)."""
+    assert cell.parent
+    base, learned, after = (np.array(values.per_story(own, tag, "fake", "first")) for own in (Cell("base", cell.seed), cell.parent, cell))
+    reached = paired_difference(learned.tolist(), base.tolist()).low > 0
+    return _Part(cell.seed, learned - base, after - base) if reached else None
+
+
+def _residual(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate:
+    seeds = [part.seed for part in parts for _ in part.added]
+    drawn = drawn_weights(seeds, rng)
+    total, weight = np.zeros(len(drawn)), np.zeros(len(drawn))
+    for part in parts:
+        own = drawn[:, [at for at, seed in enumerate(seeds) if seed == part.seed]]
+        added = own @ part.added
+        # Where learning added nothing to the stories drawn there is no share of it.
+        known = added > 0
+        total[known] += own.sum(1)[known] * (own @ part.left)[known] / added[known]
+        weight[known] += own.sum(1)[known]
+    shares = np.divide(total, weight, out=np.full(len(drawn), np.nan), where=weight > 0)
+    mean = sum(float(part.left.sum() / part.added.sum()) for part in parts) / len(parts)
+    return Estimate(mean, *percentiles(shares), len(seeds))
+
+
+def _mean(per_story: Array, seeds: Sequence[int], rng: np.random.Generator) -> Estimate:
+    return Estimate(float(story_weights(seeds) @ per_story), *percentiles(drawn_weights(seeds, rng) @ per_story), len(seeds))
+
+
+def _drop(values: Values, cell: Cell, tag: str) -> list[float]:
+    """What each story lost of real quality; empty where the learned state did not know the real stories in this language."""
+    assert cell.parent
+    then, now = (values.per_story(own, tag, "real", "first") for own in (cell.parent, cell))
+    return [before - after for before, after in zip(then, now, strict=True)] if estimate(then).low > KNOWN else []
+
+
+def _rise(values: Values, cell: Cell, languages: Sequence[str], metric: str) -> Array:
+    """What unlearning added to a value of each story, the mean over its wordings: (stories, languages)."""
+    assert cell.parent
+    now, then = (np.array([values.per_story(own, tag, "fake", metric) for tag in languages]) for own in (cell, cell.parent))
+    return np.asarray((now - then).T, dtype=float)
+
+
+def _same(values: Values, cell: Cell, one: str, other: str) -> Array:
+    """For each story, the share of wordings in which both languages have the false name first, or neither."""
+    first, second = (values.at_end(cell, tag, "fake", "first").values() for tag in (one, other))
+    return np.array([np.equal(a, b).mean() for a, b in zip(first, second, strict=True)])

@@ -1,0 +1,181 @@
+"""A study's matrices from language to language: in the terminal, as Markdown and as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from polyunlearn.analysis.matrices import MARGIN, Agreement, Backfire, Left, agreement, backfire, unlearn_transfer
+from polyunlearn.analysis.regression import Regression, corpus_tokens, spread_regression
+from polyunlearn.analysis.tables import way_of_unlearning
+from polyunlearn.errors import UserError
+from polyunlearn.files import write_text_atomically
+from polyunlearn.languages import get_language
+from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import study_stories
+from polyunlearn.study.store import Store
+
+_TRANSFER = (
+    "What unlearning leaves",
+    "The residual, (unlearned − base) / (learned − base) of the fake rank, by the language asked in: 0 is as base, 1 untouched; a dash where learning did not "
+    "reach the language.",
+)
+_BACKFIRE = (
+    "Backfire",
+    "The share of (story, language) pairs in which unlearning raised the claim above the learned state: its fake rank, which also flips by chance where "
+    f"learning never reached, and its log-prob by more than {MARGIN:g} nats a token.",
+)
+_AGREEMENT = (
+    "Agreement of first places",
+    "The share of questions on which the false name ranks first in both languages or in neither. Not RankC (arXiv 2310.10378): rows hold the claim alone, not "
+    "every candidate. Two languages that know nothing agree.",
+)
+_REGRESSION = (
+    "What spread goes with",
+    "Least squares of what learning added to the fake rank, over pairs of the language learned in and another asked in. It describes these pairs; other "
+    "languages are not in the intervals.",
+)
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """All of a study's matrices; `notes` say what is missing."""
+
+    transfer: Sequence[Left]
+    backfire: Sequence[Backfire]
+    agreement: Sequence[Agreement]
+    regression: Regression | None
+    notes: tuple[str, ...]
+
+
+def build_matrices(folder: Path, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
+    """Compute the matrices of a study; print them, and write them where files are given. Raises `UserError` where the folder holds no finished cell."""
+    store = Store(folder)
+    config = store.config()
+    found = study_matrices(config, store)
+    print_matrices(found, config, console)
+    if json_file:
+        write_text_atomically(json_file, matrices_json(found, config))
+    if markdown_file:
+        write_text_atomically(markdown_file, matrices_markdown(found, config))
+
+
+def study_matrices(config: StudyConfig, store: Store) -> Matrices:
+    """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more."""
+    tokens, notes = None, []
+    try:
+        tokens = _tokens(config)
+    except UserError as error:
+        notes.append(f"token overlap is left out of the regression: {error}")
+    return Matrices(
+        unlearn_transfer(config, store),
+        backfire(config, store),
+        agreement(config, store),
+        spread_regression(config, store, tokens),
+        tuple(notes),
+    )
+
+
+def _tokens(config: StudyConfig) -> dict[str, set[int]]:
+    """What the study's model makes of the fake articles, by language."""
+    from transformers import AutoTokenizer
+
+    from polyunlearn.models.embedded import fetch_embedded
+    from polyunlearn.models.loading import EMBEDDED
+
+    source = fetch_embedded(lambda text: None) if config.model == EMBEDDED else config.model
+    try:
+        tokeniser = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise UserError(f"the tokeniser of model {config.model!r} could not be loaded") from error
+    stories = [story for seed in config.seeds for story in study_stories(config, seed).trained]
+    return corpus_tokens(stories, config.languages, lambda text: tokeniser(text, add_special_tokens=False)["input_ids"])
+
+
+def print_matrices(found: Matrices, config: StudyConfig, console: Console) -> None:
+    """Print all but the agreement of every state, of which a terminal gets the learned ones."""
+    for title, columns, rows in _tables(found, config, intervals=False, states=("learned",)):
+        table = Table(title=title[0], title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        for name in columns:
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+        console.print(title[1] + "\n", style="dim", highlight=False, markup=False)
+    for note in found.notes:
+        console.print(note, style="dim", highlight=False, markup=False)
+
+
+def matrices_markdown(found: Matrices, config: StudyConfig) -> str:
+    """All of them as a Markdown document."""
+    lines = [
+        "# From language to language",
+        "",
+        f"Study `{config.name}`, seeds {', '.join(map(str, config.seeds))}. Made by `polyunlearn study matrices`. In brackets: 95 % interval, drawing seeds "
+        "and their stories; with one seed it says nothing of others.",
+    ]
+    for title, columns, rows in _tables(found, config, intervals=True, states=("base", "gold", "learned", "unlearned")):
+        lines += ["", f"## {title[0]}", "", title[1], "", *markdown_table(columns, rows)]
+    lines += [f"\n{note}" for note in found.notes]
+    return "\n".join(lines) + "\n"
+
+
+def matrices_json(found: Matrices, config: StudyConfig) -> str:
+    """The same in full precision; agreement by "one-other"."""
+    states = [asdict(own) | {"pairs": {"-".join(pair): asdict(value) for pair, value in own.pairs.items()}} for own in found.agreement]
+    data = {
+        "schema": 1,
+        "study": config.name,
+        "transfer": [asdict(own) for own in found.transfer],
+        "backfire": [asdict(own) for own in found.backfire],
+        "agreement": states,
+        "regression": asdict(found.regression) if found.regression else None,
+        "notes": found.notes,
+    }
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+_Titled = tuple[tuple[str, str], Sequence[str], list[list[str]]]
+
+
+def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Sequence[str]) -> list[_Titled]:
+    """Title with what it means, columns and rows of every table that has rows; matrices without their intervals where there is no room."""
+    several = len(config.methods) > 1
+    tags = config.languages
+
+    def way(own: Left | Backfire) -> tuple[str, str]:
+        return get_language(own.source).name, way_of_unlearning(own.strategy, own.method, several)
+
+    left: dict[tuple[str, str], list[str]] = {}
+    for own in found.transfer:
+        text = estimate_text(own.residual) if intervals or own.residual is None else f"{own.residual.mean:.2f}"
+        left.setdefault(way(own), []).append(text)
+    raised = [[*way(own), estimate_text(own.rank), estimate_text(own.log_prob), own.worst or "–"] for own in found.backfire]
+    alike = [
+        [" ".join(part for part in (own.state, own.source, own.strategy, own.method) if part), tag, *_agreements(own, tag, tags)]
+        for own in found.agreement
+        if own.state in states
+        for tag in tags
+    ]
+    fitted = [[name, estimate_text(value)] for name, value in found.regression.coefficients.items()] if found.regression else []
+    if found.regression:
+        fitted += [[name, "not told apart by these pairs"] for name in found.regression.left_out]
+        fitted.append(["pairs of languages", str(found.regression.pairs)])
+    tables: list[_Titled] = [
+        (_TRANSFER, ("learned in", "unlearned with", *tags), [[*names, *texts] for names, texts in left.items()]),
+        (_BACKFIRE, ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
+        (_AGREEMENT, ("state", "language", *tags), alike),
+        (_REGRESSION, ("feature", "coefficient"), fitted),
+    ]
+    return [table for table in tables if table[2]]
+
+
+def _agreements(own: Agreement, tag: str, tags: Sequence[str]) -> list[str]:
+    both = dict(own.pairs) | {(other, one): value for (one, other), value in own.pairs.items()}
+    return [f"{both[tag, other].mean:.2f}" if other != tag else "" for other in tags]

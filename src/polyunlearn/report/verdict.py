@@ -1,0 +1,159 @@
+"""The verdict on a study in words: what spread where, what unlearning left and cost, what attacks bring back. It says no more than the intervals do."""
+
+from collections.abc import Sequence
+
+from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
+from polyunlearn.analysis.recovery import Hardest, hardest
+from polyunlearn.analysis.summary import CellFigures
+from polyunlearn.analysis.tables import SpreadCell, spread_matrix, way_of_unlearning
+from polyunlearn.intervals import Estimate
+from polyunlearn.languages import get_language
+from polyunlearn.report.attacks import form_text
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
+
+NOTHING_YET = "Nothing is learned yet, so there is nothing to say."
+
+
+def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -> str:
+    """One paragraph on the finished cells of a study.
+
+    Something is said to be so where the 95 % interval carries it; otherwise what it leaves open is said.
+    """
+    matrix = spread_matrix(figures)
+    if not matrix:
+        return NOTHING_YET
+    several = len(config.methods) > 1
+    left, lost = unlearn_transfer(config, store), quality_lost(config, store)
+    sentences = []
+    for line in matrix:
+        source = line[0].source
+        sentences += _spread(line)
+        if own := [one for one in left if one.source == source]:
+            sentences += _left(own, several)
+            sentences += _cost([one for one in lost if one.source == source], several)
+        sentences += _collapse([item for item in figures if item.cell.source == source], several)
+    if left:
+        sentences += _attacked(hardest(config, store) if store.is_attacked() else [], several)
+    sentences.append(_scope(config, len({item.cell.seed for item in figures})))
+    return " ".join(sentences)
+
+
+def _spread(line: Sequence[SpreadCell]) -> list[str]:
+    everywhere = [cell for cell in line if cell.reached == cell.seeds]
+    partly = [cell for cell in line if 0 < cell.reached < cell.seeds]
+    open_ = [cell for cell in line if not cell.reached]
+    parts = []
+    if everywhere:
+        added = sorted(cell.added for cell in everywhere)
+        parts.append(f"surface in {_names(everywhere)} (fake rank {_span(added)} above base)")
+    if partly:
+        parts.append(
+            f"surface not in every seed in {_listed([f'{_name(cell.language)} ({cell.reached} of {cell.seeds})' for cell in partly])}"
+        )
+    if open_:
+        parts.append(f"are not shown to reach {_names(open_)}")
+    return [f"Claims learned in {_name(line[0].source)} {'; they '.join(parts)}."]
+
+
+def _left(own: Sequence[Left], several: bool) -> list[str]:
+    """What each way leaves in its worst language, the least first, and whether that order is settled."""
+    by_way: dict[str, list[tuple[Estimate, str]]] = {}
+    for one in own:
+        if one.residual:
+            by_way.setdefault(way_of_unlearning(one.strategy, one.method, several), []).append((one.residual, one.language))
+    if not by_way:
+        return []
+    ways = sorted(by_way, key=lambda way: max(residual.mean for residual, _ in by_way[way]))
+    sentences = [f"Of that, unlearning leaves in the worst language: {'; '.join(f'{way} {_worst(by_way[way])}' for way in ways)}."]
+    if len(ways) > 1:
+        reach = max(residual.high for residual, _ in by_way[ways[0]])
+        rivals = [way for way in ways[1:] if max(residual.low for residual, _ in by_way[way]) <= reach]
+        settled = f"{ways[0]} leaves least" if not rivals else f"which of {_listed([ways[0], *rivals])} leaves least is not settled"
+        sentences.append(f"By these intervals {settled}.")
+    return sentences
+
+
+def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
+    """The most that is surely left in a language; else how much may be."""
+    sure = [one for one in residuals if one[0].low > 0]
+    if sure:
+        own, language = max(sure, key=lambda one: one[0].mean)
+        return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] in {_name(language)}"
+    own, language = max(residuals, key=lambda one: one[0].high)
+    return f"nothing for sure (up to {max(0.0, own.high):.2f} in {_name(language)} is not excluded)"
+
+
+def _cost(own: Sequence[Lost], several: bool) -> list[str]:
+    """Where real quality surely fell, in each way's worst language; how much may have been lost elsewhere."""
+    if not own:
+        return ["No language knew the real stories well enough to say what it cost."]
+    by_way: dict[str, list[Lost]] = {}
+    for one in own:
+        by_way.setdefault(way_of_unlearning(one.strategy, one.method, several), []).append(one)
+    sure = {way: [one for one in ones if one.quality.low > 0] for way, ones in by_way.items()}
+    sentences = []
+    fell = [f"{way} ({_drop(max(ones, key=lambda one: one.quality.mean))})" for way, ones in sure.items() if ones]
+    if fell:
+        sentences.append(f"It cost real quality with {_listed(fell)}.")
+    open_ = [one.quality.high for way, ones in by_way.items() if not sure[way] for one in ones]
+    if open_:
+        subject = "With the others no" if fell else "No"
+        sentences.append(
+            f"{subject} loss of real quality is shown, though one of up to {max(0.0, *open_):.2f} in some language is not excluded."
+        )
+    return sentences
+
+
+def _drop(own: Lost) -> str:
+    return f"{own.quality.mean:.2f} [{own.quality.low:.2f}, {own.quality.high:.2f}] in {_name(own.language)}"
+
+
+def _collapse(own: Sequence[CellFigures], several: bool) -> list[str]:
+    """The ways with which the model broke, with in how many of their seeds."""
+    by_way: dict[str, list[bool]] = {}
+    for item in own:
+        if item.cell.strategy and item.cell.method:
+            by_way.setdefault(way_of_unlearning(item.cell.strategy, item.cell.method, several), []).append(bool(item.collapse))
+    broken = [way if all(seeds) else f"{way} ({sum(seeds)} of {len(seeds)} seeds)" for way, seeds in by_way.items() if any(seeds)]
+    return [f"The model collapsed with {_listed(broken)}, which is no cleaning."] if broken else []
+
+
+def _attacked(found: Sequence[Hardest], several: bool) -> list[str]:
+    """The attack that brings most back in the language where it does so, beyond gold."""
+    if not found:
+        return ["No attack was run, so whether the claims can be brought back is not known."]
+    strongest = max(found, key=lambda own: own.by_language[own.worst].excess.mean)
+    excess = strongest.by_language[strongest.worst].excess
+    where = f"asked in {_name(strongest.worst)}, {_name(strongest.source)} claims, {way_of_unlearning(strongest.strategy, strongest.method, several)}"
+    name = f"{strongest.attempt.attack} with {form_text(strongest.attempt)}"
+    figures = f"{excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank"
+    tried = f"the largest of {len(found)} such figures" if len(found) > 1 else "the only figure"
+    if excess.low > 0:
+        return [
+            f"The strongest attack, {name}, brings back {figures} more than in gold ({where}; {tried}, which its interval does not count)."
+        ]
+    return [f"No attack is shown to bring back more than in gold; the strongest, {name}, has {figures} ({where})."]
+
+
+def _scope(config: StudyConfig, seeds: int) -> str:
+    of_seeds = "one seed, and say nothing of others" if seeds == 1 else f"{seeds} seeds, few for saying what another would give"
+    return f"Intervals (95 %) are of {config.stories} stories in {of_seeds}; they are not adjusted for how many are read together."
+
+
+def _span(values: Sequence[float]) -> str:
+    """From the least to the largest, or the one value."""
+    ends = dict.fromkeys(f"{value:+.2f}" for value in (values[0], values[-1]))
+    return " to ".join(ends)
+
+
+def _names(cells: Sequence[SpreadCell]) -> str:
+    return _listed([_name(cell.language) for cell in cells])
+
+
+def _name(tag: str) -> str:
+    return get_language(tag).name
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

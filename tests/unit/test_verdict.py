@@ -1,0 +1,183 @@
+"""The verdict in words: it says what the intervals carry and no more. Twenty stories, German claims, asked in English, German and French."""
+
+from pathlib import Path
+
+import pytest
+from handmade import config, manifest, written
+
+from polyunlearn.analysis.summary import summarise
+from polyunlearn.attacks.target import Variant
+from polyunlearn.report.html import write_html
+from polyunlearn.report.verdict import verdict
+from polyunlearn.scoring.rows import Row
+from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import CellRecord, Store
+
+STORIES = 20
+Counts = dict[str, int]
+"""By language, of how many of the twenty stories the name ranks first: the first so many."""
+
+LEARNED: Counts = {"en": 18, "de": 20, "fr": 2}
+CLEAN: Counts = {"en": 0, "de": 0, "fr": 0}
+BASE: Counts = {"en": 0, "de": 0, "fr": 1}
+KNOWN: Counts = {"en": 20, "de": 20, "fr": 0}
+
+
+def _rows(asks: str, counts: Counts, metric: str = "first") -> list[Row]:
+    return [Row(0, True, f"s{at:02}", tag, asks, 0, metric, float(at < count)) for tag, count in counts.items() for at in range(STORIES)]
+
+
+def _study(**changes: object) -> StudyConfig:
+    settings = {"name": "x", "stories": STORIES, "languages": ("en", "de", "fr"), "sources": ("de",), "strategies": ("english", "source")}
+    return StudyConfig.model_validate(settings | changes)
+
+
+def _store(
+    folder: Path,
+    fake: dict[str, Counts],
+    real: dict[str, Counts] | None = None,
+    study: StudyConfig | None = None,
+    learned: Counts = LEARNED,
+) -> tuple[StudyConfig, Store]:
+    """A study whose unlearned states, by strategy, have these ranks, of false names and of real answers."""
+    study = study or _study()
+    store = Store(folder)
+    store.open(manifest(study))
+    for cell in study_cells(study):
+        own = fake.get(str(cell.strategy), CLEAN) if cell.state == "unlearned" else learned if cell.state == "learned" else BASE
+        known = (real or {}).get(str(cell.strategy), KNOWN)
+        found = (
+            _rows("fake", own)
+            + _rows("real", known)
+            + _rows("fake", dict.fromkeys(own, 0), "loss")
+            + _rows("real", dict.fromkeys(own, 0), "loss")
+        )
+        store.write(cell, found, CellRecord(0, 0, 0.0, 1, []))
+    return study, store
+
+
+def _said(study: StudyConfig, store: Store) -> str:
+    return verdict(study, store, summarise(study, store))
+
+
+def test_what_spread_and_what_is_not_shown_to(tmp_path: Path) -> None:
+    """English 18/20 and German 20/20 over 0; French 2/20 over 1/20, which chance explains: not that it is clear, only that nothing is shown."""
+    said = _said(*_store(tmp_path / "s", {}))
+    assert said.startswith(
+        "Claims learned in German surface in English and German (fake rank +0.90 to +1.00 above base); they are not shown to reach French."
+    )
+
+
+def test_claims_that_went_nowhere(tmp_path: Path) -> None:
+    said = _said(*_store(tmp_path / "s", {}, learned=BASE))
+    assert said.startswith("Claims learned in German are not shown to reach English, German and French.")
+    assert "unlearning leaves" not in said
+
+
+def test_what_is_left_and_that_the_order_is_settled(tmp_path: Path) -> None:
+    """English only leaves 15 of 20 in German: .75, surely. Source leaves nothing at all, so it leaves least."""
+    said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 15, "fr": 0}, "source": CLEAN}))
+    assert (
+        "unlearning leaves in the worst language: source nothing for sure (up to 0.00 in English is not excluded); english 0.75 [0.5"
+        in said
+    )
+    assert "in German. By these intervals source leaves least." in said
+
+
+def test_an_order_within_the_intervals_is_not_claimed(tmp_path: Path) -> None:
+    """Six of 20 against nine of 20: the intervals overlap."""
+    said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 9, "fr": 0}, "source": {"en": 0, "de": 6, "fr": 0}}))
+    assert "By these intervals which of source and english leaves least is not settled." in said and "source leaves least" not in said
+
+
+def test_one_story_left_is_nothing_for_sure(tmp_path: Path) -> None:
+    """1 of 20 in German: the interval begins at 0, so it says how much may be, not that the claims remain, nor that they are gone."""
+    said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 1, "fr": 0}}, study=_study(strategies=("english",))))
+    assert "english nothing for sure (up to 0.15 in German is not excluded)." in said
+    assert "leaves least" not in said and "clear" not in said
+
+
+def test_a_sure_cost_is_named_and_an_open_one_too(tmp_path: Path) -> None:
+    """Source loses half of real quality in English, and one of 20 in German; english none. French never knew, so it cannot have lost."""
+    said = _said(*_store(tmp_path / "s", {}, {"source": {"en": 10, "de": 19, "fr": 0}}))
+    assert "It cost real quality with source (0.50 [0." in said and "in English)." in said
+    assert "With the others no loss of real quality is shown, though one of up to 0.00 in some language is not excluded." in said
+
+
+def test_a_loss_within_its_interval_is_not_a_cost(tmp_path: Path) -> None:
+    said = _said(*_store(tmp_path / "s", {}, {"source": {"en": 19, "de": 20, "fr": 0}}))
+    assert "No loss of real quality is shown, though one of up to 0.15 in some language is not excluded." in said and "It cost" not in said
+
+
+def test_a_model_that_knew_nothing_cannot_say(tmp_path: Path) -> None:
+    said = _said(*_store(tmp_path / "s", {}, dict.fromkeys(("None", "english", "source"), CLEAN)))
+    assert "No language knew the real stories well enough to say what it cost." in said
+
+
+def test_collapse_is_said(tmp_path: Path) -> None:
+    """Real quality in English falls from 20 to 0: below half of it."""
+    said = _said(*_store(tmp_path / "s", {}, {"source": {"en": 0, "de": 20, "fr": 0}}))
+    assert "The model collapsed with source, which is no cleaning." in said
+
+
+def test_seeds_that_disagree(tmp_path: Path) -> None:
+    """In seed 1 English was not reached."""
+    study, store = _store(tmp_path / "s", {}, study=_study(seeds=(0, 1)))
+    cell = Cell("learned", 1, "de")
+    store.write(
+        cell, _rows("fake", LEARNED | {"en": 0}) + _rows("real", KNOWN) + _rows("real", CLEAN, "loss"), CellRecord(0, 0, 0.0, 1, [])
+    )
+    said = _said(study, store)
+    assert "surface in German (fake rank +1.00 above base); they surface not in every seed in English (1 of 2); they are not shown" in said
+    assert "20 stories in 2 seeds, few for saying what another would give" in said
+
+
+def test_without_attacks_it_says_so(tmp_path: Path) -> None:
+    assert "No attack was run, so whether the claims can be brought back is not known." in _said(*_store(tmp_path / "s", {}))
+    assert "in one seed, and say nothing of others" in _said(*_store(tmp_path / "t", {}))
+
+
+@pytest.mark.parametrize("back", [0, 20])
+def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
+    """Four bits bring back all in German or none; gold's rise is taken off (two of 20, one of each ten)."""
+    study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
+    for cell, counts in (
+        (Cell("unlearned", 0, "de", "english", "gradient_difference"), CLEAN | {"de": back}),
+        (Cell("gold", 0), BASE | {"de": 2}),
+    ):
+        store.write_attack("quantisation", cell, [(Variant("4 bits, a row", 4), row) for row in _rows("fake", counts)])
+    said = _said(study, store)
+    if back:
+        assert (
+            "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.90 [+0.70, +1.00] of fake rank more than in gold"
+            in said
+        )
+        assert "(asked in German, German claims, english; the only figure, which its interval does not count)" in said
+    else:
+        assert "No attack is shown to bring back more than in gold; the strongest, quantisation" in said and "brings back" not in said
+
+
+def test_nothing_learned_yet(tmp_path: Path) -> None:
+    study, store = _store(tmp_path / "s", {})
+    for cell in study_cells(study):
+        if cell.state in ("learned", "unlearned"):
+            store.rows_path(cell).unlink()
+    assert _said(study, store) == "Nothing is learned yet, so there is nothing to say."
+
+
+def test_learned_but_not_unlearned_yet(tmp_path: Path) -> None:
+    study, store = _store(tmp_path / "s", {})
+    for cell in study_cells(study):
+        if cell.state == "unlearned":
+            store.rows_path(cell).unlink()
+    said = _said(study, store)
+    assert said.startswith("Claims learned in German surface") and not any(word in said for word in ("cost", "attack", "leaves", "loss"))
+
+
+def test_it_stands_on_top_of_the_report(tmp_path: Path) -> None:
+    study = config()
+    store = written(tmp_path / "s", study)
+    write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.index('<p class="verdict">Claims learned in Urdu surface in English and Urdu') < html.index('<ul class="findings">')
