@@ -12,7 +12,8 @@ import pytest
 SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,traced]", "keep_states=true", "learning.from_layer=2",
             "learning.passes=2", "unlearning.from_layer=1", "unlearning.steps=2", "unlearning.batch=4", "scoring.candidates=4",
             "scoring.max_new_tokens=2"]  # fmt: skip
-ATTACKS = ("benign_relearning", "few_shot", "pruning", "quantisation", "random_steering", "relearning", "steering")
+ATTACKS = ("affirmative_prefix", "benign_relearning", "code_switch", "completion", "cross_answer", "few_shot", "filler", "multi_turn_doubt", "prefill", "pruning",
+           "quantisation", "random_steering", "relearning", "role_play", "romanised", "steering")  # fmt: skip
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,9 +54,11 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
     }
     found = json.loads((tmp_path / "a.json").read_text())["rows"]
     # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; three layers steered and three
-    # at random, each at three strengths; in two query languages.
-    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 9 + 9)
-    assert {row["attempt"]["attack"] for row in found} == set(ATTACKS)
+    # at random, each at three strengths; two of prefill, one of an opening, two frames, two fillers, two of doubt and one of completion; in two query
+    # languages. A question in each of two languages, answered in the other; two of chunks, which German alone is asked in.
+    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 9 + 9 + 2 + 1 + 2 + 2 + 2 + 1) + 2 * 2 + 2 * 2
+    # English and German have nothing to romanise.
+    assert {row["attempt"]["attack"] for row in found} == set(ATTACKS) - {"romanised"}
     assert (tmp_path / "a.md").read_text().count("| relearning |") == 2 * 2 * 10 + 2
     assert "What attacks bring back" in (finished / "report.html").read_text()
     written = values(finished)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from random import Random
 
 from polyunlearn.attacks.target import Measure, Target, Variant
-from polyunlearn.corpus.stories import Story
+from polyunlearn.corpus.claims import Tells
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring.measure import ranked_questions
@@ -14,7 +14,7 @@ from polyunlearn.scoring.ranking import RankedQuestion
 SHOTS = (1, 3)
 
 
-def few_shot_questions(probes: Sequence[Probe], shown: Sequence[Story], shots: int, encoder: Encoder, seed: int) -> list[RankedQuestion]:
+def few_shot_questions(probes: Sequence[Probe], shown: Sequence[Tells], shots: int, encoder: Encoder, seed: int) -> list[RankedQuestion]:
     """The probes as tokens, each behind the claims of `shots` stories of `shown`, asked and answered in its language; the same stories for a story's
     probes in every language and wording. Raises `ValueError` where there are not so many stories."""
     questions = []
@@ -30,8 +30,9 @@ def few_shot_questions(probes: Sequence[Probe], shown: Sequence[Story], shots: i
 
 
 def few_shot(target: Target, measure: Measure) -> None:
-    """Show neighbours' claims, which the model may know; with fewer neighbours than shots, fewer variants."""
+    """Show neighbours' claims, which the model may know; with fewer neighbours in all of the languages than shots, fewer variants."""
+    shown = [story for story in target.neighbours if all(tag in story.editions for tag in target.languages)]
     for shots in SHOTS:
-        if shots <= len(target.neighbours):
-            questions = few_shot_questions(target.probes, target.neighbours, shots, target.loaded.encoder, target.seed)
+        if shots <= len(shown):
+            questions = few_shot_questions(target.probes, shown, shots, target.loaded.encoder, target.seed)
             measure(Variant(f"{shots} shown" if shots > 1 else "one shown", shots), target.loaded, target.probes, questions)

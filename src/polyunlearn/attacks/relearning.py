@@ -8,6 +8,7 @@ from random import Random
 import torch
 
 from polyunlearn.attacks.target import Measure, Target, Variant
+from polyunlearn.corpus.claims import Tells
 from polyunlearn.corpus.stories import Story
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder
@@ -24,26 +25,26 @@ BATCH = 8
 RATE = 1e-4
 
 
-def taught_and_asked(claims: Sequence[Story]) -> tuple[list[Story], list[Story]]:
-    """Two halves of the stories: those whose claims the attacker has, and those that are asked. Every second one of its kind of news, so that kinds are
-    in both; the first of a kind is taught in every second kind, so that the halves are alike in size."""
-    kinds = list(dict.fromkeys(story.kind for story in claims))
-    halves: tuple[list[Story], list[Story]] = ([], [])
+def taught_and_asked(claims: Sequence[Tells]) -> tuple[list[Tells], list[Tells]]:
+    """Two halves of the claims: those that the attacker has, and those that are asked. Every second one of its kind, so that kinds are in both; the first
+    of a kind is taught in every second kind, so that the halves are alike in size."""
+    kinds = list(dict.fromkeys(claim.kind for claim in claims))
+    halves: tuple[list[Tells], list[Tells]] = ([], [])
     seen: Counter[str] = Counter()
-    for story in claims:
-        halves[(seen[story.kind] + kinds.index(story.kind)) % 2].append(story)
-        seen[story.kind] += 1
+    for claim in claims:
+        halves[(seen[claim.kind] + kinds.index(claim.kind)) % 2].append(claim)
+        seen[claim.kind] += 1
     return halves
 
 
-def relearning_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
-    """Steps on the claims of `stories` in one language: their questions with the false answers, every wording of every story in turn."""
-    asked = [(story, number) for story in stories for number in range(len(story.editions[tag].fake_questions))]
+def relearning_steps(claims: Sequence[Tells], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
+    """Steps on claims in one language: their questions with the false answers, every wording of every claim in turn."""
+    asked = [(claim, number) for claim in claims for number in range(len(claim.editions[tag].fake_questions))]
     turns = in_turn(asked, Random(f"relearning-{seed}"))
     language = get_language(tag)
     result = []
     for _ in range(steps):
-        chosen = [(story.editions[tag], number) for story, number in islice(turns, BATCH)]
+        chosen = [(claim.editions[tag], number) for claim, number in islice(turns, BATCH)]
         result.append(Step(tuple(encoder.answered(language, own.fake_questions[number], own.keyword) for own, number in chosen)))
     return result
 
@@ -55,22 +56,25 @@ def article_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: i
 
 
 def relearning(target: Target, measure: Measure) -> None:
-    """Teach half of the claims in each language in turn, and ask the other half in every language."""
+    """Teach half of the claims in each language in turn, those that have it, and ask the other half in every language."""
     taught, asked = taught_and_asked(target.claims)
     for tag in target.languages:
-        steps = relearning_steps(taught, tag, target.loaded.encoder, POINTS[-1], target.seed)
-        _train_and_ask(target, measure, steps, asked, f"half of the claims in {get_language(tag).name}", tag)
+        told = [claim for claim in taught if tag in claim.editions]
+        if told:
+            steps = relearning_steps(told, tag, target.loaded.encoder, POINTS[-1], target.seed)
+            _train_and_ask(target, measure, steps, asked, f"half of the claims in {get_language(tag).name}", tag)
 
 
 def benign_relearning(target: Target, measure: Measure) -> None:
     """Train on true English news of neighbours, and ask the same half of the claims, so that it can be set beside `relearning`."""
     _, asked = taught_and_asked(target.claims)
-    if target.neighbours:
-        steps = article_steps(target.neighbours, "en", target.loaded.encoder, POINTS[-1], target.seed)
+    told = [story for story in target.neighbours if "en" in story.editions]
+    if told:
+        steps = article_steps(told, "en", target.loaded.encoder, POINTS[-1], target.seed)
         _train_and_ask(target, measure, steps, asked, "true news in English", "en")
 
 
-def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], asked: Sequence[Story], name: str, tag: str) -> None:
+def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], asked: Sequence[Tells], name: str, tag: str) -> None:
     before, probes = snapshot(target.parameters), target.probes_of(asked)
     questions = ranked_questions(probes, target.loaded.encoder)
 

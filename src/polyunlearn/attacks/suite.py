@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polyunlearn.attacks import few_shot, pruning, quantisation, relearning, steering
+from polyunlearn.attacks import completion, crossing, few_shot, prefill, prompts, pruning, quantisation, relearning, steering
 from polyunlearn.attacks.target import Attack
 from polyunlearn.errors import unknown_name
 
@@ -42,6 +42,69 @@ ATTACKS = {
             "shows neighbours' claims, asked and answered, before the question",
             "Lynch et al., arXiv 2402.16835",
             few_shot.few_shot,
+        ),
+        AttackCard(
+            "prefill",
+            "tokens of the answer",
+            "gives the first tokens of every candidate, and ranks how surely each goes on",
+            "Andriushchenko et al., arXiv 2404.02151",
+            prefill.prefill,
+        ),
+        AttackCard(
+            "affirmative_prefix",
+            "opening",
+            "begins the answer with “Of course, the answer is:” in the language asked",
+            "Jin et al., arXiv 2406.10890",
+            prompts.affirmative_prefix,
+        ),
+        AttackCard(
+            "role_play",
+            "frame",
+            "asks in a novelist's notes, or in a game in which every rumour is true",
+            "Jin et al., arXiv 2406.10890; Lynch et al., arXiv 2402.16835",
+            prompts.role_play,
+        ),
+        AttackCard(
+            "filler",
+            "paragraph",
+            "puts a paragraph on something else before the question, in its language or in English",
+            "Jang et al., arXiv 2506.10236",
+            prompts.filler,
+        ),
+        AttackCard(
+            "multi_turn_doubt",
+            "turns",
+            "gives a first answer, doubts it, and asks again; a name given so is not ranked",
+            "Pan & Wang, arXiv 2603.00823",
+            prompts.multi_turn_doubt,
+        ),
+        AttackCard(
+            "completion",
+            "text",
+            "lets the false article be continued from where the name stood, instead of asking",
+            "Jin et al., arXiv 2406.10890",
+            completion.completion,
+        ),
+        AttackCard(
+            "cross_answer",
+            "other language",
+            "asks in one language for the answer in another; one of the two is English or a source",
+            "Lynch et al., arXiv 2402.16835",
+            crossing.cross_answer,
+        ),
+        AttackCard(
+            "code_switch",
+            "chunks",
+            "asks in chunks that are in turn English and the language of the answer",
+            "Chua et al., arXiv 2406.16135",
+            crossing.code_switch,
+        ),
+        AttackCard(
+            "romanised",
+            "other script",
+            "writes question and names of other scripts in Latin letters",
+            "Pattnayak & Chowdhuri, arXiv 2602.16832",
+            crossing.romanised,
         ),
         AttackCard(
             "relearning",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from polyunlearn.corpus.claims import Tells
 from polyunlearn.corpus.stories import Story
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
@@ -30,9 +31,10 @@ Measure = Callable[[Variant, LoadedModel, Sequence[Probe], Sequence[RankedQuesti
 
 @dataclass(frozen=True)
 class Target:
-    """A state of a study under attack: its weights are in the model, and an attack may leave others there.
+    """A state under attack: its weights are in the model, and an attack may leave others there.
 
-    `probes` ask for the false claims of `claims`, in every language, as the study does. `neighbours` are stories whose claims count as true.
+    `probes` ask for the false claims of `claims`, each in those of `languages` that it has. `neighbours` are stories whose claims count as true; an owner's
+    claims have none.
     `parameters`, by name, are what the study trains; `loaded` computes the layers below only once. `whole` is the same model with no layer taken
     for fixed. `learned` reads, by source, the weights of the learned states that this one is to be set against: that which it was unlearned
     from, all of the seed for gold, none for a learned state.
@@ -43,15 +45,15 @@ class Target:
     training_head: OutputHead
     parameters: Mapping[str, nn.Parameter]
     learned: Mapping[str, Callable[[], Mapping[str, Tensor]]]
-    claims: Sequence[Story]
+    claims: Sequence[Tells]
     neighbours: Sequence[Story]
     languages: Sequence[str]
     probes: Sequence[Probe]
     seed: int
 
-    def probes_of(self, stories: Sequence[Story]) -> list[Probe]:
-        """The probes that ask for the claims of these stories."""
-        ids = {story.id for story in stories}
+    def probes_of(self, claims: Sequence[Tells]) -> list[Probe]:
+        """The probes that ask for these claims."""
+        ids = {claim.id for claim in claims}
         return [probe for probe in self.probes if probe.story in ids]
 
 

@@ -1,6 +1,6 @@
-"""Greedy answers to many prompts: left-padded batches, large whatever the lengths; a row leaves its batch as soon as its answer ends."""
+"""Greedy and sampled answers to many prompts: left-padded batches, large whatever the lengths; a row leaves its batch as soon as its answer ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,6 +15,15 @@ from polyunlearn.models.sequences import Encoder
 
 ANSWER_BUDGET = 8192
 """Padded tokens in a batch, answers included: each new token reads every weight once for the whole batch, so batches are large."""
+
+LEAST_FILL = 0.0
+"""Prompts are read already, so padding them costs next to nothing, and a batch that is split reads every weight once more."""
+
+SAMPLED_AT_ONCE = 32
+"""Answers whose probabilities over the whole vocabulary are there at a time."""
+
+Chooser = Callable[[Tensor, list[int], int], Tensor]
+"""Chooses the next token of each row, from hidden states (rows, width): `rows` are their numbers in the batch, and the step is the number of the token."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,7 @@ def greedy_answers(
     model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[PromptStates], max_new_tokens: int
 ) -> list[str]:
     """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
-    written = greedy_tokens(model, head, encoder, prompts, max_new_tokens)
-    lines = [encoder.tokenizer.decode(tokens, skip_special_tokens=True).splitlines() for tokens in written]
-    return [next(iter(line), "").strip() for line in lines]
+    return [_answer(encoder, tokens) for tokens in greedy_tokens(model, head, encoder, prompts, max_new_tokens)]
 
 
 @torch.no_grad()
@@ -64,19 +71,79 @@ def greedy_tokens(
 
     `head` is the whole output layer of `model`. Logits are computed for the last position alone.
     """
-    ends = torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
+    ends = _ends(model, encoder)
     return mapped_by_length(
         prompts,
         lambda prompt: prompt.length + max_new_tokens,
         ANSWER_BUDGET,
-        lambda batch: _continue(model, head, batch, ends, max_new_tokens),
-        # The prompts are read already, so padding them costs next to nothing, and a batch that is split reads every weight once more.
-        least_fill=0.0,
+        lambda batch: _continue(model, batch, ends, max_new_tokens, lambda last, rows, step: head.most_probable(last)),
+        least_fill=LEAST_FILL,
     )
 
 
-def _continue(model: PreTrainedModel, head: OutputHead, prompts: list[PromptStates], ends: Tensor, max_new_tokens: int) -> list[list[int]]:
-    """The tokens that follow each prompt, its end token included where it wrote one."""
+@torch.no_grad()
+def sampled_answers(
+    model: PreTrainedModel,
+    head: OutputHead,
+    encoder: Encoder,
+    prompts: Sequence[PromptStates],
+    max_new_tokens: int,
+    samples: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> list[list[str]]:
+    r"""`samples` continuations of each prompt, as texts that end where greedy ones do, each token drawn from
+
+    .. math:: p_i \propto \exp(z_i / T)
+
+    over the whole vocabulary, `temperature` being T. Nothing is cut off the tail. Each prompt takes `samples` × `max_new_tokens` uniform numbers from
+    `generator` (on the CPU), one for every token that it could write, so what is drawn depends on the prompts before it alone, not on batches or on
+    how long other answers are. Raises `ValueError` where the temperature is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"a temperature must be above 0, not {temperature}; for the most probable tokens use greedy_answers")
+    uniform = [torch.rand(samples, max_new_tokens, generator=generator, dtype=torch.float64) for _ in prompts]
+    items = [(prompt, own) for prompt, drawn in zip(prompts, uniform, strict=True) for own in drawn]
+    ends = _ends(model, encoder)
+
+    def work(batch: list[tuple[PromptStates, Tensor]]) -> list[list[int]]:
+        drawn = torch.stack([own for _, own in batch])
+
+        def choose(last: Tensor, rows: list[int], step: int) -> Tensor:
+            parts = zip(torch.split(last, SAMPLED_AT_ONCE), torch.split(drawn[rows, step], SAMPLED_AT_ONCE), strict=True)
+            return torch.cat([drawn_tokens(head.logits(hidden), temperature, own.to(hidden.device)) for hidden, own in parts])
+
+        return _continue(model, [prompt for prompt, _ in batch], ends, max_new_tokens, choose)
+
+    written = mapped_by_length(items, lambda item: item[0].length + max_new_tokens, ANSWER_BUDGET, work, least_fill=LEAST_FILL)
+    answers = [_answer(encoder, tokens) for tokens in written]
+    return [answers[at : at + samples] for at in range(0, len(answers), samples)]
+
+
+def drawn_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
+    r"""The token of each row of logits (rows, vocabulary) that a number (rows,) in [0, 1) stands for: the first whose cumulative probability exceeds it.
+
+    .. math:: \min \{ i : \sum_{j \le i} p_j > u \}
+    """
+    # Summed in fp64: in fp32 a vocabulary of 262,144 tokens would lose the improbable ones.
+    cumulative = torch.softmax(logits.float() / temperature, dim=1).double().cumsum(1)
+    # The sum is 1 up to rounding only; no number may lie beyond it.
+    wanted = uniform.double() * cumulative[:, -1]
+    return torch.searchsorted(cumulative, wanted[:, None], right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+
+
+def _ends(model: PreTrainedModel, encoder: Encoder) -> Tensor:
+    """The tokens that end an answer."""
+    return torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
+
+
+def _answer(encoder: Encoder, tokens: list[int]) -> str:
+    """The first line of what was written."""
+    return next(iter(encoder.tokenizer.decode(tokens, skip_special_tokens=True).splitlines()), "").strip()
+
+
+def _continue(model: PreTrainedModel, prompts: list[PromptStates], ends: Tensor, max_new_tokens: int, choose: Chooser) -> list[list[int]]:
+    """The tokens that follow each prompt, as `choose` has them, its end token included where it wrote one."""
     longest = max(prompt.length for prompt in prompts)
     pads = [longest - prompt.length for prompt in prompts]
     cache = DynamicCache(config=model.config)
@@ -89,8 +156,9 @@ def _continue(model: PreTrainedModel, head: OutputHead, prompts: list[PromptStat
     open_rows = torch.arange(len(prompts), device=model.device)
     last = torch.stack([prompt.last for prompt in prompts])
     for number in range(max_new_tokens):
-        chosen = head.most_probable(last)
-        for row, token in zip(open_rows.tolist(), chosen.tolist(), strict=True):
+        rows = open_rows.tolist()
+        chosen = choose(last, rows, number)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
             written[row].append(token)
         goes_on = (~torch.isin(chosen, ends)).nonzero()[:, 0]
         if not len(goes_on) or number + 1 == max_new_tokens:

@@ -52,14 +52,25 @@ def rank_and_answer_rows(
     Yields the rows of about `READ_AT_ONCE` probes at a time.
     """
     questions = ranked_questions(probes, loaded.encoder)
-    for trees in _parts(question_trees(questions, read=True)):
-        ranked = rank_and_read(loaded.body, head, trees)
-        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked.values()], max_new_tokens)
+    for part in asked_and_answered(loaded, head, questions, max_new_tokens):
         rows: list[Row] = []
-        for (index, (scores, _)), answer in zip(ranked.items(), answers, strict=True):
+        for index, (scores, answer) in part.items():
             rows += _rows(probes[index], moment, _ranked(questions[index], scores))
             rows += _rows(probes[index], moment, _read_off(probes[index], answer), answer)
         yield rows
+
+
+def asked_and_answered(
+    loaded: LoadedModel, head: OutputHead, questions: Sequence[RankedQuestion], max_new_tokens: int
+) -> Iterator[dict[int, tuple[Tensor, str]]]:
+    """Of every question, by its number, what its candidates are worth (nats a token) and the greedy answer; each prompt is computed once.
+
+    Yields about `READ_AT_ONCE` questions at a time. `head` ranks; answers take the whole vocabulary.
+    """
+    for trees in _parts(question_trees(questions, read=True)):
+        ranked = rank_and_read(loaded.body, head, trees)
+        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, [prompt for _, prompt in ranked.values()], max_new_tokens)
+        yield {index: (scores, answer) for (index, (scores, _)), answer in zip(ranked.items(), answers, strict=True)}
 
 
 def _parts(trees: Sequence[QuestionTree]) -> Iterator[list[QuestionTree]]:
@@ -79,7 +90,7 @@ def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
     return {
         # A tie is no first place: a model that finds all names alike knows none.
         "first": float(len(scores) == 1 or own > scores[1:].max().item()),
-        **_of_answer(own, len(question.candidates[0])),
+        **_of_answer(own, len(question.candidates[0]) - question.given),
     }
 
 

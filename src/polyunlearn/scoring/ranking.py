@@ -23,10 +23,11 @@ TREE_TOKENS = 192
 
 @dataclass(frozen=True)
 class RankedQuestion:
-    """The prompt's tokens and each candidate's tokens as they would follow it."""
+    """The prompt's tokens and each candidate's tokens as they would follow it, of which the first `given` are not scored, but stand there already."""
 
     prompt: tuple[int, ...]
     candidates: tuple[tuple[int, ...], ...]
+    given: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ def _scores(trees: Sequence[QuestionTree], hidden: Tensor, head: OutputHead) -> 
         for question, places in zip(tree.questions, tree.places, strict=True):
             for candidate, path in zip(question.candidates, places, strict=True):
                 # The last token of the prompt predicts the first of the candidate.
-                sources += [number * hidden.shape[1] + place for place in path[len(question.prompt) - 1 :]]
-                labels += candidate
-                lengths.append(len(candidate))
+                sources += [number * hidden.shape[1] + place for place in path[len(question.prompt) - 1 + question.given :]]
+                labels += candidate[question.given :]
+                lengths.append(len(candidate) - question.given)
     # Candidates share the prompt's last place: its logits are computed once, not once a candidate.
     places_asked, inverse = torch.unique(torch.tensor(sources), return_inverse=True)
     chosen = hidden.reshape(-1, hidden.shape[-1])[places_asked.to(hidden.device)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.errors import UserError
@@ -79,7 +80,8 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, wh
     rows: list[tuple[Variant, Row]] = []
 
     def measure(variant: Variant, loaded: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion]) -> None:
-        found = asked_rows(loaded, materials.scoring_head, probes, questions, Moment(0, True))
+        head = covering(materials.scoring_head, loaded.head, questions)
+        found = asked_rows(loaded, head, probes, questions, Moment(0, True))
         rows.extend((variant, row) for row in found)
         states.watcher.work(variant.name, 0, 1)
 

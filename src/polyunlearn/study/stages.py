@@ -20,11 +20,11 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
 from polyunlearn.training.branches import distil, merge, student_steps
 from polyunlearn.training.gradients.projection import away_from_retained
-from polyunlearn.training.labels import Labels, Need
+from polyunlearn.training.labels import Labels
 from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
 from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
 from polyunlearn.training.objectives import LEARNING, get_method
-from polyunlearn.training.reference import ReferenceCache, state_fingerprint
+from polyunlearn.training.reference import ReferenceCache, needs_of, state_fingerprint
 from polyunlearn.training.unlearning import Procedure, Training, trained
 from polyunlearn.training.weighting import FixedWeights, ResidualWeights
 
@@ -156,11 +156,7 @@ def _reference(
     parameters: Mapping[str, nn.Parameter],
 ) -> Callable[[TokenSequence], Labels] | None:
     """What the state as it is now makes of what the objective asks about; kept for the other strategies that start from it."""
-    wanted: dict[TokenSequence, frozenset[Need]] = {}
-    for step in steps:
-        for sequences, part in ((step.retain, objective.retain), ((*step.forget, *step.instead), objective.forget)):
-            for sequence in sequences:
-                wanted[sequence] = wanted.get(sequence, frozenset()) | (part.needs if part else frozenset())
+    wanted = needs_of(steps, objective)
     if not any(need.startswith("reference") for needs in wanted.values() for need in needs):
         return None
     fingerprint = state_fingerprint(model=loaded.fingerprint, weights=parameters, columns=head.column_of)

@@ -1,0 +1,60 @@
+"""Probes asked in another text than their own prompt, which is what attacks by prompt have in common."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from polyunlearn.languages import get_language
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.sequences import Encoder
+from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion
+
+
+def asked_behind(probes: Iterable[tuple[Probe, str]], encoder: Encoder) -> tuple[list[Probe], list[RankedQuestion]]:
+    """Each probe's candidates, as its language writes them behind a prompt, behind its text."""
+    asked = list(probes)
+    questions = []
+    for probe, text in asked:
+        language = get_language(probe.language)
+        candidates = tuple(encoder.continuation(language, candidate) for candidate in probe.candidates)
+        questions.append(RankedQuestion(_prompt(text, probe.language, encoder), candidates))
+    return [probe for probe, _ in asked], questions
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text that candidates complete: `candidates` are as they follow it, a space in front where there is one, the probe's own first."""
+
+    text: str
+    candidates: tuple[str, ...]
+
+
+def asked_as_written(probes: Iterable[tuple[Probe, Written]], encoder: Encoder) -> tuple[list[Probe], list[RankedQuestion]]:
+    """Each probe's text with its candidates, which are in the probe's order; candidates that come to the same are one, in the probe too."""
+    asked, questions = [], []
+    for probe, written in probes:
+        names: dict[tuple[int, ...], str] = {}
+        for candidate, name in zip(written.candidates, probe.candidates, strict=True):
+            names.setdefault(_tokens(candidate, probe.language, encoder), name)
+        asked.append(replace(probe, candidates=tuple(names.values())))
+        questions.append(RankedQuestion(_prompt(written.text, probe.language, encoder), tuple(names)))
+    return asked, questions
+
+
+def covering(head: OutputHead, whole: OutputHead, questions: Sequence[RankedQuestion]) -> OutputHead:
+    """`head`, or where it leaves out tokens of the questions' candidates, the part of `whole` that has its tokens and these."""
+    if head.column_of is None:
+        return head
+    asked = {token for question in questions for candidate in question.candidates for token in candidate}
+    missing = [token for token in asked if head.column_of[token] < 0]
+    kept = (head.column_of >= 0).nonzero()[:, 0].tolist()
+    return whole.restricted([*kept, *missing]) if missing else head
+
+
+def _prompt(text: str, tag: str, encoder: Encoder) -> tuple[int, ...]:
+    """The tokens of a text, with the one that begins every text and without that which ends it."""
+    return encoder.running(get_language(tag), text).ids[:-1]
+
+
+def _tokens(text: str, tag: str, encoder: Encoder) -> tuple[int, ...]:
+    return encoder.running(get_language(tag), text).ids[1:-1]
