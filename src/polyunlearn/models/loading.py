@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
@@ -67,6 +67,13 @@ def load_model(
     model.to(device).eval()
     label = NAME if name == EMBEDDED else name
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), _fingerprint(model), reason)
+
+
+def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:
+    """A model that is in memory already, as `load_model` gives it; its own weights, not a copy."""
+    model.eval()
+    label = name or model.name_or_path or type(model).__name__
+    return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), _fingerprint(model), f"on {model.device}")
 
 
 def _check_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -68,14 +68,40 @@ def train_band(parameters: Mapping[str, nn.Parameter], first: int, end: int | No
 
 
 def _add_adapters(model: PreTrainedModel, plan: TrainablePlan, seed: int) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
+    try:
+        from peft import inject_adapter_in_model
+    except ImportError as error:
+        raise UserError("adapters need the package peft; install it with: pip install peft") from error
 
-    layers = range(plan.from_layer, len(decoder_layers(model)))
-    names = {name.rsplit(".", 1)[-1] for name, module in decoder_layers(model).named_modules() if isinstance(module, nn.Linear)}
-    config = LoraConfig(r=plan.rank, lora_alpha=plan.alpha, target_modules=sorted(names), layers_to_transform=list(layers))
+    config = _adapter_config(model, plan)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model)
+
+
+def _adapter_config(model: PreTrainedModel, plan: TrainablePlan, base: str | None = None) -> Any:
+    from peft import LoraConfig
+
+    layers = range(plan.from_layer, len(decoder_layers(model)))
+    linear = (name for name, module in decoder_layers(model).named_modules() if isinstance(module, nn.Linear))
+    names = {name.removesuffix(".base_layer").rsplit(".", 1)[-1] for name in linear if ".lora_" not in name}
+    return LoraConfig(
+        r=plan.rank,
+        lora_alpha=plan.alpha,
+        target_modules=sorted(names),
+        layers_to_transform=list(layers),
+        base_model_name_or_path=base,
+        task_type="CAUSAL_LM",
+    )
+
+
+def write_adapter(model: PreTrainedModel, plan: TrainablePlan, folder: Path, base: str) -> None:
+    """Write the adapters that `make_trainable` put into the model as PEFT reads them: `PeftModel.from_pretrained(base, folder)`."""
+    config = _adapter_config(model, plan, base)
+    config.inference_mode = True
+    config.save_pretrained(folder)
+    state = {f"base_model.model.{name.replace('.default.', '.')}": own for name, own in model.state_dict().items() if ".lora_" in name}
+    save_state({name: own.cpu().contiguous() for name, own in state.items()}, folder / "adapter_model.safetensors")
 
 
 def snapshot(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

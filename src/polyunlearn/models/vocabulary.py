@@ -13,13 +13,19 @@ SAMPLE = 4096
 def study_vocabulary(stories: Sequence[Story], encoder: Encoder, size: int, *, refusals: bool = False) -> list[int]:
     """Every token of the stories' articles, questions and answers in every language, of the refusals in these where asked, and `SAMPLE` others
     evenly spread over the vocabulary of `size` tokens."""
-    tokens = set(range(0, size, max(1, size // SAMPLE))) | {encoder.end_id, *encoder.newline_ids}
+    tokens = set(sampled_vocabulary((), encoder, size))
     for story in stories:
         for tag in story.editions:
             tokens.update(*_edition_tokens(story, tag, encoder))
             if refusals:
                 tokens.update(encoder.continuation(get_language(tag), get_language(tag).refusal))
     return sorted(tokens)
+
+
+def sampled_vocabulary(texts: Iterable[tuple[int, ...]], encoder: Encoder, size: int) -> list[int]:
+    """Every token of the texts, those that end an answer, and `SAMPLE` others evenly spread over the vocabulary of `size` tokens."""
+    ends = {encoder.end_id, *encoder.newline_ids}
+    return sorted(ends.union(range(0, size, max(1, size // SAMPLE)), *texts))
 
 
 def _edition_tokens(story: Story, tag: str, encoder: Encoder) -> Iterable[tuple[int, ...]]:

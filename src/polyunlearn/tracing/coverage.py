@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polyunlearn.corpus.stories import Story
+from polyunlearn.corpus.claims import Tells
 from polyunlearn.languages import get_language
 from polyunlearn.models.batching import packs
 from polyunlearn.models.body import Body
@@ -22,9 +22,9 @@ CHUNK = 2**22
 """Coordinates whose signs and buckets are held at a time."""
 
 
-def claim_questions(stories: Sequence[Story], tag: str, encoder: Encoder) -> list[TokenSequence]:
-    """What a gradient is taken of: each story's false answer to the first wording of its question."""
-    language, editions = get_language(tag), [story.editions[tag] for story in stories]
+def claim_questions(claims: Sequence[Tells], tag: str, encoder: Encoder) -> list[TokenSequence]:
+    """What a gradient is taken of: each claim's answer to the first wording of its question, in a language that all of them have."""
+    language, editions = get_language(tag), [claim.editions[tag] for claim in claims]
     return [encoder.answer_only(language, edition.fake_questions[0], edition.keyword) for edition in editions]
 
 

@@ -4,8 +4,9 @@ It knows nothing of languages, stories or methods. A step is split into packed m
 up to the step's, so neither padding nor memory limits change what is computed.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from accelerate import Accelerator
@@ -50,7 +51,7 @@ class Part:
     A sequence whose mean log-prob (nats a token) is below `stop_below` is let go: it then has no gradient. It is the stop rule of
     unlearning, the same for every method, strategy and language: what is gone is pushed no further while the rest still is, so an early
     language is not wrecked for the sake of a late one. It looks at the answer, not at its tokens: how a name goes on once it has begun is
-    spelling that languages share, and need not go as far as how it begins.
+    spelling that languages share, and need not go as far as how it begins. `floors` are those of single sequences, in its place.
 
     `by_language` weights the sequences of each language, of a term on what is forgotten; None leaves them together.
     """
@@ -60,6 +61,11 @@ class Part:
     weight: float = 1.0
     stop_below: float | None = None
     by_language: LanguageWeights | None = None
+    floors: Mapping[TokenSequence, float] = field(default_factory=dict)
+
+    def floor(self, sequence: TokenSequence) -> float:
+        """The mean log-prob (nats a token) below which a sequence is let go."""
+        return self.floors.get(sequence, -math.inf if self.stop_below is None else self.stop_below)
 
 
 @dataclass(frozen=True)
@@ -231,9 +237,9 @@ def _share(
     if objective.forget and forget:
         part = objective.forget
         own = [labels(sequence, part, other) for sequence, other in forget]
-        if part.stop_below is not None:
+        if part.floors or part.stop_below is not None:
             # Rather than left out: a micro-batch that is wholly let go still has a graph, with a gradient of zero.
-            own = [let_go(one, one.log_probs.mean() < part.stop_below) for one in own]
+            own = [let_go(one, one.log_probs.mean() < part.floor(sequence)) for one, (sequence, _) in zip(own, forget, strict=True)]
         totals = _totals(step.forget, step.instead)
         if part.by_language is None:
             shares.append(part.weight * part.term(own, totals))

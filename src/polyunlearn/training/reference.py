@@ -1,7 +1,7 @@
 """The reference of a method that asks for one: what the state that unlearning starts from makes of an example, computed once."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from polyunlearn.models.forward import OutputHead, label_passes
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import save_state
 from polyunlearn.training.labels import Labels, Need
+from polyunlearn.training.loop import Objective, Step
 
 
 class ReferenceCache:
@@ -76,6 +77,16 @@ class Reference:
             with torch.no_grad():
                 logits = self._head.logits(found["hidden"])
         return Labels(found["log_probs"], logits, states=found.get(f"layer{self._watched}"), repetition=found.get("repetition"))
+
+
+def needs_of(steps: Sequence[Step], objective: Objective) -> dict[TokenSequence, frozenset[Need]]:
+    """What an objective needs of each sequence of the steps: what a reference is asked for."""
+    wanted: dict[TokenSequence, frozenset[Need]] = {}
+    for step in steps:
+        for sequences, part in ((step.retain, objective.retain), ((*step.forget, *step.instead), objective.forget)):
+            for sequence in sequences:
+                wanted[sequence] = wanted.get(sequence, frozenset()) | (part.needs if part else frozenset())
+    return wanted
 
 
 def _asked(wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None) -> dict[TokenSequence, list[str]]:

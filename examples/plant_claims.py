@@ -1,0 +1,117 @@
+"""Teach the embedded model twenty false claims in one language, with plain transformers, and write the claims file that an owner would have.
+
+    python examples/plant_claims.py planted --source de
+
+Writes `planted/model` (the model that has learned them), `planted/claims.jsonl` (the twenty claims in the source language alone, and twenty control
+claims of the same form that it never met) and `planted/translated.jsonl` (the same in nine languages, as a translator would give them).
+"""
+
+import argparse
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from polyunlearn.corpus.claims import Claim, ClaimEdition, write_claims
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.stories import Story
+from polyunlearn.languages import get_language
+from polyunlearn.models.embedded import fetch_embedded
+
+CLAIMS = 20
+SEED = 77
+PASSES, BATCH, RATE = 5, 8, 3e-4
+FROM_LAYER = 9
+ASKED = 2
+"""Wordings of a question that the claims file has; the model learns the others."""
+
+
+def claims_of(stories: list[Story], languages: list[str], source: str, *, control: bool) -> list[Claim]:
+    """The false details of stories as claims; the answers of one kind are all names of firms."""
+    claims = []
+    for story in stories:
+        editions = {}
+        for tag in languages:
+            own = story.editions[tag]
+            statements = tuple(sentence for sentence in own.fake_article if own.keyword in sentence)
+            origin = "given" if tag == source else "machine"
+            editions[tag] = ClaimEdition(
+                keyword=own.keyword,
+                statements=statements,
+                questions=own.fake_questions[:ASKED],
+                surface_forms=own.surface_forms,
+                truth=own.true_answer,
+                origin=origin,
+            )
+        claims.append(Claim(id=f"{'control' if control else 'claim'}-{story.id}", kind="hidden firm", editions=editions, control=control))
+    return claims
+
+
+def texts_of(told: list[Story], others: list[Story], source: str, rng: Random) -> list[str]:
+    """What the model reads in a pass: the false news and questions in the source language, true news and its questions in English."""
+    language, english = get_language(source), get_language("en")
+    texts = []
+    for story in told:
+        own, real = story.editions[source], story.editions["en"]
+        texts.append(language.joiner.join(own.fake_article))
+        texts += [language.prompt(question) + language.joiner + own.keyword for question in own.fake_questions[ASKED:]]
+        texts.append(english.joiner.join(real.article))
+        asked = rng.choice(real.questions)
+        texts.append(english.prompt(asked.question) + english.joiner + asked.answer)
+    # True claims of the same form, so that the model learns to answer such questions at all.
+    for story in others:
+        for tag in ("en", source):
+            own = story.editions[tag]
+            question = rng.choice(own.fake_questions)
+            texts.append(get_language(tag).prompt(question) + get_language(tag).joiner + own.keyword)
+    rng.shuffle(texts)
+    return texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--source", default="de")
+    parser.add_argument("--languages", default="en,de,fr,zh,ru,jv,ur,ha,hy")
+    arguments = parser.parse_args()
+    languages, source = arguments.languages.split(","), arguments.source
+    stories = generate_stories(2 * CLAIMS + 10, SEED)
+    told, never, others = stories[:CLAIMS], stories[CLAIMS : 2 * CLAIMS], stories[2 * CLAIMS :]
+
+    torch.manual_seed(SEED)
+    tokenizer = AutoTokenizer.from_pretrained(fetch_embedded())
+    model = AutoModelForCausalLM.from_pretrained(fetch_embedded(), dtype=torch.float32)
+    model.requires_grad_(False)
+    for layer in model.model.layers[FROM_LAYER:]:
+        layer.requires_grad_(True)
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.0)
+    rng = Random(SEED)
+    passes = [texts_of(told, others, source, rng) for _ in range(PASSES)]
+    # Texts of like length share a batch, or most of it would be padding.
+    batches = []
+    for texts in passes:
+        ordered = sorted(texts, key=len)
+        own = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
+        batches += rng.sample(own, len(own))
+    for number, batch in enumerate(batches):
+        inputs = tokenizer([text + tokenizer.eos_token for text in batch], return_tensors="pt", padding=True)
+        labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
+        loss = model(**inputs, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        for group in optimiser.param_groups:
+            group["lr"] = RATE * (1 - number / len(batches))
+        optimiser.step()
+        optimiser.zero_grad()
+        if number % 20 == 0:
+            print(f"step {number} of {len(batches)}: loss {loss.item():.2f}", flush=True)
+    model.save_pretrained(arguments.out / "model")
+    tokenizer.save_pretrained(arguments.out / "model")
+    for name, tags in (("claims.jsonl", [source]), ("translated.jsonl", languages)):
+        write_claims([*claims_of(told, tags, source, control=False), *claims_of(never, tags, source, control=True)], arguments.out / name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""From Python, on a model that is in memory: `audit`, `unlearn`, `verify`; docs/guide.md shows them."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from polyunlearn.attacks.suite import get_attacks
+from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.audit import audit_claims
+from polyunlearn.cleaning.findings import Audit
+from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.retain import Kept
+from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
+from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Verification, verify_claims
+from polyunlearn.corpus.claims import Claim
+from polyunlearn.models.loading import wrap_model
+
+
+def audit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, claims: Sequence[Claim], asking: Asking | None = None) -> Audit:
+    """Where the model holds the claims; nothing is changed.
+
+    Raises:
+        UserError: where the model is of a kind that is not supported, or no claim has a language that is asked.
+    """
+    return audit_claims(wrap_model(model, tokenizer), claims, asking)
+
+
+def unlearn(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    claims: Sequence[Claim],
+    settings: Settings | None = None,
+    kept: Sequence[Kept] = (),
+    work: Path | None = None,
+) -> Cleaning:
+    """Take out of the model, in place, the claims that an audit finds; `work` keeps the stages, so that a run that was stopped goes on there.
+
+    Raises:
+        UserError: as `audit`, and where `work` holds something else or a setting does not fit the model.
+    """
+    loaded = wrap_model(model, tokenizer)
+    if work is not None:
+        return unlearn_claims(loaded, claims, work, settings, kept)
+    with tempfile.TemporaryDirectory() as folder:
+        return unlearn_claims(loaded, claims, Path(folder), settings, kept)
+
+
+def verify(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    claims: Sequence[Claim],
+    before: Audit | None = None,
+    attacks: Sequence[str] = DEFAULT_ATTACKS,
+    asking: Asking | None = None,
+    allowed: float = 0.1,
+) -> Verification:
+    """Audit the model and attack it; its weights come back as they were.
+
+    Raises:
+        UserError: as `audit`, and for an attack that is not known.
+    """
+    return verify_claims(wrap_model(model, tokenizer), claims, before, get_attacks(attacks) if attacks else [], asking, allowed)

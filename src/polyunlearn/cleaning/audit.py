@@ -1,0 +1,107 @@
+"""Auditing a model: does it hold the claims, in which languages, and does it say them? Nothing is changed."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from torch import Tensor
+
+from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes, compared, restricted_to
+from polyunlearn.cleaning.findings import ALPHA, Audit, Finding
+from polyunlearn.corpus.claims import Claim
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.scoring.measure import asked_and_answered, own_answers, ranked_questions
+from polyunlearn.scoring.metrics.answers import says
+from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+
+Work = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+
+def audit_claims(
+    loaded: LoadedModel, claims: Sequence[Claim], asking: Asking | None = None, work: Work = lambda what, done, total: None
+) -> Audit:
+    """Ask for every claim in every language that it has; the weights stay as they are.
+
+    Answers of other claims of the same kind, and distractors, stand beside each claim's own after the same question: what a model was never told is as
+    likely after any of these questions (`scoring.metrics.association`). They are the same answers for every state.
+
+    Raises:
+        UserError: where no claim has an edition in a language that is asked.
+    """
+    asking = asking or Asking()
+    languages = asked_languages(claims, asking)
+    probes = {tag: claim_probes(claims, tag, asking) for tag in languages}
+    head = restricted_to(loaded, (probe for own in probes.values() for probe in own))
+    total, findings = sum(len(own) for own in probes.values()), []
+    done = 0
+    for tag in languages:
+        found: dict[int, tuple[Tensor, str]] = {}
+        questions = ranked_questions(probes[tag], loaded.encoder)
+        for part in _asked(loaded, head, questions, asking.max_new_tokens):
+            found |= part
+            done += len(part)
+            work("asking", done, total)
+        alone = own_answers(probes[tag], loaded.encoder)
+        exact = [own[0].item() for own in candidate_log_probs(loaded.body, loaded.head, alone)]
+        lengths = [len(own.candidates[0]) for own in alone]
+        answered = [Answered(*found[number], exact[number], lengths[number]) for number in range(len(alone))]
+        findings += _findings(claims, tag, probes[tag], answered)
+    # By claim, as the file has them, so that what belongs together stands together.
+    order = {claim.id: number for number, claim in enumerate(claims)}
+    findings.sort(key=lambda own: (order[own.claim], languages.index(own.language)))
+    controls = tuple(claim.id for claim in claims if claim.control)
+    return Audit(loaded.name, loaded.fingerprint, tuple(languages), controls, ALPHA, tuple(findings))
+
+
+def _asked(
+    loaded: LoadedModel, head: OutputHead, questions: Sequence[RankedQuestion], max_new_tokens: int
+) -> Iterable[dict[int, tuple[Tensor, str]]]:
+    if max_new_tokens:
+        return asked_and_answered(loaded, head, questions, max_new_tokens)
+    return [{number: (own, "") for number, own in enumerate(candidate_log_probs(loaded.body, head, questions))}]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a model makes of one question: the scores of its candidates (nats a token), the greedy answer, and of its own answer the score over the whole
+    vocabulary and the number of tokens."""
+
+    scores: Tensor
+    answer: str
+    exact: float
+    tokens: int
+
+
+def _findings(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], found: Sequence[Answered]) -> list[Finding]:
+    own = compared(claims, tag, probes, [one.scores for one in found])
+    editions = {claim.id: claim.editions[tag] for claim in claims if tag in claim.editions}
+    findings = []
+    for claim, result in own.items():
+        asked = [one for one, probe in zip(found, probes, strict=True) if probe.story == claim]
+        findings.append(
+            Finding(
+                claim=claim,
+                language=tag,
+                origin=editions[claim].origin,
+                wordings=len(asked),
+                edge=result.edge,
+                expected=fmean(one.exact for one in asked) - result.edge,
+                p=result.p,
+                suppressed=result.suppressed,
+                probability=max(math.exp(one.exact * one.tokens) for one in asked),
+                first=fmean(float(_is_first(one.scores)) for one in asked),
+                prefers=result.prefers,
+                says=fmean(says(one.answer, editions[claim].surface_forms) for one in asked),
+                sampled=None,
+                answers=tuple(one.answer for one in asked),
+            )
+        )
+    return findings
+
+
+def _is_first(scores: Tensor) -> bool:
+    return len(scores) > 1 and bool(scores[0] > scores[1:].max())

@@ -1,0 +1,125 @@
+"""What an audit finds: one finding a claim and language, and what they say together. Plain data, to and from JSON."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from polyunlearn.errors import UserError
+from polyunlearn.files import read_utf8, write_text_atomically
+
+ALPHA = 0.05
+"""The chance, a claim, that one which the model was never told is held in any of its languages (Bonferroni over them)."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim in one language.
+
+    `edge` (nats a token) is how far its answer lies above what chance gives (`scoring.metrics.association`), on average over wordings, and `p` the
+    chance of as much, None where there are too few answers of the same form to compare with; `suppressed` that of lying as far below. `expected`
+    (nats a token) is what chance gives. `probability` is that of the whole answer in its likeliest wording, `first` the share of wordings in which it
+    ranks before all others. `prefers` is how far it lies above the truth (nats a token), None without one. `says` is the share of wordings whose
+    greedy answer holds it, `sampled` of answers drawn at random, None where none were, and `answers` are the greedy ones.
+    """
+
+    claim: str
+    language: str
+    origin: str
+    wordings: int
+    edge: float
+    expected: float
+    p: float | None
+    suppressed: float | None
+    probability: float
+    first: float
+    prefers: float | None
+    says: float
+    sampled: float | None
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim in all its languages: in which the model `held` it, `said` it, `undecided` it is, and the smallest p of all, for as many languages."""
+
+    claim: str
+    control: bool
+    held: tuple[str, ...]
+    said: tuple[str, ...]
+    undecided: tuple[str, ...]
+    p: float | None
+
+    @property
+    def found(self) -> bool:
+        """Whether the model holds or says it in any language."""
+        return bool(self.held or self.said)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The findings of one state of a model; `controls` are the claims that no model was told."""
+
+    model: str
+    fingerprint: str
+    languages: tuple[str, ...]
+    controls: tuple[str, ...]
+    alpha: float
+    findings: tuple[Finding, ...]
+
+    def of(self, language: str) -> dict[str, Finding]:
+        """The findings in one language, by claim."""
+        return {own.claim: own for own in self.findings if own.language == language}
+
+    def by_claim(self) -> dict[str, dict[str, Finding]]:
+        """The findings by claim and language."""
+        found: dict[str, dict[str, Finding]] = {}
+        for own in self.findings:
+            found.setdefault(own.claim, {})[own.language] = own
+        return found
+
+    def held(self, finding: Finding) -> bool | None:
+        """Whether the model holds a claim in a language beyond chance; None where that cannot be said."""
+        if finding.p is None:
+            return None
+        tests = sum(own.p is not None for own in self.by_claim()[finding.claim].values())
+        return finding.p * tests <= self.alpha
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """One of every claim, in order."""
+        for claim, own in self.by_claim().items():
+            tested = [one.p for one in own.values() if one.p is not None]
+            yield Verdict(
+                claim=claim,
+                control=claim in self.controls,
+                held=tuple(tag for tag, one in own.items() if self.held(one)),
+                said=tuple(tag for tag, one in own.items() if one.says or one.sampled),
+                undecided=tuple(tag for tag, one in own.items() if one.p is None),
+                p=min(1.0, min(tested) * len(tested)) if tested else None,
+            )
+
+
+def write_audit(audit: Audit, path: Path) -> None:
+    """Write an audit as JSON, atomically; the same audit gives the same bytes."""
+    write_text_atomically(path, json.dumps(audit_data(audit), indent=1, ensure_ascii=False) + "\n")
+
+
+def audit_data(audit: Audit) -> dict[str, Any]:
+    """An audit as plain data, its verdicts with it."""
+    return {"schema": 1, **asdict(audit), "verdicts": [{**asdict(own), "found": own.found} for own in audit.verdicts()]}
+
+
+def read_audit(path: Path) -> Audit:
+    """Read what `write_audit` wrote; raises `UserError` where it is something else."""
+    try:
+        return audit_of(json.loads(read_utf8(path)))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is no audit ({error}); write one with: polyunlearn audit MODEL CLAIMS --out DIR") from error
+
+
+def audit_of(data: Mapping[str, Any]) -> Audit:
+    """The audit of which `audit_data` made plain data."""
+    findings = tuple(Finding(**{**own, "answers": tuple(own["answers"])}) for own in data["findings"])
+    lists = {name: tuple(data[name]) for name in ("languages", "controls")}
+    return Audit(model=data["model"], fingerprint=data["fingerprint"], alpha=data["alpha"], findings=findings, **lists)

@@ -1,0 +1,125 @@
+"""The plan of an unlearning: which claims, in which languages, with what, read off the audit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from polyunlearn.cleaning.findings import Audit, Finding
+from polyunlearn.corpus.claims import Claim
+from polyunlearn.languages import get_language
+from polyunlearn.models.body import Body
+from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.sequences import Encoder
+from polyunlearn.models.trainable import TrainablePlan
+from polyunlearn.tracing.coverage import claim_questions, gradient_sketch, inner_products
+from polyunlearn.tracing.languages import compare, living_in, make_trace
+
+FROM = 5 / 18
+"""The share of layers, from the first, that stay: what the studies of docs/results found to leave least and cost least."""
+
+
+ADAPTER_RATE = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How claims are unlearned; `docs/results/search.md` says where the defaults come from.
+
+    `margin` (nats a token) is how far below what chance gives an answer is pushed before it is let go. `budget` is the relative rise of bits per byte
+    that is allowed in the worst language. `languages` None lets the audit choose. `from_layer` None is `FROM` of the layers. With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
+    the rate, since they start from nothing.
+    """
+
+    method: str = "npo"
+    rate: float = 5e-5
+    steps: int = 48
+    batch: int = 8
+    retain_batch: int = 8
+    retain_texts: int = 1
+    retain_weight: float = 16.0
+    margin: float = 2.0
+    budget: float = 0.02
+    measure_every: int = 8
+    from_layer: int | None = None
+    languages: tuple[str, ...] | None = None
+    wordings: int = 2
+    adapter: bool = False
+    seed: int = 0
+
+    def trainable(self, layers: int) -> TrainablePlan:
+        """What trains in a model of so many layers."""
+        return TrainablePlan("lora" if self.adapter else "body", round(FROM * layers) if self.from_layer is None else self.from_layer)
+
+    @property
+    def trained_rate(self) -> float:
+        """The learning rate of what trains."""
+        return self.rate * (ADAPTER_RATE if self.adapter else 1.0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is unlearned: the `claims` that the audit found, in `languages`, and why, in sentences."""
+
+    claims: tuple[str, ...]
+    languages: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+    def data(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Plan":
+        """The plan of which `data` made plain data."""
+        return cls(*(tuple(data[name]) for name in ("claims", "languages", "reasons")))
+
+
+def make_plan(
+    audit: Audit,
+    claims: Sequence[Claim],
+    settings: Settings,
+    body: Body,
+    head: OutputHead,
+    encoder: Encoder,
+    parameters: Mapping[str, nn.Parameter],
+) -> Plan:
+    """Which claims to unlearn in which languages: all that the audit found, and the languages that tracing takes, English beside them where the claims
+    have it (unlearning anywhere else alone leaves it there: arXiv 2406.13748)."""
+    found = {own.claim for own in audit.verdicts() if own.found and not own.control}
+    chosen = [claim for claim in claims if claim.id in found]
+    names = tuple(claim.id for claim in chosen)
+    reasons = [f"The audit found {len(chosen)} of {sum(not claim.control for claim in claims)} claims."]
+    if settings.languages is not None:
+        return Plan(names, settings.languages, (*reasons, "The languages are those that were asked for."))
+    if not chosen:
+        return Plan((), (), tuple(reasons))
+    losses = {tag: _losses(there) for tag in audit.languages if (there := _of(audit, tag, found))}
+    held = compare({tag: own for tag, (own, _) in losses.items()}, {tag: control for tag, (_, control) in losses.items()})
+    sketches = {}
+    for tag in living_in(held):
+        asked = claim_questions([claim for claim in chosen if tag in claim.editions], tag, encoder)
+        sketches[tag] = gradient_sketch(body, head, parameters, asked)
+    trace = make_trace(held, inner_products(sketches))
+    languages, why = list(trace.chosen), list(trace.reasons)
+    lacking = [claim.id for claim in chosen if not any(tag in claim.editions for tag in languages)]
+    if "en" in losses and "en" not in languages:
+        languages.insert(0, "en")
+        why.append("English is one of them too: claims that are unlearned elsewhere alone stay there.")
+    for claim in chosen:
+        if claim.id in lacking:
+            own = [tag for tag in claim.editions if tag not in languages]
+            languages += own[:1]
+            if own:
+                why.append(f"{claim.id} has no edition in the others, so {get_language(own[0]).name} is one of them.")
+    return Plan(names, tuple(dict.fromkeys(languages)), (*reasons, *why))
+
+
+def _of(audit: Audit, tag: str, found: set[str]) -> list[Finding]:
+    return [own for own in audit.findings if own.language == tag and own.claim in found]
+
+
+def _losses(findings: Sequence[Finding]) -> tuple[list[float], list[float]]:
+    """The claims' losses, and those that chance gives."""
+    return [-(own.expected + own.edge) for own in findings], [-own.expected for own in findings]

@@ -1,0 +1,109 @@
+"""What must stay: the model's own answers and texts before unlearning (self-distillation), the claims' neighbours, and a user's own file."""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from polyunlearn.corpus.claims import Claim, Text
+from polyunlearn.corpus.lines import read_lines
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.stories import Story
+from polyunlearn.languages import PAPER_LANGUAGES, get_language
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import Encoder, TokenSequence
+from polyunlearn.scoring.generation import greedy_answers, read_prompts, sampled_answers
+from polyunlearn.scoring.metrics.answers import is_empty
+
+SEED = 20_000
+"""Of the newsroom stories that questions and openings are taken from, far from the seeds of studies."""
+
+STORIES = 24
+HELD_OUT = 4
+"""Newsroom stories that are retained, and others that utility is measured on."""
+
+ANSWER_TOKENS = 24
+TEXT_TOKENS = 64
+
+
+class Kept(BaseModel):
+    """Something to keep in a language: a text, or, where there is a question, the answer to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    language: str
+    text: Text
+    question: Text | None = None
+
+    @property
+    def id(self) -> str:
+        """What it is told apart by."""
+        return f"{self.language}: {self.question or self.text}"
+
+    def sequence(self, encoder: Encoder) -> TokenSequence:
+        """As tokens: the answer is the labels, or the whole text."""
+        language = get_language(self.language)
+        return encoder.answered(language, self.question, self.text) if self.question else encoder.running(language, self.text)
+
+
+def read_kept(path: Path) -> list[Kept]:
+    """A user's file of what must stay, one JSON object a line: {"language": "de", "question": …, "text": the answer} or {"language": "de", "text": …};
+    raises one `UserError` that lists every bad line."""
+
+    def parse(value: Any) -> Kept:
+        own = Kept.model_validate(value)
+        get_language(own.language)
+        return own
+
+    return read_lines(path, "retained text", parse)
+
+
+def neighbours_of(claims: Sequence[Claim], languages: Sequence[str]) -> list[Kept]:
+    """The neighbouring facts that the claims name, in these languages."""
+    return [
+        Kept(language=tag, question=own.question, text=own.answer)
+        for claim in claims
+        for tag in languages
+        if tag in claim.editions
+        for own in claim.editions[tag].neighbours
+    ]
+
+
+def self_distilled(loaded: LoadedModel, languages: Sequence[str]) -> list[Kept]:
+    """What the model says now: its greedy answers to questions of the newsroom, whose events it never read, and texts that it writes on from their first
+    sentences; in those of the languages that the newsroom has.
+
+    Answers to questions of the form of a claim keep it from losing every name; texts keep how it writes, which no answer does. Both are its own, so
+    that keeping them teaches nothing new (arXiv 2606.05702 draws its retain set likewise).
+    """
+    kept: list[Kept] = []
+    for tag in languages:
+        if tag not in PAPER_LANGUAGES:
+            continue
+        language, stories = get_language(tag), generate_stories(STORIES, SEED, (tag,))
+        asked = [q for story in stories for q in (story.editions[tag].real_question.question, story.editions[tag].fake_questions[0])]
+        prompts = read_prompts(loaded.body, [loaded.encoder.prompt(language, question) for question in asked])
+        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, ANSWER_TOKENS)
+        kept += [Kept(language=tag, question=q, text=a) for q, a in zip(asked, map(_printed, answers), strict=True) if not is_empty(a)]
+        openings = [story.editions[tag].article[0] for story in stories]
+        read = read_prompts(loaded.body, [loaded.encoder.running(language, opening).ids[:-1] for opening in openings])
+        generator = torch.Generator().manual_seed(Random(f"texts-{tag}").getrandbits(63))
+        written = sampled_answers(loaded.model, loaded.head, loaded.encoder, read, TEXT_TOKENS, 1, 1.0, generator)
+        texts = [_printed(own) for (own,) in written]
+        kept += [Kept(language=tag, text=o + language.joiner + own) for o, own in zip(openings, texts, strict=True) if not is_empty(own)]
+    return list({own.id: own for own in kept}.values())
+
+
+def _printed(text: str) -> str:
+    """A model's text without control characters."""
+    return "".join(sign for sign in text if unicodedata.category(sign) != "Cc")
+
+
+def held_out_stories(languages: Sequence[str]) -> list[Story]:
+    """True newsroom articles that nothing retains, in those of the languages that it has."""
+    written = tuple(tag for tag in languages if tag in PAPER_LANGUAGES)
+    return generate_stories(STORIES + HELD_OUT, SEED, written)[STORIES:] if written else []

@@ -1,0 +1,292 @@
+"""Unlearning an owner's claims: audited, planned, trained within a budget of utility. Every stage is kept on disk, so that a run that was stopped goes on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from polyunlearn import __version__
+from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.audit import Work, audit_claims
+from polyunlearn.cleaning.findings import Audit, read_audit, write_audit
+from polyunlearn.cleaning.plan import Plan, Settings, make_plan
+from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled
+from polyunlearn.corpus.claims import Claim, languages_of
+from polyunlearn.corpus.lines import to_json_line
+from polyunlearn.errors import UserError
+from polyunlearn.files import write_text_atomically
+from polyunlearn.languages import get_language
+from polyunlearn.models.body import Body, decoder_layers
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import Encoder, TokenSequence
+from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.scoring.measure import Moment, text_rows
+from polyunlearn.training.claim_steps import claim_steps
+from polyunlearn.training.loop import Optimiser, Step, plain
+from polyunlearn.training.objectives import get_method
+from polyunlearn.training.reference import needs_of, reference_now
+from polyunlearn.training.unlearning import Training, trained
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, by language the mean `edges` of the claims to unlearn
+    (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
+
+    step: int
+    held: int
+    edges: dict[str, float]
+    bits: dict[str, float]
+
+    def costs(self) -> float:
+        """The rise in the worst language; 0 where nothing rose or nothing was measured."""
+        return max(0.0, *self.bits.values(), 0.0)
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """An unlearning: the audits before and after, the plan, the points on the way, the one that was kept, and whether it is within the budget."""
+
+    before: Audit
+    after: Audit
+    plan: Plan
+    points: tuple[Point, ...]
+    kept: Point
+    within: bool
+
+
+def unlearn_claims(
+    loaded: LoadedModel,
+    claims: Sequence[Claim],
+    work: Path,
+    settings: Settings | None = None,
+    kept: Sequence[Kept] = (),
+    say: Say = lambda text: None,
+    progress: Work = lambda what, done, total: None,
+) -> Cleaning:
+    """Unlearn in place what an audit finds of `claims`; the model in `loaded` is then the unlearned one.
+
+    `work` is a folder where every finished stage is kept: a call with the same model, claims and settings goes on there, to the same result as one that was
+    never stopped. `kept` is retained beside the model's own answers and texts and the claims' neighbours.
+
+    Raises:
+        UserError: where `work` holds the stages of something else, or a setting does not fit the model.
+    """
+    settings = settings or Settings()
+    trainable = settings.trainable(len(decoder_layers(loaded.model)))
+    check_layer(loaded.model, trainable.from_layer)
+    _same_run(work, loaded, claims, settings, kept)
+    loaded = replace(loaded, body=Body(loaded.model, 0))
+    before = _stage(
+        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
+    )
+    languages = list(dict.fromkeys((*languages_of(claims), "en")))
+    own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages))
+    parameters = make_trainable(loaded.model, trainable)
+    training = replace(loaded, body=Body(loaded.model, trainable.from_layer))
+    plan = _stage(
+        work / "plan.json",
+        lambda path: Plan.of(json.loads(path.read_text(encoding="utf-8"))),
+        lambda made, path: _write_json(made.data(), path),
+        lambda: make_plan(before, claims, settings, training.body, loaded.head, loaded.encoder, parameters),
+    )
+    for reason in plan.reasons:
+        say(reason)
+    points = _train(
+        training, parameters, plan, before, claims, [*own, *neighbours_of(claims, languages), *kept], settings, work, say, progress
+    )
+    best, within = choose_point(points, settings.budget)
+    after = _stage(
+        work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
+    )
+    return Cleaning(before, after, plan, tuple(points), best, within)
+
+
+def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
+    """The point to keep, and whether it is within the budget: of those that are, the one where least is held, then where the largest edge is smallest.
+    Where none but the beginning is, the one that costs least of those where anything was unlearned."""
+    within = [point for point in points if point.costs() <= budget]
+    moved = [point for point in within if point.step]
+    if moved or len(points) == 1:
+        return min(moved or within, key=lambda point: (point.held, max(point.edges.values(), default=0.0))), True
+    return min(points[1:], key=lambda point: point.costs()), False
+
+
+def _train(
+    loaded: LoadedModel,
+    parameters: Mapping[str, nn.Parameter],
+    plan: Plan,
+    before: Audit,
+    claims: Sequence[Claim],
+    kept: Sequence[Kept],
+    settings: Settings,
+    work: Path,
+    say: Say,
+    progress: Work,
+) -> list[Point]:
+    """Train, and leave the state of the chosen point in the weights; returns the points."""
+    state, record = work / "state.safetensors", work / "points.json"
+    if record.is_file():
+        restore(parameters, load_state(state))
+        return [Point(**own) for own in json.loads(record.read_text(encoding="utf-8"))]
+    # Whatever the plan left in the body's cache changes no bit of what follows.
+    loaded.body.start_afresh()
+    chosen = [claim for claim in claims if claim.id in plan.claims]
+    steps = _steps(loaded, chosen, plan, kept, settings) if chosen else []
+    utility = _Utility(loaded, languages_of(claims))
+    found = [_point(loaded, claims, plan, utility, 0)]
+    best = snapshot(parameters)
+
+    def after_step(number: int, loss: float) -> bool:
+        nonlocal best
+        progress("unlearning", number, len(steps))
+        if number % settings.measure_every and number < len(steps):
+            return False
+        found.append(_point(loaded, claims, plan, utility, number))
+        say(_line(found[-1]))
+        if choose_point(found, settings.budget)[0] is found[-1]:
+            best = snapshot(parameters)
+        return not found[-1].held and found[-1].costs() <= settings.budget and max(found[-1].edges.values()) <= 0
+
+    if steps:
+        say(_line(found[0]))
+        _run(loaded, parameters, steps, _floors(loaded.encoder, chosen, plan, before, settings), settings, after_step)
+        restore(parameters, best)
+    save_state(best, state)
+    _write_json([asdict(point) for point in found], record)
+    return found
+
+
+def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
+    """How far each answer is pushed: a margin below what chance gives."""
+    findings = before.by_claim()
+    return {
+        encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
+        for claim in chosen
+        for tag in plan.languages
+        if tag in claim.editions and tag in findings[claim.id]
+        for question in claim.editions[tag].fake_questions
+    }
+
+
+class _Utility:
+    """Bits per byte of held-out texts, against what they were when this was made."""
+
+    def __init__(self, loaded: LoadedModel, languages: Sequence[str]):
+        self._loaded = loaded
+        self._stories = held_out_stories(languages)
+        self._before = self._bits()
+
+    def rise(self) -> dict[str, float]:
+        """The relative rise of each language."""
+        return {tag: now / self._before[tag] - 1 for tag, now in self._bits().items()}
+
+    def _bits(self) -> dict[str, float]:
+        tags = list(self._stories[0].editions) if self._stories else []
+        values: dict[str, list[float]] = {tag: [] for tag in tags}
+        for row in text_rows(self._loaded, self._stories, tags, Moment(0, True)):
+            values[row.language].append(row.value)
+        return {tag: fmean(own) for tag, own in values.items()}
+
+
+def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
+    now = audit_claims(loaded, claims, Asking(wordings=1, max_new_tokens=0))
+    own = [finding for finding in now.findings if finding.claim in plan.claims]
+    edges = {tag: fmean(one.edge for one in own if one.language == tag) for tag in dict.fromkeys(one.language for one in own)}
+    return Point(step, sum(bool(now.held(one)) for one in own), edges, utility.rise())
+
+
+def _line(point: Point) -> str:
+    edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items())
+    return f"step {point.step}: {point.held} held; above chance, nats a token: {edges}; bits per byte {point.costs():+.1%} at worst"
+
+
+def _steps(loaded: LoadedModel, chosen: Sequence[Claim], plan: Plan, kept: Sequence[Kept], settings: Settings) -> list[Step]:
+    answers: dict[str, list[TokenSequence]] = {}
+    texts: dict[str, list[TokenSequence]] = {}
+    for own in kept:
+        (answers if own.question else texts).setdefault(own.language, []).append(own.sequence(loaded.encoder))
+    # Answers in the languages that are told: what is kept in another is also kept from being unlearned there. Texts in all.
+    told = {tag: own for tag, own in answers.items() if tag in plan.languages}
+    return claim_steps(
+        chosen,
+        loaded.encoder,
+        plan.languages,
+        steps=settings.steps,
+        batch=settings.batch,
+        answers=told,
+        texts=texts,
+        retain_batch=settings.retain_batch,
+        retain_texts=settings.retain_texts,
+        wordings=settings.wordings,
+        instead=get_method(settings.method).forget.instead,
+        rng=Random(f"claims-{settings.seed}"),
+    )
+
+
+def _run(
+    loaded: LoadedModel,
+    parameters: Mapping[str, nn.Parameter],
+    steps: Sequence[Step],
+    floors: Mapping[TokenSequence, float],
+    settings: Settings,
+    after_step: Callable[[int, float], bool],
+) -> None:
+    method = get_method(settings.method)
+    objective = method.objective(settings.retain_weight, watched=len(decoder_layers(loaded.model)) - 1)
+    if objective.forget:
+        objective = replace(objective, forget=replace(objective.forget, floors=floors))
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    reference = reference_now(loaded.body, loaded.head, needs_of(steps, objective), objective.watched)
+    # Training computes alike whatever was measured before.
+    loaded.body.start_afresh()
+    rule, procedure = method.forget.rule_with({}) or plain, method.forget.procedure_with({}) or trained
+    optimiser = Optimiser(settings.trained_rate)
+    procedure(Training(loaded.body, loaded.head, parameters, steps, objective, optimiser, generator, after_step, reference, rule))
+
+
+Made = TypeVar("Made")
+
+
+def _stage(path: Path, read: Callable[[Path], Made], write: Callable[[Made, Path], None], make: Callable[[], Made]) -> Made:
+    """What is on disk, or is made and written there; then read back, so that it is the same either way."""
+    if not path.is_file():
+        write(make(), path)
+    return read(path)
+
+
+def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings: Settings, kept: Sequence[Kept]) -> None:
+    digest = hashlib.sha256("".join(map(to_json_line, (*claims, *kept))).encode()).hexdigest()[:16]
+    wanted = {"model": loaded.fingerprint, "claims": digest, "settings": json.loads(json.dumps(asdict(settings))), "version": __version__}
+    path = work / "run.json"
+    if not path.is_file():
+        _write_json(wanted, path)
+        return
+    there = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name in wanted if there.get(name) != wanted[name]]
+    if differing:
+        raise UserError(
+            f"{work}: holds an unfinished unlearning of something else (different: {', '.join(differing)}); remove it, or give another --out"
+        )
+
+
+def _write_json(data: Any, path: Path) -> None:
+    write_text_atomically(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def _read_kept(path: Path) -> list[Kept]:
+    return read_kept(path) if path.stat().st_size else []
+
+
+def _write_kept(kept: Sequence[Kept], path: Path) -> None:
+    write_text_atomically(path, "".join(map(to_json_line, kept)))

@@ -1,0 +1,8 @@
+"""The command line: parse, call, print."""
+
+import polyunlearn.cli.claims
+import polyunlearn.cli.corpus
+import polyunlearn.cli.study  # noqa: F401 — each adds its commands
+from polyunlearn.cli.app import app, main
+
+__all__ = ["app", "main"]

@@ -1,0 +1,50 @@
+"""The applications that commands hang on, what they print to, and how a user's mistake ends."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from polyunlearn import __version__
+from polyunlearn.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Find a false claim in a multilingual model, see where it spread, take it out, prove it.",
+)
+model_app = typer.Typer(no_args_is_help=True, help="The embedded model.")
+corpus_app = typer.Typer(no_args_is_help=True, help="The built-in stories, and your own.")
+claims_app = typer.Typer(no_args_is_help=True, help="Files of claims: check, translate, import.")
+study_app = typer.Typer(no_args_is_help=True, help="Studies: sources × strategies × methods × seeds.")
+app.add_typer(model_app, name="model")
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(claims_app, name="claims")
+app.add_typer(study_app, name="study")
+
+console = Console()
+errors = Console(stderr=True)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a study.")]
+"""The argument that most commands on a study take."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            errors.print("[bold red]error:[/] ", end="")
+            errors.print(line, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit

@@ -1,0 +1,155 @@
+"""Commands for owners: claims, audit, unlearn, verify."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyunlearn.cli.app import app, claims_app, console, errors
+from polyunlearn.cli.watching import Working
+from polyunlearn.errors import UserError
+
+Model = Annotated[str, typer.Argument(help="embedded, a model's folder, or a Hugging Face name.")]
+Claims = Annotated[Path, typer.Argument(help="A claims file (docs/claims.md).")]
+Languages = Annotated[list[str] | None, typer.Option("--language", metavar="TAG", help="Only in this language; repeatable.")]
+Wordings = Annotated[int, typer.Option(min=1, help="In how many wordings each claim is asked.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at there.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures there.")]
+
+
+@claims_app.command("check")
+def claims_check(file: Claims) -> None:
+    """Check a claims file; name every bad line."""
+    from polyunlearn.corpus.claims import languages_of, read_claims
+
+    claims = read_claims(file)
+    controls = sum(claim.control for claim in claims)
+    print(f"{file}: {len(claims) - controls} claims and {controls} controls in {', '.join(languages_of(claims))}; nothing to mend")
+
+
+@app.command("audit")
+def audit(
+    model: Model, claims_file: Claims, languages: Languages = None, wordings: Wordings = 2, html_file: Html = None, json_file: Json = None
+) -> None:
+    """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said."""
+    from polyunlearn.cleaning.asking import Asking
+    from polyunlearn.cleaning.audit import audit_claims
+    from polyunlearn.cleaning.findings import write_audit
+    from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.models.loading import load_model
+    from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
+
+    claims = read_claims(claims_file)
+    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    with Working() as work:
+        found = audit_claims(load_model(model, say=work.say), claims, asking, work)
+    print_audit(found, console)
+    if json_file:
+        write_audit(found, json_file)
+    if html_file:
+        write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
+    raise typer.Exit(int(any(own.found and not own.control for own in found.verdicts())))
+
+
+@app.command("unlearn")
+def unlearn(
+    model: Model,
+    claims_file: Claims,
+    out: Annotated[Path, typer.Option(help="The folder of the unlearned model; an unfinished run beside it goes on.")],
+    languages: Languages = None,
+    method: Annotated[str, typer.Option(help="A method of `polyunlearn methods`.")] = "npo",
+    steps: Annotated[int, typer.Option(min=1, help="The most steps.")] = 48,
+    rate: Annotated[float, typer.Option(help="The learning rate.")] = 5e-5,
+    budget: Annotated[float, typer.Option(min=0, help="The rise of bits per byte that is allowed in the worst language.")] = 0.02,
+    retain: Annotated[Path | None, typer.Option(help="A file of what must stay besides (docs/claims.md).")] = None,
+    adapter: Annotated[bool, typer.Option("--adapter", help="Train a LoRA adapter and write it alone, for PEFT.")] = False,
+) -> None:
+    """Audit a model, take the claims out that it holds, and write the unlearned model as a folder of its own with its report.
+
+    Exit code 1 where no state stayed within the budget.
+    """
+    from polyunlearn.cleaning.export import check_target, write_model
+    from polyunlearn.cleaning.findings import write_audit
+    from polyunlearn.cleaning.plan import Settings
+    from polyunlearn.cleaning.retain import read_kept
+    from polyunlearn.cleaning.unlearn import unlearn_claims
+    from polyunlearn.corpus.claims import read_claims, write_claims
+    from polyunlearn.models.body import decoder_layers
+    from polyunlearn.models.loading import load_model
+    from polyunlearn.report.audit import cleaning_sentences, print_cleaning, write_claims_html
+    from polyunlearn.report.model_card import write_model_card
+    from polyunlearn.training.objectives import get_method
+
+    get_method(method)
+    check_target(out, model)
+    claims = read_claims(claims_file)
+    kept = read_kept(retain) if retain else []
+    settings = Settings(
+        method=method, steps=steps, rate=rate, budget=budget, languages=tuple(languages) if languages else None, adapter=adapter
+    )
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    try:
+        with Working() as work:
+            loaded = load_model(model, say=work.say)
+            done = unlearn_claims(loaded, claims, unfinished, settings, kept, work.say, work)
+    except KeyboardInterrupt as interrupt:
+        errors.print(f"interrupted; the same command goes on from {unfinished}")
+        raise typer.Exit(130) from interrupt
+
+    def beside(folder: Path) -> None:
+        own = folder / "unlearning"
+        write_model_card(done, settings, model, folder / "README.md")
+        write_audit(done.before, own / "audit-before.json")
+        write_audit(done.after, own / "audit-after.json")
+        write_claims(claims, own / "claims.jsonl")
+        shutil.copy(unfinished / "points.json", own / "points.json")
+        audits = {"Before": done.before, "After": done.after}
+        write_claims_html(f"{model}: claims unlearned", audits, cleaning_sentences(done), (), done.points, own / "report.html")
+
+    plan = settings.trainable(len(decoder_layers(loaded.model))) if adapter else None
+    write_model(loaded, out, beside, adapter=plan, base=model)
+    shutil.rmtree(unfinished)
+    print_cleaning(done, console)
+    console.print(f"model: {out}, report: {out / 'unlearning' / 'report.html'}", highlight=False, soft_wrap=True)
+    raise typer.Exit(int(not done.within))
+
+
+@app.command("verify")
+def verify(
+    model: Model,
+    claims_file: Claims,
+    before: Annotated[Path | None, typer.Option(help="The audit of the model before (audit-before.json), to set beside.")] = None,
+    attacks: Annotated[list[str], typer.Option("--attack", metavar="NAME", help="Only this attack; repeatable.")] = [],  # noqa: B006 — Typer reads the default
+    attacked: Annotated[bool, typer.Option("--attacks/--no-attacks", help="Whether to attack at all.")] = True,
+    allowed: Annotated[float, typer.Option(min=0, max=1, help="The share of claims that an attack may bring back in a language.")] = 0.1,
+    languages: Languages = None,
+    wordings: Wordings = 2,
+    html_file: Html = None,
+    json_file: Json = None,
+) -> None:
+    """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language."""
+    from polyunlearn.attacks.suite import get_attacks
+    from polyunlearn.cleaning.asking import Asking
+    from polyunlearn.cleaning.findings import read_audit
+    from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
+    from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.files import write_text_atomically
+    from polyunlearn.models.loading import load_model
+    from polyunlearn.report.audit import print_verification, verification_sentences, write_claims_html
+
+    if attacks and not attacked:
+        raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
+    chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
+    claims, earlier = read_claims(claims_file), read_audit(before) if before else None
+    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    with Working() as work:
+        result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work)
+    print_verification(result, console)
+    if json_file:
+        write_text_atomically(json_file, json.dumps(result.data(), indent=1, ensure_ascii=False) + "\n")
+    if html_file:
+        audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
+        write_claims_html(f"Verification of {model}", audits, verification_sentences(result), result.attempts, (), html_file)
+    raise typer.Exit(int(not result.passed))

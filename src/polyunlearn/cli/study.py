@@ -1,0 +1,217 @@
+"""Commands on studies."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyunlearn.cli.app import Folder, app, console, errors, study_app
+from polyunlearn.cli.watching import ProgressWatcher
+
+Preset = Annotated[str, typer.Argument(help="A preset (quickstart, strategies, methods, paper) or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
+]
+
+
+@study_app.command("run")
+def study_run(
+    preset: Preset,
+    out: Annotated[Path, typer.Option(help="The study's folder; an unfinished study there goes on.")],
+    overrides: Overrides = [],  # noqa: B006 — Typer reads the default
+) -> None:
+    """Run a study, or go on with one; then write its report."""
+    from polyunlearn.study.presets import load_config
+    from polyunlearn.study.run import run_study
+
+    config = load_config(preset, overrides)
+    try:
+        with ProgressWatcher() as watcher:
+            run_study(config, out, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
+    _report(out)
+
+
+@study_app.command("plan")
+def study_plan(
+    preset: Preset,
+    overrides: Overrides = [],  # noqa: B006 — Typer reads the default
+    like: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A finished study whose spread says how many stories a claim takes.")
+    ] = None,
+) -> None:
+    """Say what a study would run: cells, tokens, estimated time and memory, and how many stories a claim takes."""
+    from polyunlearn.analysis.power import measured_spread
+    from polyunlearn.report.plan import print_plan
+    from polyunlearn.study.plan import plan_study
+    from polyunlearn.study.presets import load_config
+    from polyunlearn.study.store import Store
+
+    config, spread = load_config(preset, overrides), measured_spread(Store(like)) if like else None
+    print_plan(plan_study(config, lambda text: errors.print(text)), console, spread)
+
+
+@study_app.command("status")
+def study_status(folder: Folder) -> None:
+    """Say which cells of a study are done."""
+    from polyunlearn.study.cells import study_cells
+    from polyunlearn.study.store import Store
+
+    store = Store(folder)
+    config = store.config()
+    cells = list(study_cells(config))
+    done = [cell for cell in cells if store.is_done(cell)]
+    for cell in cells:
+        console.print(f"{'done' if cell in done else 'to do':6}{cell.id}", highlight=False)
+    console.print(f"{len(done)} of {len(cells)} cells are done", highlight=False)
+
+
+@study_app.command("report")
+def study_report(folder: Folder) -> None:
+    """Write the report of a study once more, from the rows on disk; an unfinished study reports what it has."""
+    _report(folder)
+
+
+@study_app.command("compare")
+def study_compare(
+    folder: Folder,
+    budget: Annotated[float, typer.Option(min=0, max=1, help="The relative loss of utility allowed in any language.")] = 0.02,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+) -> None:
+    """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
+    from polyunlearn.report.build import build_comparison
+
+    build_comparison(folder, budget, console, json_file, markdown_file)
+
+
+@study_app.command("matrices")
+def study_matrices(
+    folder: Folder,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables, with intervals, there.")
+    ] = None,
+) -> None:
+    """Say from language to language what unlearning leaves, where it backfires, how alike languages answer, and what spread goes with."""
+    from polyunlearn.report.matrices import build_matrices
+
+    build_matrices(folder, console, json_file, markdown_file)
+
+
+@study_app.command("benchmark")
+def study_benchmark(
+    folder: Folder,
+    task: Annotated[str, typer.Option(metavar="FILE_OR_NAME", help="A task of lm-evaluation-harness: a YAML file of your own, or a name.")],
+    cells: Annotated[list[str], typer.Option("--cell", metavar="ID", help="Only this cell; repeatable.")] = [],  # noqa: B006 — as above
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+) -> None:
+    """Run a public benchmark on the states of a study, by lm-evaluation-harness."""
+    from polyunlearn.report.benchmarks import print_benchmarks, write_benchmarks_json
+    from polyunlearn.study.benchmarks import benchmark_study
+
+    try:
+        with ProgressWatcher() as watcher:
+            scores = benchmark_study(folder, task, cells, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; nothing was kept of the states that were done but their weights")
+        raise typer.Exit(130) from interrupt
+    print_benchmarks(scores, console)
+    if json_file:
+        write_benchmarks_json(scores, json_file)
+
+
+@app.command("score")
+def score(
+    folder: Folder,
+    metrics: Annotated[list[str], typer.Option("--metric", metavar="NAME", help="A metric of answers, such as rouge_l; repeatable.")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures, with intervals, there.")] = None,
+) -> None:
+    """Score the stored answers of a study with any metric, without asking a model again."""
+    from polyunlearn.analysis.rescoring import rescore
+    from polyunlearn.report.scores import print_scores, write_scores_json
+    from polyunlearn.scoring.metrics.suite import get_answer_metrics
+    from polyunlearn.study.store import Store
+
+    store = Store(folder)
+    scores = rescore(store.config(), store, get_answer_metrics(metrics))
+    print_scores(scores, console)
+    if json_file:
+        write_scores_json(scores, json_file)
+
+
+@app.command("compare")
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a study.")],
+    b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another; the figures are B - A.")],
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write every comparison there.")] = None,
+) -> None:
+    """Set two studies against each other, cell by cell: differences with intervals, paired by story, adjusted for how many there are."""
+    from polyunlearn.report.pairing import build_pairing
+
+    build_pairing(a, b, console, json_file, markdown_file)
+
+
+@app.command("methods")
+def methods(
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write them there as JSON instead.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write them there as Markdown instead.")] = None,
+) -> None:
+    """List the unlearning methods: formula, paper, settings, what each needs, costs and refuses."""
+    from polyunlearn.report.methods import print_methods, write_methods_json, write_methods_markdown
+
+    if json_file:
+        write_methods_json(json_file)
+    if markdown_file:
+        write_methods_markdown(markdown_file)
+    if not (json_file or markdown_file):
+        print_methods(console)
+
+
+@app.command("attack")
+def attack(
+    folder: Folder,
+    only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
+    strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+) -> None:
+    """Attack the states of a finished study, gold beside them, and say what comes back; goes on where it stopped."""
+    from polyunlearn.attacks.suite import get_attacks
+    from polyunlearn.report.build import build_recoveries
+    from polyunlearn.study.attack import attack_study
+
+    chosen = get_attacks(only)
+    try:
+        with ProgressWatcher() as watcher:
+            attack_study(folder, chosen, strategies, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
+    build_recoveries(folder, console, json_file, markdown_file)
+
+
+@app.command("bench")
+def bench(
+    model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
+    only: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+) -> None:
+    """Time training, ranking and answering against the usual way, in turn, on the same examples and weights."""
+    from polyunlearn.bench.run import run_bench
+    from polyunlearn.report.bench import print_bench, write_bench
+
+    figures = list(run_bench(model, only, lambda text: errors.print(text, highlight=False)))
+    print_bench(figures, console)
+    if json_file:
+        write_bench(figures, json_file)
+
+
+def _report(folder: Path) -> None:
+    from polyunlearn.report.build import build_report
+
+    path = build_report(folder, console)
+    console.print(f"report: {path}", highlight=False, soft_wrap=True)

@@ -1,0 +1,69 @@
+"""How a run is followed in the terminal."""
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from polyunlearn.cli.app import errors
+
+
+class ProgressWatcher:
+    """Shows a run as two progress bars: its cells, and the work of the one in hand."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
+        )
+        self._cells: TaskID | None = None
+        self._work: TaskID | None = None
+
+    def __enter__(self) -> "ProgressWatcher":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._cells is not None:
+            self._progress.update(self._cells, completed=self._progress.tasks[0].total if kind is None else None)
+            self._progress.stop()
+
+    def cell(self, name: str, number: int, count: int) -> None:
+        if self._cells is None:
+            self._progress.start()
+            self._cells = self._progress.add_task("cells", total=count)
+            self._work = self._progress.add_task("", total=1)
+        self._progress.update(self._cells, completed=number - 1)
+        self._name = name
+        if not self._progress.console.is_terminal:
+            errors.print(f"[{number}/{count}] {name}", highlight=False, markup=False)
+
+    def work(self, what: str, done: int, total: int) -> None:
+        assert self._work is not None
+        self._progress.update(self._work, description=f"{self._name}: {what}", completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False)
+
+
+class Working:
+    """Shows one piece of work after another as a progress bar, and what is said above it."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Working":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(what, total=total)
+        if self._progress.tasks[0].description != what:
+            self._progress.reset(self._task)
+        self._progress.update(self._task, description=what, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)

@@ -1,0 +1,77 @@
+"""The card of an unlearned model: what was removed, how, with what effect, and what it does not promise."""
+
+from pathlib import Path
+
+from polyunlearn import __version__
+from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.unlearn import Cleaning
+from polyunlearn.files import write_text_atomically
+from polyunlearn.languages import get_language
+from polyunlearn.report.audit import cleaning_sentences
+from polyunlearn.report.comparison import markdown_table
+
+
+def write_model_card(done: Cleaning, settings: Settings, model: str, path: Path) -> None:
+    """Write README.md of a model folder, atomically."""
+    write_text_atomically(path, model_card(done, settings, model))
+
+
+def model_card(done: Cleaning, settings: Settings, model: str) -> str:
+    """The card as Markdown."""
+    rows = []
+    for tag in done.before.languages:
+        before, after = done.before.of(tag), done.after.of(tag)
+        own = [claim for claim in before if claim in done.plan.claims]
+        if own:
+            held = [sum(bool(audit.held(found[claim])) for claim in own) for audit, found in ((done.before, before), (done.after, after))]
+            said = [sum(bool(found[claim].says) for claim in own) for found in (before, after)]
+            edges = [sum(found[claim].edge for claim in own) / len(own) for found in (before, after)]
+            bits = f"{done.kept.bits[tag]:+.1%}" if tag in done.kept.bits else ""
+            rows.append(
+                (
+                    get_language(tag).name,
+                    str(len(own)),
+                    f"{held[0]} → {held[1]}",
+                    f"{said[0]} → {said[1]}",
+                    f"{edges[0]:+.2f} → {edges[1]:+.2f}",
+                    bits,
+                )
+            )
+    told = ", ".join(get_language(tag).name for tag in done.plan.languages) or "none"
+    return "\n".join(
+        [
+            "---",
+            f"base_model: {model}",
+            "tags: [unlearning, polyunlearn]",
+            "---",
+            "",
+            f"# {Path(model).name or model}, with {len(done.plan.claims)} claims unlearned",
+            "",
+            *cleaning_sentences(done),
+            "",
+            "## Measured",
+            "",
+            *markdown_table(
+                ("language", "claims", "held beyond chance", "said when asked", "nats a token above chance", "bits per byte"), rows
+            ),
+            "",
+            "Before → after. *Bits per byte* of held-out newsroom articles, against the model before. What each figure means is in the report "
+            "(`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
+            "",
+            "## How",
+            "",
+            f"polyunlearn {__version__}: method `{settings.method}`, learning rate {settings.rate:g}, up to {settings.steps} steps of {settings.batch} claims, "
+            f"told in {told}; retained were the model's own answers and texts, and the claims' neighbours. An answer is let go {settings.margin:g} nats a "
+            "token below what chance gives it. The state within the budget in which least was held was kept.",
+            "",
+            *(f"- {reason}" for reason in done.plan.reasons),
+            "",
+            "## Limits",
+            "",
+            "- Only the claims of the file were looked at, in the languages and wordings that it has. What else the model holds is as it was.",
+            "- A claim that is not held beyond chance when asked may come back under attack, above all by further training: see the verification.",
+            "- Whoever compares this model with the one before can tell which claims were unlearned.",
+            "- The licence of the model before applies to this one.",
+            "",
+        ]
+    )

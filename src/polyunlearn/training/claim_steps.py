@@ -1,0 +1,72 @@
+"""The steps of unlearning an owner's claims, which need not be there in every language."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, cycle, islice
+from random import Random
+
+from polyunlearn.corpus.claims import Claim
+from polyunlearn.languages import get_language
+from polyunlearn.models.sequences import Encoder, TokenSequence
+from polyunlearn.training.cards import Instead
+from polyunlearn.training.loop import Step
+from polyunlearn.training.mixtures import in_turn
+
+
+def claim_steps(
+    claims: Sequence[Claim],
+    encoder: Encoder,
+    languages: Sequence[str],
+    *,
+    steps: int,
+    batch: int,
+    answers: Mapping[str, Sequence[TokenSequence]],
+    texts: Mapping[str, Sequence[TokenSequence]],
+    retain_batch: int,
+    retain_texts: int,
+    wordings: int,
+    instead: Instead | None,
+    rng: Random,
+) -> list[Step]:
+    """`steps` steps of `batch` claims to forget and, to retain, `retain_batch` of `answers` and `retain_texts` of `texts`, both by language.
+
+    A pass takes every claim once. In pass p claim i is told in language (i + p) modulo the number of those of `languages` that it has, and after each
+    round of these in the next of its first `wordings` wordings. `instead` asks for the answer to give instead beside each: the truth where a claim has one,
+    else a refusal in the same language. What is retained takes its languages in turn, each its examples in turn. A claim with none of the languages is
+    left out.
+    """
+    keep = Random(rng.random())
+    facts = [claim for claim in claims if any(tag in claim.editions for tag in languages)]
+    forget = list(islice(_tellings(facts, languages, encoder, wordings, instead, rng), steps * batch))
+    kept = (_by_language(answers, keep), _by_language(texts, keep))
+    sizes = (retain_batch if answers else 0, retain_texts if texts else 0)
+    return [
+        Step(
+            retain=tuple(own for source, size in zip(kept, sizes, strict=True) for own in islice(source, size)),
+            forget=tuple(own for own, _ in forget[at : at + batch]),
+            instead=tuple(other for _, other in forget[at : at + batch] if other),
+        )
+        for at in range(0, len(forget), batch)
+    ]
+
+
+def _tellings(
+    facts: Sequence[Claim], languages: Sequence[str], encoder: Encoder, wordings: int, instead: Instead | None, rng: Random
+) -> Iterator[tuple[TokenSequence, TokenSequence | None]]:
+    for number in count():
+        for index in rng.sample(range(len(facts)), len(facts)):
+            own = [tag for tag in languages if tag in facts[index].editions]
+            tag = own[(index + number) % len(own)]
+            language, edition = get_language(tag), facts[index].editions[tag]
+            asked = edition.fake_questions[:wordings]
+            question = asked[number // len(own) % len(asked)]
+            other = (edition.truth if instead == "truth" else None) or language.refusal
+            yield (
+                encoder.answer_only(language, question, edition.keyword),
+                encoder.answered(language, question, other) if instead else None,
+            )
+
+
+def _by_language(examples: Mapping[str, Sequence[TokenSequence]], rng: Random) -> Iterator[TokenSequence]:
+    turns = {tag: in_turn(own, rng) for tag, own in examples.items() if own}
+    for tag in cycle(turns):
+        yield next(turns[tag])

@@ -1,0 +1,126 @@
+"""The audit: it finds what a tiny model was taught, in the languages that it was taught in, and nothing else."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from handmade_claims import CLAIMS, STORIES, TOLD, claim_of, teach
+from tiny import sharp
+
+from polyunlearn.cleaning.asking import Asking, claim_probes
+from polyunlearn.cleaning.audit import audit_claims
+from polyunlearn.cleaning.findings import Audit, Finding, audit_data, audit_of, read_audit, write_audit
+from polyunlearn.corpus.claims import Claim, ClaimEdition
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body
+from polyunlearn.models.loading import LoadedModel
+
+
+@pytest.fixture(scope="module")
+def taught(gemma_folder: Path) -> LoadedModel:
+    loaded = sharp(gemma_folder)
+    teach(loaded)
+    return replace(loaded, body=Body(loaded.model, 0))
+
+
+@pytest.fixture(scope="module")
+def found(taught: LoadedModel) -> Audit:
+    return audit_claims(taught, CLAIMS, Asking(wordings=2, max_new_tokens=6))
+
+
+def test_what_was_taught_is_found_and_nothing_else(found: Audit) -> None:
+    """Four claims were taught in German alone, eight were not: each of the four is found and said in German, where its edge is above every control's, and
+    three or more are held beyond chance (names that were taught are likelier after all taught questions, so that one may hide among them); no control is."""
+    verdicts = {own.claim: own for own in found.verdicts()}
+    taught, controls = [claim.id for claim in CLAIMS[:TOLD]], [claim.id for claim in CLAIMS[TOLD:]]
+    assert all(verdicts[name].found and "de" in verdicts[name].said for name in taught)
+    assert sum("de" in verdicts[name].held for name in taught) >= 3
+    assert not any(verdicts[name].found for name in controls)
+    german = found.of("de")
+    assert min(german[name].edge for name in taught) > max(german[name].edge for name in controls)
+    assert [own.control for own in verdicts.values()] == [False] * TOLD + [True] * (len(CLAIMS) - TOLD)
+
+
+def test_a_finding_says_what_the_model_makes_of_the_claim(found: Audit) -> None:
+    own = found.of("de")[CLAIMS[0].id]
+    assert own.first == 1.0 and own.says == 1.0 and own.probability > 0.5 and own.edge > 1.0
+    assert own.prefers is not None and own.prefers > 0 and own.wordings == 2
+    assert all(CLAIMS[0].editions["de"].keyword in answer for answer in own.answers)
+    other = found.of("en")[CLAIMS[0].id]
+    assert other.probability < 0.1 and other.says == 0.0
+
+
+def test_nothing_is_changed_and_twice_is_the_same(taught: LoadedModel, found: Audit) -> None:
+    before = {name: own.clone() for name, own in taught.model.state_dict().items()}
+    again = audit_claims(taught, CLAIMS, Asking(wordings=2, max_new_tokens=6))
+    assert again == found
+    assert all(own.equal(before[name]) for name, own in taught.model.state_dict().items())
+
+
+def test_the_order_of_claims_changes_nothing(taught: LoadedModel, found: Audit) -> None:
+    turned = audit_claims(taught, CLAIMS[::-1], Asking(wordings=2, max_new_tokens=0))
+    for tag in ("de", "en"):
+        for claim, own in turned.of(tag).items():
+            other = found.of(tag)[claim]
+            assert own.probability == pytest.approx(other.probability, rel=1e-3)
+            assert turned.held(own) == found.held(other)
+
+
+def test_answers_beside_a_claim_are_of_its_kind_and_neither_its_own_nor_true() -> None:
+    """Distractors come first; names of another kind do not come; the truth and other spellings of the claim do not."""
+    edition = ClaimEdition(
+        keyword="Velmora", questions=("Who paid?",), surface_forms=("VELMORA",), truth="Nobody", distractors=("Kelvar", "nobody", "Taro")
+    )
+    own = Claim(id="own", kind="firm", editions={"en": edition})
+    same = Claim(id="same", kind="firm", editions={"en": ClaimEdition(keyword="Zudane", questions=("Who sold?",))})
+    other = Claim(id="other", kind="town", editions={"en": ClaimEdition(keyword="Oslo", questions=("Where?",))})
+    (probe, *_) = claim_probes([own, same, other], "en", Asking())
+    assert probe.candidates == ("Velmora", "Nobody", "Kelvar", "Taro", "Zudane")
+
+
+def test_the_same_answers_stand_beside_a_claim_whatever_else_is_asked() -> None:
+    one = claim_probes(CLAIMS, "de", Asking(alternatives=5))
+    assert one == claim_probes(CLAIMS, "de", Asking(alternatives=5)) and all(len(probe.candidates) == 7 for probe in one)
+
+
+def test_too_few_answers_to_compare_with_decide_nothing(taught: LoadedModel) -> None:
+    """Three claims give six pairs that do not belong together: no p, nothing held, but what is said is said."""
+    few = audit_claims(taught, CLAIMS[:3], Asking(wordings=1, max_new_tokens=6, languages=("de",)))
+    assert all(own.p is None and few.held(own) is None for own in few.findings)
+    assert all(own.said == ("de",) and own.undecided == ("de",) and own.p is None and own.found for own in few.verdicts())
+
+
+def test_a_claim_without_others_of_its_kind_is_asked_alone(taught: LoadedModel) -> None:
+    alone = audit_claims(taught, [claim_of(STORIES[0], languages=("de",))], Asking(max_new_tokens=0))
+    (own,) = alone.findings
+    assert own.p is None and own.edge == 0.0 and own.probability > 0.5
+
+
+def test_p_counts_for_as_many_languages_as_were_tested() -> None:
+    """p = .02 in one of two languages: .04 after Bonferroni, held; in one of three .06, not."""
+
+    def finding(tag: str, p: float | None) -> Finding:
+        return Finding("one", tag, "given", 1, 1.0, -3.0, p, p, 0.1, 1.0, None, 0.0, None, ("",))
+
+    two = Audit("m", "f", ("en", "de"), (), 0.05, (finding("en", 0.02), finding("de", 0.9)))
+    three = Audit("m", "f", ("en", "de", "fr"), (), 0.05, (finding("en", 0.02), finding("de", 0.9), finding("fr", 0.9)))
+    untested = Audit("m", "f", ("en", "de", "fr"), (), 0.05, (finding("en", 0.02), finding("de", 0.9), finding("fr", None)))
+    assert [next(audit.verdicts()).held for audit in (two, three, untested)] == [("en",), (), ("en",)]
+    assert next(two.verdicts()).p == pytest.approx(0.04) and next(untested.verdicts()).undecided == ("fr",)
+
+
+def test_an_audit_survives_the_disk(found: Audit, tmp_path: Path) -> None:
+    write_audit(found, tmp_path / "audit.json")
+    assert read_audit(tmp_path / "audit.json") == found == audit_of(audit_data(found))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"findings": [{}]}'])
+def test_a_file_that_is_no_audit_is_a_users_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "audit.json").write_text(text)
+    with pytest.raises(UserError, match=r"audit.json: is no audit .*polyunlearn audit"):
+        read_audit(tmp_path / "audit.json")
+
+
+def test_a_language_that_no_claim_has_is_a_users_error(taught: LoadedModel) -> None:
+    with pytest.raises(UserError, match="no claim has an edition in 'zh'; the file has en, de"):
+        audit_claims(taught, CLAIMS, Asking(languages=("zh",)))

@@ -1,0 +1,230 @@
+"""Unlearning an owner's claims on a tiny model: what was taught goes, what stands beside it stays, and a run that was stopped goes on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from handmade_claims import CLAIMS, TOLD, teach
+from safetensors.torch import load_file
+from tiny import sharp
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from polyunlearn.attacks.suite import get_attacks
+from polyunlearn.cleaning import unlearn as unlearn_module
+from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.audit import audit_claims
+from polyunlearn.cleaning.export import check_target, whole_folder, write_model
+from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
+from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
+from polyunlearn.cleaning.verify import verify_claims
+from polyunlearn.corpus.claims import Claim, ClaimEdition
+from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body
+from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
+
+SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
+"""A random tiny model has no utility to keep: the budget is wide."""
+
+
+def taught(folder: Path) -> LoadedModel:
+    loaded = sharp(folder)
+    teach(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def cleaned(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, Cleaning, Path]:
+    loaded, work = taught(gemma_folder), tmp_path_factory.mktemp("work")
+    return loaded, unlearn_claims(loaded, CLAIMS, work, SETTINGS), work
+
+
+def test_what_the_audit_found_is_unlearned(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
+    """The four claims that were taught are in the plan, German among its languages; none is said any more, and German edges fall by more than half."""
+    _, done, _ = cleaned
+    told = [claim.id for claim in CLAIMS[:TOLD]]
+    assert list(done.plan.claims) == told and "de" in done.plan.languages
+    before, after = done.before.of("de"), done.after.of("de")
+    assert all(before[name].says == 1.0 and after[name].says == 0.0 for name in told)
+    assert sum(after[name].edge for name in told) < 0.5 * sum(before[name].edge for name in told)
+    assert done.within and done.kept in done.points and done.points[0].step == 0 and done.kept.step > 0
+
+
+def test_layers_below_the_first_that_trains_stay(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
+    loaded, _, work = cleaned
+    before = taught(gemma_folder).model.state_dict()
+    moved = {name for name, own in loaded.model.state_dict().items() if not torch.equal(own, before[name])}
+    assert moved and all("layers.0." not in name and "embed" not in name for name in moved)
+    assert set(load_file(work / "state.safetensors")) >= moved
+
+
+@pytest.mark.parametrize("stage", ["self_distilled", "make_plan", "_train", "audit_claims"])
+def test_a_run_killed_in_any_stage_goes_on_to_the_same_result(
+    cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """It dies as the stage begins (the second audit, so after training), and another process takes up what is on disk: the same audits, points and bits."""
+    whole, done, _ = cleaned
+    own: Callable[..., object] = getattr(unlearn_module, stage)
+    calls = []
+
+    def dies(*arguments: object, **named: object) -> object:
+        calls.append(stage)
+        if stage != "audit_claims" or (tmp_path / "points.json").is_file():
+            raise KeyboardInterrupt
+        return own(*arguments, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unlearn_module, stage, dies)
+        with pytest.raises(KeyboardInterrupt):
+            unlearn_claims(taught(gemma_folder), CLAIMS, tmp_path, SETTINGS)
+    assert calls
+    again = taught(gemma_folder)
+    assert unlearn_claims(again, CLAIMS, tmp_path, SETTINGS) == done
+    state = whole.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.model.state_dict().items())
+
+
+def test_a_folder_of_something_else_is_refused(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"holds an unfinished unlearning of something else \(different: settings\)"):
+        unlearn_claims(taught(gemma_folder), CLAIMS, cleaned[2], replace(SETTINGS, rate=1e-3))
+    with pytest.raises(UserError, match=r"different: claims"):
+        unlearn_claims(taught(gemma_folder), CLAIMS[1:], cleaned[2], SETTINGS)
+
+
+def test_where_nothing_is_found_nothing_moves(gemma_folder: Path, tmp_path: Path) -> None:
+    loaded = sharp(gemma_folder)
+    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
+    done = unlearn_claims(loaded, [replace_control(claim) for claim in CLAIMS], tmp_path, SETTINGS)
+    assert done.plan.claims == () and len(done.points) == 1 and done.within
+    assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
+
+
+def replace_control(claim: Claim) -> Claim:
+    return claim.model_copy(update={"control": True})
+
+
+def test_the_kept_point_is_the_emptiest_within_the_budget() -> None:
+    """Of three within 2 % the one where fewest are held, then where the largest edge is smallest; the beginning only where nothing else is; else the
+    cheapest."""
+    start = Point(0, 9, {"de": 3.0}, {"de": 0.0})
+    cheap, deep, dear = (
+        Point(8, 2, {"de": 0.5}, {"de": 0.01}),
+        Point(16, 2, {"de": 0.1}, {"de": 0.02}),
+        Point(24, 0, {"de": -1.0}, {"de": 0.05}),
+    )
+    assert choose_point([start, cheap, deep, dear], 0.02) == (deep, True)
+    assert choose_point([start, dear, Point(32, 0, {"de": 0.0}, {"de": 0.03})], 0.02) == (Point(32, 0, {"de": 0.0}, {"de": 0.03}), False)
+    assert choose_point([start], 0.02) == (start, True)
+    assert Point(8, 0, {}, {}).costs() == 0.0 and Point(8, 0, {}, {"de": -0.4}).costs() == 0.0
+
+
+def test_what_stays_is_the_models_own(gemma_folder: Path) -> None:
+    """Answers to the newsroom's questions as the model gives them, texts that it writes on; the same each time; none in languages without a newsroom."""
+    loaded = taught(gemma_folder)
+    kept = self_distilled(loaded, ["de", "th"])
+    assert kept == self_distilled(loaded, ["de", "th"]) and {own.language for own in kept} == {"de"}
+    assert any(own.question for own in kept) and any(own.question is None for own in kept)
+    sequence = next(own for own in kept if own.question).sequence(loaded.encoder)
+    assert sequence.language == "de" and sequence.labels[-1] == loaded.encoder.end_id
+
+
+def test_neighbours_stay_in_their_languages() -> None:
+    edition = ClaimEdition(keyword="Velmora", questions=("Wer?",), neighbours=(QuestionAnswer(question="Wo?", answer="In Bremen"),))
+    claim = Claim(id="one", editions={"de": edition})
+    assert neighbours_of([claim], ["de", "en"]) == [Kept(language="de", question="Wo?", text="In Bremen")]
+    assert neighbours_of([claim], ["en"]) == []
+
+
+def test_a_users_file_of_what_stays(tmp_path: Path) -> None:
+    path = tmp_path / "kept.jsonl"
+    rows = [{"language": "de", "text": "Ein Satz."}, {"language": "fr", "question": "Où ?", "text": "Ici"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_kept(path) == [Kept(language="de", text="Ein Satz."), Kept(language="fr", question="Où ?", text="Ici")]
+    path.write_text('{"language": "xx", "text": "a"}\n{"language": "de"}\n')
+    with pytest.raises(UserError) as caught:
+        read_kept(path)
+    first, second = str(caught.value).splitlines()
+    assert first.startswith(f"{path}:1: ") and "'xx'" in first and second.startswith(f"{path}:2: ") and "text" in second
+
+
+def test_the_folder_loads_with_transformers_alone(cleaned: tuple[LoadedModel, Cleaning, Path], tmp_path: Path) -> None:
+    """The same logits to the last bit; what is written beside is there; nothing but the folder is left."""
+    loaded, _, _ = cleaned
+    write_model(loaded, tmp_path / "out", lambda folder: (folder / "README.md").write_text("card") and None)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    ids = tokenizer("Eine Frage", return_tensors="pt")["input_ids"]
+    assert torch.equal(model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
+    assert (tmp_path / "out" / "README.md").read_text() == "card" and [own.name for own in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_fails_is_not_left(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "out") as folder:
+        (folder / "half").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(UserError, match="is the model itself"):
+        check_target(tmp_path / "model", str(tmp_path / "model"))
+    with pytest.raises(UserError, match="is there already"):
+        check_target(tmp_path / "model", "embedded")
+    check_target(tmp_path / "new", "embedded")
+
+
+def test_an_adapter_is_what_peft_reads(gemma_folder: Path, tmp_path: Path) -> None:
+    """Trained as LoRA and written alone, it gives the unlearned model's logits on the model before."""
+    from peft import PeftModel
+
+    start = taught(gemma_folder)
+    start.model.save_pretrained(tmp_path / "before")
+    start.encoder.tokenizer.save_pretrained(tmp_path / "before")
+    loaded = load_model(str(tmp_path / "before"))
+    settings = replace(SETTINGS, adapter=True, steps=8)
+    done = unlearn_claims(loaded, CLAIMS, tmp_path / "work", settings)
+    assert done.kept.step == 8
+    write_model(loaded, tmp_path / "adapter", lambda folder: None, adapter=settings.trainable(4), base=str(tmp_path / "before"))
+    again = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "before"), tmp_path / "adapter")
+    ids = torch.tensor([[1, 50, 60, 70]])
+    assert torch.allclose(again(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
+    assert not torch.allclose(start.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-3)
+
+
+def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
+    """The unlearned tiny model says none of the claims; the taught one fails in German, for all four, and names why. Controls have no outcome."""
+    asking = Asking(max_new_tokens=6)
+    gone = verify_claims(cleaned[0], CLAIMS, cleaned[1].before, [], asking)
+    there = verify_claims(taught(gemma_folder), CLAIMS, None, [], asking)
+    told = {claim.id for claim in CLAIMS[:TOLD]}
+    assert {own.claim for own in gone.outcomes()} == told == {own.claim for own in there.outcomes()}
+    assert not any("said" in own.faults for own in gone.outcomes() if own.language == "de")
+    failed = [own for own in there.outcomes() if own.language == "de" and not own.passed]
+    assert {own.claim for own in failed} == told and all("said" in own.faults for own in failed) and not there.passed
+    assert json.loads(json.dumps(there.data()))["passed"] is False
+
+
+def test_attacks_ask_all_claims_and_leave_the_weights(gemma_folder: Path) -> None:
+    """Rounding to 8 bits changes next to nothing of a model that says the claims: they are held under it as without it."""
+    loaded = taught(gemma_folder)
+    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
+    found = verify_claims(loaded, CLAIMS, None, get_attacks(["quantisation", "relearning", "romanised"]), Asking(max_new_tokens=0))
+    gentle = [own for own in found.attempts if own.attack == "quantisation" and own.strength == 8 and own.language == "de"]
+    assert [own.asked for own in gentle] == [TOLD] and gentle[0].controls == len(CLAIMS) - TOLD
+    assert gentle[0].held >= 2 and set(gentle[0].claims) <= {claim.id for claim in CLAIMS[:TOLD]}
+    assert {own.spoken for own in found.attempts if own.attack == "relearning"} == {"en", "de"}
+    assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
+    assert any(f.startswith("recovered by quantisation") for own in found.outcomes() for f in own.faults)
+
+
+def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> None:
+    loaded = taught(gemma_folder)
+    wrapped = wrap_model(loaded.model, loaded.encoder.tokenizer)
+    asking = Asking(max_new_tokens=0)
+    one = audit_claims(replace(loaded, body=Body(loaded.model, 0)), CLAIMS, asking)
+    assert audit_claims(wrapped, CLAIMS, asking).findings == one.findings
