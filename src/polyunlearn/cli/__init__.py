@@ -1,5 +1,6 @@
 """The command line: parse, call, print."""
 
+import polyunlearn.cli.builder
 import polyunlearn.cli.claims
 import polyunlearn.cli.corpus
 import polyunlearn.cli.study  # noqa: F401 — each adds its commands

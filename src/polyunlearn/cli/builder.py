@@ -1,0 +1,114 @@
+"""Commands that ask another program to write: a corpus on a topic, and claims in other languages."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polyunlearn.cli.app import claims_app, corpus_app, errors
+from polyunlearn.cli.watching import Working
+from polyunlearn.errors import UserError
+
+if TYPE_CHECKING:
+    from polyunlearn.backends.translation import Translator
+
+Address = Annotated[str, typer.Option("--endpoint", metavar="URL", help="An OpenAI-compatible endpoint, up to /v1.")]
+ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="The model's name at the endpoint.")]
+KeyVariable = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the key.")]
+PerMinute = Annotated[float | None, typer.Option(metavar="N", help="The most requests a minute.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long a request may take.")]
+Parameters = Annotated[
+    list[str], typer.Option("--parameter", metavar="NAME=VALUE", help="Added to every request; null takes one out; repeatable.")
+]
+Languages = Annotated[str, typer.Option(metavar="TAGS", help="Languages, such as de,fr.")]
+
+
+@corpus_app.command("build")
+def corpus_build(
+    topic: Annotated[str, typer.Argument(help="What the stories are about.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The corpus, in JSONL; an unfinished one there goes on.")],
+    stories: Annotated[int, typer.Option(help="How many stories.")] = 100,
+    languages: Languages = "",
+    endpoint: Address = "",
+    model: ModelName = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Only say how many requests and tokens it takes.")] = False,
+    price_in: Annotated[float | None, typer.Option(metavar="PRICE", help="Of a million tokens that are sent.")] = None,
+    price_out: Annotated[float | None, typer.Option(metavar="PRICE", help="Of a million tokens that are answered.")] = None,
+    key_variable: KeyVariable = "POLYUNLEARN_API_KEY",
+    per_minute: PerMinute = None,
+    timeout: Timeout = 120.0,
+    parameters: Parameters = [],  # noqa: B006 — Typer reads the default
+) -> None:
+    """Write a corpus on a topic with a chat model, check it and translate it; goes on where it stopped."""
+    from polyunlearn.backends.chat import ChatClient
+    from polyunlearn.backends.endpoint import Endpoint, read_parameters
+    from polyunlearn.corpus.builder import BuildSettings, Prices, build_corpus, plan_build
+
+    settings = BuildSettings(topic, stories, _tags(languages))
+    prices = None if price_in is None and price_out is None else Prices(price_in or 0.0, price_out or 0.0)
+    needed = plan_build(settings, prices)
+    cost = "" if needed.cost is None else f", cost about {needed.cost:,.2f}"
+    errors.print(
+        f"plan: {needed.requests} requests, about {needed.tokens_in:,} tokens in and {needed.tokens_out:,} out{cost}", highlight=False
+    )
+    if plan:
+        return
+    where = Endpoint(endpoint, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
+    try:
+        with ChatClient(where, out.with_name(f"{out.name}.cache")) as client, Working() as work:
+            summary = build_corpus(settings, client, out, work)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
+    used = summary.usage
+    print(f"{out}: {summary.finished} stories")
+    if summary.quarantined:
+        print(f"{summary.quarantine}: {len(summary.quarantined)} that failed, with the reasons; delete it to have them tried again")
+    print(f"{used.requests} requests, {used.cached} answers from the cache; {used.tokens_in:,} tokens in, {used.tokens_out:,} out")
+
+
+@claims_app.command("translate")
+def claims_translate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A claims file.")],
+    languages: Languages,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The claims file to write.")],
+    endpoint: Address = "",
+    model: ModelName = "",
+    nllb: Annotated[str, typer.Option(metavar="FOLDER", help="A local NLLB model instead, or its Hugging Face name.")] = "",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="The lowest chrF of a question translated back.")] = 0.4,
+    key_variable: KeyVariable = "POLYUNLEARN_API_KEY",
+    per_minute: PerMinute = None,
+    timeout: Timeout = 120.0,
+    parameters: Parameters = [],  # noqa: B006 — Typer reads the default
+) -> None:
+    """Translate claims into the languages that they lack; leave out what does not come back as it went."""
+    from polyunlearn.backends.chat import ChatClient
+    from polyunlearn.backends.endpoint import Endpoint, read_parameters
+    from polyunlearn.backends.seq2seq import Seq2SeqTranslator
+    from polyunlearn.backends.translation import ChatTranslator
+    from polyunlearn.corpus.claims import languages_of, read_claims, write_claims
+    from polyunlearn.corpus.translated import translate_claims
+
+    claims = read_claims(file)
+    cache = out.with_name(f"{out.name}.cache")
+    if bool(nllb) == bool(endpoint):
+        raise UserError(
+            f"{file}: is told in {', '.join(languages_of(claims))}; to translate it give either --endpoint and --model, or --nllb FOLDER"
+        )
+    with contextlib.ExitStack() as stack:
+        if nllb:
+            translator: Translator = Seq2SeqTranslator(nllb, cache)
+        else:
+            where = Endpoint(endpoint, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
+            translator = ChatTranslator(stack.enter_context(ChatClient(where, cache)))
+        work = stack.enter_context(Working())
+        found = translate_claims(claims, _tags(languages), translator, threshold=threshold, watch=work)
+    write_claims(found.claims, out)
+    for left in found.left_out:
+        errors.print(f"left out: {left.claim} ({left.tag}): {left.reason}", markup=False, highlight=False)
+    print(f"{out}: {len(found.claims)} claims in {', '.join(languages_of(found.claims))}; {len(found.left_out)} editions left out")
+
+
+def _tags(languages: str) -> tuple[str, ...]:
+    return tuple(tag.strip() for tag in languages.split(",") if tag.strip())
