@@ -1,11 +1,12 @@
-"""Stored answers scored with any metric, without asking a model again: rows in, figures out."""
+"""Stored answers scored with any metric, without asking the model again that gave them: rows in, figures out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import Estimate, estimate
-from polyunlearn.scoring.metrics.suite import AnswerMetric
+from polyunlearn.scoring.metrics.judging import Answered
+from polyunlearn.scoring.metrics.suite import Scorer
 from polyunlearn.scoring.probes import Probe, make_probes
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
@@ -15,45 +16,56 @@ from polyunlearn.study.store import Store
 
 @dataclass(frozen=True)
 class Score:
-    """A metric of a cell's answers to fake or real questions in one language: the mean over stories, each a mean over its wordings."""
+    """A metric of a cell's answers to fake or real questions in one language: the mean over stories, each a mean over its wordings.
+
+    `unscored` answers have no value, since a judge gave none, and are left out; `value` is None where nothing is left.
+    """
 
     metric: str
     asks: str
     cell: str
     language: str
-    value: Estimate
+    value: Estimate | None
+    unscored: int = 0
 
 
-def rescore(config: StudyConfig, store: Store, metrics: Sequence[AnswerMetric]) -> list[Score]:
+def rescore(config: StudyConfig, store: Store, scorers: Sequence[Scorer]) -> list[Score]:
     """Every metric of every finished cell's greedy answers at its end, in the order of the study.
 
     Raises:
-        UserError: where no answer was stored (`scoring.answered_wordings` 0), or the corpus has no such story any more.
+        UserError: where no answer was stored (`scoring.answered_wordings` 0), the corpus has no such story any more, or a judge fails.
     """
-    table = store.query(
+    rows = store.query(
         """SELECT cell, seed, story, language, asks, wording, text FROM rows WHERE metric = 'says' AND "end"
         ORDER BY cell, seed, story, language, asks, wording"""
-    )
-    if not table.num_rows:
+    ).to_pylist()
+    if not rows:
         raise UserError(f"{store.folder}: no answer was stored (scoring.answered_wordings is {config.scoring.answered_wordings})")
     probes = {seed: _probes(config, seed) for seed in config.seeds}
-    found: dict[tuple[str, str, str, str], dict[str, list[float]]] = {}
-    for row in table.to_pylist():
+    answers: list[Answered] = []
+    for row in rows:
         probe = probes[row["seed"]].get((row["story"], row["language"], row["asks"], row["wording"]))
         if probe is None:
             raise UserError(
                 f"{store.folder}: the corpus has no story {row['story']!r} in {row['language']!r} now; score it with the corpus of the study"
             )
-        for metric in metrics:
-            stories = found.setdefault((metric.name, row["asks"], row["cell"], row["language"]), {})
-            stories.setdefault(row["story"], []).append(metric.score(row["text"], probe))
+        answers.append((row["text"], probe))
+    found: dict[tuple[str, str, str, str], dict[str, list[float | None]]] = {}
+    for scorer in scorers:
+        for row, value in zip(rows, scorer.score(answers), strict=True):
+            stories = found.setdefault((scorer.card.name, row["asks"], row["cell"], row["language"]), {})
+            stories.setdefault(row["story"], []).append(value)
     order = [cell.id for cell in study_cells(config)]
-    scores = [
-        Score(metric, asks, cell, language, estimate([sum(own) / len(own) for own in stories.values()]))
-        for (metric, asks, cell, language), stories in found.items()
-    ]
-    names = [metric.name for metric in metrics]
+    names = [scorer.card.name for scorer in scorers]
+    scores = [Score(*key, *_mean(stories)) for key, stories in found.items()]
     return sorted(scores, key=lambda own: (names.index(own.metric), own.asks, order.index(own.cell), config.languages.index(own.language)))
+
+
+def _mean(stories: dict[str, list[float | None]]) -> tuple[Estimate | None, int]:
+    """The mean over the stories that have a value, and how many answers have none."""
+    valued = [[value for value in own if value is not None] for own in stories.values()]
+    means = [sum(own) / len(own) for own in valued if own]
+    return estimate(means) if means else None, sum(map(len, stories.values())) - sum(map(len, valued))
 
 
 def _probes(config: StudyConfig, seed: int) -> dict[tuple[str, str, str, int], Probe]:

@@ -1,7 +1,7 @@
 """What must stay: the model's own answers and texts before unlearning (self-distillation), the claims' neighbours, and a user's own file."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,8 +23,10 @@ SEED = 20_000
 """Of the newsroom stories that questions and openings are taken from, far from the seeds of studies."""
 
 STORIES = 24
+TEXTS = 8
 HELD_OUT = 4
-"""Newsroom stories that are retained, and others that utility is measured on."""
+"""Newsroom stories whose questions are answered, those of them whose first sentence is written on in each language (a text is retained in a step, languages
+in turn), and others that utility is measured on."""
 
 ANSWER_TOKENS = 24
 TEXT_TOKENS = 64
@@ -73,29 +75,45 @@ def neighbours_of(claims: Sequence[Claim], languages: Sequence[str]) -> list[Kep
     ]
 
 
-def self_distilled(loaded: LoadedModel, languages: Sequence[str]) -> list[Kept]:
-    """What the model says now: its greedy answers to questions of the newsroom, whose events it never read, and texts that it writes on from their first
-    sentences; in those of the languages that the newsroom has.
+def self_distilled(
+    loaded: LoadedModel,
+    languages: Sequence[str],
+    answered: Sequence[str],
+    work: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Kept]:
+    """What the model says now: texts that it writes on from the first sentences of newsroom stories, whose events it never read, and, in the languages
+    `answered`, its greedy answers to questions about them; in those of the languages that the newsroom has.
 
     Answers to questions of the form of a claim keep it from losing every name; texts keep how it writes, which no answer does. Both are its own, so
     that keeping them teaches nothing new (arXiv 2606.05702 draws its retain set likewise).
     """
     kept: list[Kept] = []
-    for tag in languages:
-        if tag not in PAPER_LANGUAGES:
-            continue
-        language, stories = get_language(tag), generate_stories(STORIES, SEED, (tag,))
-        asked = [q for story in stories for q in (story.editions[tag].real_question.question, story.editions[tag].fake_questions[0])]
-        prompts = read_prompts(loaded.body, [loaded.encoder.prompt(language, question) for question in asked])
-        answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, ANSWER_TOKENS)
-        kept += [Kept(language=tag, question=q, text=a) for q, a in zip(asked, map(_printed, answers), strict=True) if not is_empty(a)]
-        openings = [story.editions[tag].article[0] for story in stories]
-        read = read_prompts(loaded.body, [loaded.encoder.running(language, opening).ids[:-1] for opening in openings])
-        generator = torch.Generator().manual_seed(Random(f"texts-{tag}").getrandbits(63))
-        written = sampled_answers(loaded.model, loaded.head, loaded.encoder, read, TEXT_TOKENS, 1, 1.0, generator)
-        texts = [_printed(own) for (own,) in written]
-        kept += [Kept(language=tag, text=o + language.joiner + own) for o, own in zip(openings, texts, strict=True) if not is_empty(own)]
+    written = [tag for tag in languages if tag in PAPER_LANGUAGES]
+    for number, tag in enumerate(written):
+        work("keeping what the model says", number, len(written))
+        stories = generate_stories(STORIES, SEED, (tag,))
+        if tag in answered:
+            kept += _answers(loaded, stories, tag)
+        kept += _texts(loaded, stories[:TEXTS], tag)
     return list({own.id: own for own in kept}.values())
+
+
+def _answers(loaded: LoadedModel, stories: Sequence[Story], tag: str) -> list[Kept]:
+    editions = [story.editions[tag] for story in stories]
+    asked = [question for own in editions for question in (own.real_question.question, own.fake_questions[0])]
+    prompts = read_prompts(loaded.body, [loaded.encoder.prompt(get_language(tag), question) for question in asked])
+    answers = map(_printed, greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, ANSWER_TOKENS))
+    return [Kept(language=tag, question=question, text=own) for question, own in zip(asked, answers, strict=True) if not is_empty(own)]
+
+
+def _texts(loaded: LoadedModel, stories: Sequence[Story], tag: str) -> list[Kept]:
+    language = get_language(tag)
+    openings = [story.editions[tag].article[0] for story in stories]
+    read = read_prompts(loaded.body, [loaded.encoder.running(language, opening).ids[:-1] for opening in openings])
+    generator = torch.Generator().manual_seed(Random(f"texts-{tag}").getrandbits(63))
+    written = sampled_answers(loaded.model, loaded.head, loaded.encoder, read, TEXT_TOKENS, 1, 1.0, generator)
+    texts = [_printed(own) for (own,) in written]
+    return [Kept(language=tag, text=o + language.joiner + own) for o, own in zip(openings, texts, strict=True) if not is_empty(own)]
 
 
 def _printed(text: str) -> str:

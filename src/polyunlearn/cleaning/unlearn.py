@@ -36,6 +36,9 @@ from polyunlearn.training.unlearning import Training, trained
 
 Say = Callable[[str], None]
 
+ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
+"""How claims are asked while they are unlearned: less closely, since it is done again and again."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -89,8 +92,6 @@ def unlearn_claims(
     before = _stage(
         work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
     )
-    languages = list(dict.fromkeys((*languages_of(claims), "en")))
-    own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages))
     parameters = make_trainable(loaded.model, trainable)
     training = replace(loaded, body=Body(loaded.model, trainable.from_layer))
     plan = _stage(
@@ -101,6 +102,8 @@ def unlearn_claims(
     )
     for reason in plan.reasons:
         say(reason)
+    languages = list(dict.fromkeys((*languages_of(claims), "en")))
+    own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
     points = _train(
         training, parameters, plan, before, claims, [*own, *neighbours_of(claims, languages), *kept], settings, work, say, progress
     )
@@ -199,7 +202,7 @@ class _Utility:
 
 
 def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
-    now = audit_claims(loaded, claims, Asking(wordings=1, max_new_tokens=0))
+    now = audit_claims(loaded, claims, ON_THE_WAY)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     edges = {tag: fmean(one.edge for one in own if one.language == tag) for tag in dict.fromkeys(one.language for one in own)}
     return Point(step, sum(bool(now.held(one)) for one in own), edges, utility.rise())

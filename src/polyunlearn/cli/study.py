@@ -1,12 +1,14 @@
 """Commands on studies."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polyunlearn.cli.app import Folder, app, console, errors, study_app
-from polyunlearn.cli.watching import ProgressWatcher
+from polyunlearn.cli.builder import KeyVariable, ModelName, Parameters, PerMinute, Timeout
+from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[str, typer.Argument(help="A preset (quickstart, strategies, methods, paper) or the path of a YAML file.")]
 Overrides = Annotated[
@@ -126,17 +128,44 @@ def study_benchmark(
 @app.command("score")
 def score(
     folder: Folder,
-    metrics: Annotated[list[str], typer.Option("--metric", metavar="NAME", help="A metric of answers, such as rouge_l; repeatable.")],
+    metrics: Annotated[
+        list[str], typer.Option("--metric", metavar="NAME", help="A metric of answers (docs/metrics.md), such as rouge_l; repeatable.")
+    ],
+    judge: Annotated[
+        str, typer.Option(metavar="FOLDER_OR_URL", help="What judges answers: a model of inference (folder or name), or a chat endpoint.")
+    ] = "",
+    model: ModelName = "",
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures, with intervals, there.")] = None,
+    key_variable: KeyVariable = "POLYUNLEARN_API_KEY",
+    per_minute: PerMinute = None,
+    timeout: Timeout = 120.0,
+    parameters: Parameters = [],  # noqa: B006 — Typer reads the default
 ) -> None:
-    """Score the stored answers of a study with any metric, without asking a model again."""
+    """Score the stored answers of a study with any metric, without asking its models again; goes on where a judge was interrupted."""
     from polyunlearn.analysis.rescoring import rescore
+    from polyunlearn.backends.chat import ChatClient
+    from polyunlearn.backends.endpoint import Endpoint, read_parameters
+    from polyunlearn.backends.nli import EntailmentModel
     from polyunlearn.report.scores import print_scores, write_scores_json
+    from polyunlearn.scoring.metrics.judging import ChatJudge, InferenceJudge, Judge
     from polyunlearn.scoring.metrics.suite import get_answer_metrics
     from polyunlearn.study.store import Store
 
     store = Store(folder)
-    scores = rescore(store.config(), store, get_answer_metrics(metrics))
+    config, cache = store.config(), folder / "judgements"
+    asked: Judge | None = None
+    try:
+        with contextlib.ExitStack() as stack:
+            work = stack.enter_context(Working())
+            if judge.startswith(("http://", "https://")):
+                where = Endpoint(judge, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
+                asked = ChatJudge(stack.enter_context(ChatClient(where, cache)), work)
+            elif judge:
+                asked = InferenceJudge(EntailmentModel(judge, cache), work)
+            scores = rescore(config, store, get_answer_metrics(metrics, asked))
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; what was judged is kept, so the same command goes on from here")
+        raise typer.Exit(130) from interrupt
     print_scores(scores, console)
     if json_file:
         write_scores_json(scores, json_file)

@@ -66,4 +66,4 @@ class Working:
         self._progress.update(self._task, description=what, completed=done, total=total)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -19,18 +19,20 @@ from polyunlearn.languages import get_language
 
 
 def print_audit(audit: Audit, console: Console) -> None:
-    """Print claims by risk, a column a language, and what it comes to."""
+    """Print claims by risk, a column a language, and what it comes to; controls come in the sentences alone."""
     table = Table(title="Where the model holds the claims", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("claim")
+    table.add_column("claim", no_wrap=True, min_width=min(30, max((len(own.claim) for own in audit.findings), default=0)))
     for tag in audit.languages:
         table.add_column(tag, justify="right")
-    table.add_column("p")
+    table.add_column("p", no_wrap=True)
     by_claim = audit.by_claim()
     for verdict in by_risk(audit):
+        if verdict.control:
+            continue
         own = by_claim[verdict.claim]
         p = "" if verdict.p is None else f"{verdict.p:.3f}"
         cells = [_cell(audit, own[tag]) if tag in own else Text("") for tag in audit.languages]
-        table.add_row(Text(verdict.claim + (" (control)" if verdict.control else "")), *cells, p)
+        table.add_row(Text(verdict.claim), *cells, p)
     console.print(table)
     console.print(
         "nats a token above what chance gives; red: held beyond chance, !: the greedy answer says it, ?: too few answers of its form to compare with; "

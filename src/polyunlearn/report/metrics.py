@@ -1,0 +1,35 @@
+"""Every metric's card, as the table of docs/metrics.md."""
+
+from polyunlearn.scoring.metrics.cards import MetricCard
+from polyunlearn.scoring.metrics.judging import JUDGED_METRICS
+from polyunlearn.scoring.metrics.suite import ANSWER_METRICS, METRICS
+
+CARDS: tuple[MetricCard, ...] = (
+    *(metric.card for metric in ANSWER_METRICS.values()),
+    *(metric.card for metric in JUDGED_METRICS.values()),
+    *METRICS.values(),
+)
+"""Of all metrics, in the order of the document."""
+
+INTRODUCTION = (
+    "`polyunlearn score DIR --metric NAME` scores the stored answers of a study with any metric of an answer, without asking its models again; "
+    "those by a judge take `--judge FOLDER`, a model of natural language inference (`entailment`), or `--judge URL --model NAME`, an "
+    "OpenAI-compatible endpoint (the others), and keep what it found in the study's folder. `line_pass_rate` needs `pip install 'polyunlearn[langid]'`. The "
+    "other metrics are functions in `polyunlearn.scoring.metrics`, and several stand in a study's rows.\n\n"
+    "Better is said of the answer to a real question, or of what the claim itself is worth; gold is what a model shows that never met the "
+    "claim. p are probabilities, log-probs are in nats; 1[…] is 1 where that holds, else 0. A metric of text is tested on the same content in ten scripts."
+)
+
+HEADER = ("metric", "of", "what it says", "formula", "range", "better", "gold", "scripts", "source")
+
+
+def metrics_markdown() -> str:
+    """Every card as a Markdown document."""
+    rows = [HEADER, ("---",) * len(HEADER), *map(_cells, CARDS)]
+    return f"# Metrics\n\n{INTRODUCTION}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _cells(card: MetricCard) -> tuple[str, ...]:
+    formula = f"`{card.formula}`"
+    cells = (f"`{card.name}`", card.of, card.does, formula, card.range, card.better, card.gold, card.scripts, card.paper)
+    return tuple(cell.replace("|", "\\|") for cell in cells)
