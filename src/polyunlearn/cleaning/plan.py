@@ -28,13 +28,14 @@ class Settings:
     """How claims are unlearned; `docs/results/search.md` says where the defaults come from.
 
     `margin` (nats a token) is how far below what chance gives an answer is pushed before it is let go. `budget` is the relative rise of bits per byte
-    that is allowed in the worst language. `languages` None lets the audit choose. `from_layer` None is `FROM` of the layers. With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
+    that is allowed in the worst language. `languages` None lets the audit choose. Layers train from `from_layer` on (None: `FROM` of the layers) up to `to_layer`, which does not
+    (`polyunlearn trace` proposes both). With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
     the rate, since they start from nothing.
     """
 
-    method: str = "npo"
+    method: str = "npo+kl"
     rate: float = 5e-5
-    steps: int = 48
+    steps: int = 32
     batch: int = 8
     retain_batch: int = 8
     retain_texts: int = 1
@@ -43,6 +44,7 @@ class Settings:
     budget: float = 0.02
     measure_every: int = 8
     from_layer: int | None = None
+    to_layer: int | None = None
     languages: tuple[str, ...] | None = None
     wordings: int = 2
     adapter: bool = False

@@ -26,7 +26,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
-from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain
@@ -87,6 +87,8 @@ def unlearn_claims(
     settings = settings or Settings()
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     check_layer(loaded.model, trainable.from_layer)
+    if settings.to_layer is not None:
+        check_layer(loaded.model, settings.to_layer - 1)
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
     before = _stage(
@@ -245,7 +247,8 @@ def _run(
     after_step: Callable[[int, float], bool],
 ) -> None:
     method = get_method(settings.method)
-    objective = method.objective(settings.retain_weight, watched=len(decoder_layers(loaded.model)) - 1)
+    layers = settings.to_layer or len(decoder_layers(loaded.model))
+    objective = method.objective(settings.retain_weight, watched=layers - 1)
     if objective.forget:
         objective = replace(objective, forget=replace(objective.forget, floors=floors))
     torch.manual_seed(settings.seed)
@@ -254,8 +257,10 @@ def _run(
     # Training computes alike whatever was measured before.
     loaded.body.start_afresh()
     rule, procedure = method.forget.rule_with({}) or plain, method.forget.procedure_with({}) or trained
-    optimiser = Optimiser(settings.trained_rate)
-    procedure(Training(loaded.body, loaded.head, parameters, steps, objective, optimiser, generator, after_step, reference, rule))
+    # Falling to nothing: at a constant rate bits per byte of languages that are not told swing by a tenth from one point to the next.
+    optimiser = Optimiser(settings.trained_rate, decay=True)
+    chosen = train_band(parameters, loaded.body.frozen_layers, settings.to_layer)
+    procedure(Training(loaded.body, loaded.head, chosen, steps, objective, optimiser, generator, after_step, reference, rule))
 
 
 Made = TypeVar("Made")

@@ -3,7 +3,8 @@
 import polyunlearn.cli.builder
 import polyunlearn.cli.claims
 import polyunlearn.cli.corpus
-import polyunlearn.cli.study  # noqa: F401 — each adds its commands
+import polyunlearn.cli.study
+import polyunlearn.cli.trace  # noqa: F401 — each adds its commands
 from polyunlearn.cli.app import app, main
 
 __all__ = ["app", "main"]

@@ -59,10 +59,12 @@ def unlearn(
     claims_file: Claims,
     out: Annotated[Path, typer.Option(help="The folder of the unlearned model; an unfinished run beside it goes on.")],
     languages: Languages = None,
-    method: Annotated[str, typer.Option(help="A method of `polyunlearn methods`.")] = "npo",
-    steps: Annotated[int, typer.Option(min=1, help="The most steps.")] = 48,
+    method: Annotated[str, typer.Option(help="A method of `polyunlearn methods`.")] = "npo+kl",
+    steps: Annotated[int, typer.Option(min=1, help="The most steps.")] = 32,
     rate: Annotated[float, typer.Option(help="The learning rate.")] = 5e-5,
     budget: Annotated[float, typer.Option(min=0, help="The rise of bits per byte that is allowed in the worst language.")] = 0.02,
+    from_layer: Annotated[int | None, typer.Option(min=0, help="The first layer that trains (`polyunlearn trace` proposes one).")] = None,
+    to_layer: Annotated[int | None, typer.Option(min=1, help="The first layer above those that train.")] = None,
     retain: Annotated[Path | None, typer.Option(help="A file of what must stay besides (docs/claims.md).")] = None,
     adapter: Annotated[bool, typer.Option("--adapter", help="Train a LoRA adapter and write it alone, for PEFT.")] = False,
 ) -> None:
@@ -87,7 +89,14 @@ def unlearn(
     claims = read_claims(claims_file)
     kept = read_kept(retain) if retain else []
     settings = Settings(
-        method=method, steps=steps, rate=rate, budget=budget, languages=tuple(languages) if languages else None, adapter=adapter
+        method=method,
+        steps=steps,
+        rate=rate,
+        budget=budget,
+        from_layer=from_layer,
+        to_layer=to_layer,
+        languages=tuple(languages) if languages else None,
+        adapter=adapter,
     )
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:

@@ -113,7 +113,7 @@ def make_layer_plan(shares: Sequence[float], alike: Sequence[Alike], conflict: C
         return LayerPlan(0, layers, layers, None, tuple(shares), measure, None, (said,))
     positive = [max(0.0, own) for own in shares]
     held = sum(positive[slice(*core)]) / sum(positive)
-    reasons = [f"{_layers(*core)[0].upper()}{_layers(*core)[1:]} {_HOLD[measure].format(held=held)}, no fewer in a row {HOLDS:.0%}."]
+    reasons = [f"Of {_WHOLE[measure]}, {held:.0%} is the work of {_layers(*core)}; no fewer in a row hold {HOLDS:.0%}."]
     if measure == "lens":
         reasons.append(
             "That says where the claims are read out, which is above where they are kept; give a model before (--before) to find that."
@@ -122,8 +122,8 @@ def make_layer_plan(shares: Sequence[float], alike: Sequence[Alike], conflict: C
     first = extended_down(core[0], meaning) if meaning else core[0]
     if first < core[0]:
         reasons.append(
-            f"Below, {_layers(first, core[0])} share meaning between languages nearly as much as any ({min(meaning[first : core[0]]):.2f} of the variance or "
-            f"more; at most {max(meaning):.2f}): what trains there reaches all languages, so the band begins there."
+            f"In {_layers(first, core[0])}, below, languages share meaning nearly as much as anywhere ({min(meaning[first : core[0]]):.2f} of the variance "
+            f"or more; at most {max(meaning):.2f}): what trains there reaches all languages, so the band begins there."
         )
     against = [value for own in conflict.against.values() for value in own[first : core[1]] if value is not None]
     if against:
@@ -134,9 +134,9 @@ def make_layer_plan(shares: Sequence[float], alike: Sequence[Alike], conflict: C
     return LayerPlan(first, core[1], layers, core, tuple(shares), measure, None, tuple(reasons))
 
 
-_HOLD = {
-    "patching": "do {held:.0%} of what learning added to the claims (mean of both orders of patching, and of the languages where it added anything)",
-    "lens": "hold {held:.0%} of the rise of the claims' edge over other answers under the logit lens",
+_WHOLE = {
+    "patching": "what learning added to the claims (mean of both orders of patching, and of the languages where it added anything)",
+    "lens": "the rise of the claims' edge over other answers, read layer by layer",
 }
 
 

@@ -83,17 +83,17 @@ def trace_layers(
     before: Mapping[str, Tensor] | None = None,
     work: Work = lambda what, done, total: None,
 ) -> LayerTrace:
-    """In which layers the claims live in the model as it is; `parameters`, whose gradients are taken, keep their weights.
+    """In which layers the claims live in the model as it is, whose weights stay; gradients are taken of `parameters`.
 
-    `before` are their values in a model that was not told the claims, `retained` what must stay. Passes over the claims' questions in all languages: 4
-    for the lens, 1 for the languages' likeness, about 3 (forward and back) for gradients and, with `before`, 3 × (layers + 2) over `PATCHED_CLAIMS` of
-    them and 3 for the check: of 24 claims in 18 layers 38 in all.
+    `before` are the weights, by name, that a model which was not told the claims has otherwise (or all), `retained` what must stay. Passes over the
+    claims' questions in all languages: 4 for the lens, 1 for the languages' likeness, about 3 (forward and back) for gradients and, with `before`,
+    3 × (layers + 2) over `PATCHED_CLAIMS` of them and 3 for the check: of 24 claims in 18 layers 38 in all.
 
     Raises:
         UserError: where no language has two claims.
         ValueError: for a body that computes its first layers only once.
     """
-    there = {tag: [claim for claim in claims if tag in claim.editions] for tag in languages}
+    there = {tag: own for tag in languages if (own := [claim for claim in claims if tag in claim.editions])}
     asked = {tag: claim_questions(own, tag, encoder) for tag, own in there.items()}
     lens: dict[str, tuple[Estimate, ...]] = {}
     readable: dict[str, tuple[float, ...]] = {}
@@ -106,25 +106,27 @@ def trace_layers(
     if not lens:
         raise UserError("no language has two claims, and a claim is read against the others' answers; give more claims, or controls")
     work("setting languages side by side", 0, 1)
-    likeness = _alike(body, claims, languages, encoder)
+    likeness = _alike(body, claims, list(there), encoder)
     work("taking gradients", 0, 1)
     gradients = conflict(body, head, parameters, asked, retained, len(decoder_layers(body.model)))
     if before is None:
         plan = make_layer_plan(lens_shares(lens), likeness, gradients, "lens")
-        return LayerTrace(len(claims), tuple(languages), lens, readable, likeness, None, gradients, plan)
-    after = snapshot(parameters)
+        return LayerTrace(len(claims), tuple(there), lens, readable, likeness, None, gradients, plan)
+    own_weights = dict(body.model.named_parameters())
+    patched = {name: own_weights[name] for name in before}
+    after = snapshot(patched)
     drawn = _drawn(claims)
-    questions = {tag: claim_questions([claim for claim in drawn if tag in claim.editions], tag, encoder) for tag in languages}
+    questions = {tag: claim_questions([claim for claim in drawn if tag in claim.editions], tag, encoder) for tag in there}
     try:
-        patching = _patching(body, head, parameters, after, before, questions, work)
+        patching = _patching(body, head, patched, after, before, questions, work)
         plan = make_layer_plan(patched_shares(patching.brought, patching.lost), likeness, gradients, "patching")
-        own = [sequence for tag in patching.brought for sequence in questions[tag]]
-        if own and plan.core is not None:
+        raised = [sequence for tag in patching.brought for sequence in questions[tag]]
+        if raised and plan.core is not None:
             states = (after, band_of(after, before, *plan.core), before)
-            plan = plan.checked(_share_gone(body, head, parameters, states, own))
+            plan = plan.checked(_share_gone(body, head, patched, states, raised))
     finally:
-        restore(parameters, after)
-    return LayerTrace(len(claims), tuple(languages), lens, readable, likeness, patching, gradients, plan)
+        restore(patched, after)
+    return LayerTrace(len(claims), tuple(there), lens, readable, likeness, patching, gradients, plan)
 
 
 def _patching(

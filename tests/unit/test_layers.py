@@ -1,0 +1,361 @@
+"""The band to train: shares and bands by hand, conflict against exact gradients, then a tiny model and a study from end to end."""
+
+import json
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from handmade_claims import CLAIMS, LANGUAGES, TOLD, teach
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tiny import sharp
+
+from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.layers import locate_claims, weights_before
+from polyunlearn.errors import UserError
+from polyunlearn.intervals import Estimate
+from polyunlearn.languages import PAPER_LANGUAGES
+from polyunlearn.models.body import Body
+from polyunlearn.models.forward import label_log_probs
+from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
+from polyunlearn.report.layers import layer_chart, print_located, write_located_html, write_located_json
+from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.layers import trace_study
+from polyunlearn.study.run import run_study
+from polyunlearn.study.store import Store
+from polyunlearn.tracing.band import HOLDS, SHARED, extended_down, lens_shares, make_layer_plan, patched_shares, smallest_band
+from polyunlearn.tracing.conflict import Conflict, conflict, layer_sketches
+from polyunlearn.tracing.coverage import claim_questions
+from polyunlearn.tracing.layers import LayerTrace, Located, Patching, trace_layers
+from polyunlearn.tracing.patching import layer_of
+from polyunlearn.tracing.similarity import Alike
+
+NO_CONFLICT = Conflict((None,) * 4, {})
+
+
+def _meaning(*values: float) -> list[Alike]:
+    return [Alike(1, 0, own, 1 - own, 0) for own in values]
+
+
+# Shares and bands by hand.
+
+
+def test_shares_of_layers_are_the_mean_of_both_orders() -> None:
+    """Bottom up 0, .2, 1 are steps of 0, .2, .8; top down .4, .6, 1 are .4, .2, .4: means .2, .2, .6. A second language with all in the first layer
+    (1, 0, 0 both ways): .6, .1, .3. No language, no shares."""
+    one = patched_shares({"en": [0, 0.2, 1]}, {"en": [0.4, 0.6, 1]})
+    assert one == pytest.approx([0.2, 0.2, 0.6])
+    assert patched_shares({"en": [0, 0.2, 1], "ur": [1, 1, 1]}, {"en": [0.4, 0.6, 1], "ur": [1, 1, 1]}) == pytest.approx([0.6, 0.1, 0.3])
+    assert patched_shares({}, {}) == []
+
+
+def test_shares_of_the_lens_are_its_rises() -> None:
+    """Edges 1, 0.5, 3 rise by 1, nothing, 2.5: 2/7, 0, 5/7. A language whose last interval reaches 0 does not count."""
+
+    def curve(*values: float, low: float = 0.1) -> list[Estimate]:
+        return [Estimate(own, low, own + 1, 4) for own in values]
+
+    assert lens_shares({"en": curve(1, 0.5, 3), "de": curve(9, 9, 9, low=0.0)}) == pytest.approx([2 / 7, 0, 5 / 7])
+    assert lens_shares({"de": curve(1, 2, low=-1)}) == []
+
+
+def test_the_smallest_band() -> None:
+    """0.8 of 1: the middle two; falls count as nothing; of two alike the lower; all at one layer; nothing."""
+    assert HOLDS == 0.8
+    assert smallest_band([0.1, 0.5, 0.3, 0.1]) == (1, 3)
+    assert smallest_band([-3, 0.5, 0.5, -1]) == (1, 3)
+    assert smallest_band([0.4, 0.4, 0.2, 0.4, 0.4], holds=0.4) == (0, 2)
+    assert smallest_band([0, 0, 0, 1]) == (3, 4)
+    assert smallest_band([0, -1]) is None and smallest_band([]) is None
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=12))
+def test_no_shorter_band_holds_as_much(shares: list[float]) -> None:
+    found, positive = smallest_band(shares), [max(0.0, own) for own in shares]
+    if found is None:
+        assert sum(positive) == 0
+        return
+    first, end = found
+    assert sum(positive[first:end]) >= (HOLDS - 1e-6) * sum(positive)
+    shorter = end - first - 1
+    assert all(sum(positive[at : at + shorter]) < HOLDS * sum(positive) for at in range(len(shares) - shorter + 1))
+
+
+def test_the_band_is_extended_down_while_meaning_is_shared() -> None:
+    """0.9 of the most, 0.8, is 0.72: layer 2 has more, layer 1 less, although layer 0 has."""
+    assert SHARED == 0.9
+    assert extended_down(3, [0.8, 0.71, 0.73, 0.1]) == 2
+    assert extended_down(2, [0.8, 0.8, 0.1, 0.1]) == 0
+    assert extended_down(3, [0, 0, 0, 0]) == 3 and extended_down(0, [0.5]) == 0
+
+
+def test_the_plan_says_why() -> None:
+    found = make_layer_plan([0, 0, 0.9, 0.1], _meaning(0.1, 0.8, 0.8, 0.2), Conflict((0.5,) * 4, {"en": (0.9, 0.2, 0.4, 0.9)}), "patching")
+    assert (found.from_layer, found.to_layer, found.core) == (1, 3, (2, 3))
+    assert found.overrides == "--set unlearning.from_layer=1 --set unlearning.to_layer=3"
+    first, second, third = found.reasons
+    assert first.endswith(", 90% is the work of layer 2; no fewer in a row hold 80%.")
+    assert second.startswith("In layer 1, below") and "0.80 of the variance" in second
+    assert "+0.30 (from +0.20 to +0.40)" in third
+    assert found.checked(0.5).reasons[-1] == "With layer 2 put back to the weights of the model before, 50% of the rise is gone."
+    plain = make_layer_plan([0, 0, 0.9, 0.1], (), NO_CONFLICT, "lens")
+    assert (plain.from_layer, plain.to_layer) == (2, 3) and "--before" in plain.reasons[1]
+
+
+def test_where_nothing_is_found_all_layers_train() -> None:
+    found = make_layer_plan([], _meaning(1, 1, 1, 1), NO_CONFLICT, "patching")
+    assert (found.from_layer, found.to_layer, found.core) == (0, 4, None) and "Nothing of the claims" in found.reasons[0]
+
+
+# Conflict.
+
+
+def test_conflict_against_exact_gradients(gemma_folder: Path) -> None:
+    """Layers 2 and 3 train. In 2^16 buckets a cosine's standard error is 0.0055."""
+    loaded = sharp(gemma_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan(from_layer=2))
+    asked = {tag: claim_questions(CLAIMS[:6], tag, loaded.encoder) for tag in LANGUAGES}
+    retained = claim_questions(CLAIMS[6:], "en", loaded.encoder)
+    found = conflict(loaded.body, loaded.head, parameters, asked, retained, 4)
+    assert all(own.grad is None for own in parameters.values())
+
+    def exact(sequences: list, layer: int) -> torch.Tensor:  # type: ignore[type-arg]
+        names = [name for name in sorted(parameters) if layer_of(name) == layer]
+        total = torch.cat(label_log_probs(loaded.body, loaded.head, sequences)).sum()
+        return torch.cat([own.flatten() for own in torch.autograd.grad(total, [parameters[name] for name in names])])
+
+    for layer in (2, 3):
+        gradients = {name: exact(own, layer) for name, own in (asked | {"retain": retained}).items()}
+        cosine = torch.nn.functional.cosine_similarity
+        assert found.between[layer] == pytest.approx(cosine(gradients["en"], gradients["de"], 0).item(), abs=5 * 0.0055)
+        for tag in LANGUAGES:
+            assert found.against[tag][layer] == pytest.approx(cosine(gradients[tag], gradients["retain"], 0).item(), abs=5 * 0.0055)
+    assert found.between[:2] == (None, None) == found.against["en"][:2]
+    assert conflict(loaded.body, loaded.head, parameters, asked, [], 4).against == {}
+    assert conflict(loaded.body, loaded.head, parameters, {"en": asked["en"]}, retained, 4).between == (None,) * 4
+
+
+def test_claims_in_full_conflict_with_themselves(gemma_folder: Path) -> None:
+    loaded = sharp(gemma_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan())
+    asked = claim_questions(CLAIMS[:4], "de", loaded.encoder)
+    found = conflict(loaded.body, loaded.head, parameters, {"de": asked}, asked, 4)
+    assert found.against["de"] == pytest.approx([1, 1, 1, 1])
+    assert set(layer_sketches(loaded.body, loaded.head, parameters, asked)) == {0, 1, 2, 3}
+
+
+# A model from end to end.
+
+
+@pytest.fixture(scope="module")
+def planted(gemma_folder: Path) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
+    """A tiny model taught German claims, and its layers' weights before."""
+    loaded = sharp(gemma_folder)
+    before = {name: own.detach().clone() for name, own in loaded.model.named_parameters()}
+    teach(loaded)
+    return loaded, {name: own for name, own in before.items() if layer_of(name) is not None}
+
+
+def _trace(loaded: LoadedModel, before: dict[str, torch.Tensor] | None) -> LayerTrace:
+    parameters = make_trainable(loaded.model, TrainablePlan())
+    retained = claim_questions(CLAIMS[TOLD:], "en", loaded.encoder)
+    return trace_layers(
+        Body(loaded.model), loaded.head, loaded.encoder, parameters, CLAIMS[:TOLD], LANGUAGES, retained, before
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "end"), [(2, 3), (1, 2)])
+def test_the_band_that_was_planted_is_found(gemma_folder: Path, first: int, end: int) -> None:
+    """Only layers `first` up to `end` are trained on the claims: their shares are all, the core is in them, and putting them back takes all away."""
+    loaded = sharp(gemma_folder)
+    before = {name: own.detach().clone() for name, own in loaded.model.named_parameters() if layer_of(name) is not None}
+    _teach_band(loaded, first, end)
+    state = snapshot(dict(loaded.model.named_parameters()))
+    found = _trace(loaded, before)
+    assert all(torch.equal(own, state[name]) for name, own in loaded.model.named_parameters()), "tracing changes no weight"
+    assert found.plan.core == (first, end)
+    assert [own == pytest.approx(0, abs=1e-5) for own in found.plan.shares] == [layer != first for layer in range(4)]
+    assert found.plan.gone == pytest.approx(1, abs=1e-5) and found.patching is not None
+    assert found.patching.raised["de"].low > 1
+    assert found.patching.brought["de"][:first] == (0,) * first and found.patching.brought["de"][-1] == pytest.approx(1, abs=1e-5)
+    assert found.patching.lost["de"][end - 1] == pytest.approx(1, abs=1e-4)
+
+
+def _teach_band(loaded: LoadedModel, first: int, end: int) -> None:
+    """Train the layers of a band alone on the German claims."""
+    asked = claim_questions(CLAIMS[:TOLD], "de", loaded.encoder)
+    loaded.model.requires_grad_(False)
+    band = [own for name, own in loaded.model.named_parameters() if (layer := layer_of(name)) is not None and first <= layer < end]
+    for own in band:
+        own.requires_grad_(True)
+    adam = torch.optim.AdamW(band, lr=3e-3, weight_decay=0)
+    for _ in range(40):
+        (-torch.cat(label_log_probs(loaded.body, loaded.head, asked)).mean()).backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        adam.zero_grad()
+
+
+def test_shares_add_up_and_the_order_of_claims_is_irrelevant(planted: tuple[LoadedModel, dict[str, torch.Tensor]]) -> None:
+    loaded, before = planted
+    found = _trace(loaded, before)
+    assert sum(found.plan.shares) == pytest.approx(1, abs=1e-4) and found.plan.measure == "patching"
+    assert found.lens["de"][-1].mean > 2 and found.readable["de"][-1] > -0.7
+    assert len(found.alike) == 4 and all(0 <= own.meaning <= 1 for own in found.alike)
+    assert found.plan == _trace(loaded, before).plan
+
+
+def test_without_a_model_before_the_lens_decides(planted: tuple[LoadedModel, dict[str, torch.Tensor]]) -> None:
+    found = _trace(planted[0], None)
+    assert found.patching is None and found.plan.measure == "lens" and found.plan.gone is None and found.plan.core is not None
+
+
+def test_a_single_claim_cannot_be_read(planted: tuple[LoadedModel, dict[str, torch.Tensor]]) -> None:
+    loaded, _ = planted
+    parameters = make_trainable(loaded.model, TrainablePlan())
+    with pytest.raises(UserError, match="no language has two claims"):
+        trace_layers(Body(loaded.model), loaded.head, loaded.encoder, parameters, CLAIMS[:1], LANGUAGES, [])
+
+
+# Owners.
+
+
+def test_an_owners_claims_are_located(planted: tuple[LoadedModel, dict[str, torch.Tensor]], gemma_folder: Path) -> None:
+    loaded, _ = planted
+    state = snapshot(dict(loaded.model.named_parameters()))
+    before = sharp(gemma_folder)
+    found = locate_claims(loaded, CLAIMS, Asking(), before)
+    assert found is not None and "de" in found.languages and found.layers.claims == TOLD
+    assert found.layers.patching is not None and set(found.layers.patching.brought) >= {"de"}
+    assert found.layers.conflict.against, "a true article is retained"
+    assert all(torch.equal(own, state[name]) for name, own in loaded.model.named_parameters())
+    assert locate_claims(before, CLAIMS[TOLD:], Asking(alternatives=4)) is None
+
+
+def test_a_model_before_must_fit(planted: tuple[LoadedModel, dict[str, torch.Tensor]], llama_folder: Path) -> None:
+    loaded, _ = planted
+    with pytest.raises(UserError, match="another shape"):
+        weights_before(loaded, load_model(str(llama_folder)))
+    with pytest.raises(UserError, match="has the weights of"):
+        weights_before(loaded, loaded)
+
+
+# Studies.
+
+
+class _Quiet:
+    def cell(self, name: str, number: int, count: int) -> None: ...
+    def work(self, what: str, done: int, total: int) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+SETTINGS = {
+    "name": "layers", "stories": 4, "languages": ["en", "de"], "sources": ["de", "en"], "strategies": ["all"],
+    "learning": {"from_layer": 2, "passes": 6, "rate": 3e-3}, "unlearning": {"from_layer": 1, "steps": 4, "batch": 4, "wordings": 1},
+    "scoring": {"wordings": 1, "answered_wordings": 0, "candidates": 4, "held_out_stories": 0},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("layers") / "study"
+    run_study(StudyConfig.model_validate({**SETTINGS, "model": str(gemma_folder)}), out, _Quiet())
+    return out
+
+
+def test_a_study_is_traced(study: Path) -> None:
+    """Learning trained layers 2 and 3: below, patching brings exactly nothing and the band lies in them. Weights that are gone are trained again alike."""
+    found = trace_study(study, ["de"], [0], ["all"], _Quiet())
+    assert list(found.located) == ["learned-de-seed0"] and list(found.depths) == ["unlearned-de-all-gradient_difference-seed0"]
+    own = found.located["learned-de-seed0"].layers
+    assert own.patching is not None and own.patching.raised["de"].low > 0
+    assert own.patching.brought["de"][:2] == (0, 0) and own.plan.core is not None and own.plan.core[0] >= 2
+    depth = found.depths["unlearned-de-all-gradient_difference-seed0"]["de"]
+    assert depth is not None and 0 <= depth <= 1
+    again = trace_study(study, ["de"], [], [], _Quiet())
+    assert again.depths == {} and again.located == found.located
+
+
+def test_what_a_study_lacks_is_said(study: Path, tmp_path: Path) -> None:
+    for arguments, said in (((["ur"], [], []), "no source ur"), (([], [7], []), "no seed 7"), (([], [], ["source"]), "no strategy source")):
+        with pytest.raises(UserError, match=said):
+            trace_study(study, *arguments, _Quiet())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="holds no study"):
+        trace_study(tmp_path, [], [], [], _Quiet())
+    unfinished = tmp_path / "unfinished"
+    (unfinished / "cells").mkdir(parents=True)
+    (unfinished / "manifest.json").write_bytes((study / "manifest.json").read_bytes())
+    with pytest.raises(UserError, match="is not finished"):
+        trace_study(unfinished, [], [], [], _Quiet())
+    assert Store(unfinished).config().name == "layers"
+
+
+# What is shown.
+
+
+def _nine() -> Located:
+    """Nine languages in four layers."""
+    curve = (0.0, 0.25, 0.75, 1.0)
+    estimates = {tag: tuple(Estimate(own, own - 0.1, own + 0.1, 4) for own in curve) for tag in PAPER_LANGUAGES}
+    curves = dict.fromkeys(PAPER_LANGUAGES, curve)
+    plan = make_layer_plan([0, 0.1, 0.5, 0.4], (), NO_CONFLICT, "patching")
+    patching = Patching({tag: own[-1] for tag, own in estimates.items()}, curves, curves, curves)
+    own = LayerTrace(24, PAPER_LANGUAGES, estimates, curves, (), patching, NO_CONFLICT, plan)
+    return Located(("en", "ur"), ("<b>why</b>",), own)
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+        if tag not in ("meta", "rect", "line", "circle", "polyline"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        self.seen.append(tag)
+
+
+def test_the_page_is_whole_and_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "layers.html"
+    write_located_html("a <model>", {"<i>state</i>": _nine()}, {"cell": {"en": 0.5, "ur": None}}, path)
+    text, tags = path.read_text(encoding="utf-8"), _Tags()
+    tags.feed(text)
+    assert tags.open == [] and "<i>" not in text and "<b>" not in text and "&lt;b&gt;why" in text
+    # Three figures of patching and the lens, a line a language.
+    assert tags.seen.count("polyline") == 4 * 9 and "script" not in tags.seen and "http" not in text
+    assert "n/a" in text and "Urdu" in text and "unlearning.from_layer=" in text
+
+
+def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
+    own = _nine().layers
+    chart = layer_chart(own.patching.brought, own) if own.patching else ""
+    places = sorted(float(part.split('y="')[1].split('"')[0]) for part in chart.split("<text")[1:] if 'class="end"' in part)
+    assert len(places) == 9 and all(b - a >= 12.9 for a, b in pairwise(places))
+    gap = layer_chart({"en": (None, 0.5, None, 1.0)}, own)
+    assert gap.count("<circle") == 2 and layer_chart({"en": (None,) * 4}, own).count("<circle") == 0
+
+
+def test_the_terminal_and_json(tmp_path: Path) -> None:
+    console = Console(width=140, record=True, file=(tmp_path / "out").open("w"))
+    located = {"state": _nine()}
+    print_located(located, {"cell": {"en": 0.5, "ur": None}}, console)
+    text = console.export_text()
+    assert "Languages to unlearn in: English, Urdu." in text and "<b>why</b>" in text and "2 ●" in text and "0.50" in text
+    write_located_json(located, {}, tmp_path / "out.json")
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert data["located"]["state"]["layers"]["plan"] == json.loads(json.dumps(asdict(_nine().layers.plan)))
+    lensed = replace(_nine().layers, patching=None)
+    print_located({"state": replace(_nine(), layers=lensed)}, {}, console)
+    assert "+0.75" in console.export_text()
