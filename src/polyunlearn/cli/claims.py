@@ -162,3 +162,27 @@ def verify(
         audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
         write_claims_html(f"Verification of {model}", audits, verification_sentences(result), result.attempts, (), html_file)
     raise typer.Exit(int(not result.passed))
+
+
+@claims_app.command("import")
+def claims_import(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help="bmlama, tofu, truthfulqa, rwku or news_truthful.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Files, de=FILE, or hub:OWNER/NAME.")],
+    out: Annotated[Path, typer.Option(help="The claims file to write.")],
+    columns: Annotated[list[str], typer.Option("--map", metavar="FIELD=COLUMN", help="Where a field is; repeatable.")] = [],  # noqa: B006 — as above
+) -> None:
+    """Make claims of a data set that people have (docs/readers.md)."""
+    from polyunlearn.corpus.readers.suite import import_claims
+
+    pairs = [own.partition("=") for own in columns]
+    wrong = [own for own, (field, equals, column) in zip(columns, pairs, strict=True) if not (field and equals and column)]
+    if wrong:
+        raise UserError(f"--map {wrong[0]}: write FIELD=COLUMN, such as --map question=prompt")
+    summary = import_claims(form, sources, out, {field: column for field, _, column in pairs})
+    print(f"{out}: {summary.claims} claims in {', '.join(summary.languages)}")
+    if summary.unknown_languages:
+        print(f"languages that polyunlearn does not know were left out: {', '.join(summary.unknown_languages)}")
+    for own in summary.left_out[:20]:
+        print(f"left out: {own.claim} in {own.tag}: {own.reason}")
+    if len(summary.left_out) > 20:
+        print(f"left out: {len(summary.left_out) - 20} more editions")

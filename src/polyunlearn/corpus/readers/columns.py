@@ -1,0 +1,139 @@
+"""From a data set's columns to fields of ours: by the mapping that a user gives, else by the names that data sets use."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from polyunlearn.corpus.readers.rows import Row
+from polyunlearn.errors import UserError, unknown_name
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+NAMED_FAULTS = 20
+"""How many faults are named before the rest is only counted."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something that a reader takes from a row: its name, what data sets call it (the first that is there is taken; case, blanks and signs do not
+    count), and whether it must be there."""
+
+    name: str
+    called: tuple[str, ...]
+    needed: bool = True
+
+
+class NoColumnError(UserError):
+    """A row lacks a column. Others will lack it too, so it is said of the first alone."""
+
+
+def check_mapping(fields: Sequence[Field], mapping: Mapping[str, str]) -> None:
+    """Raises `UserError` for a mapping of a field that the reader does not take."""
+    for name in mapping:
+        if name not in [field.name for field in fields]:
+            raise unknown_name("field", name, [field.name for field in fields])
+
+
+def columns_of(row: Row, fields: Sequence[Field], mapping: Mapping[str, str]) -> dict[str, str]:
+    """The column of each field that the row has.
+
+    Raises:
+        NoColumnError: naming the row, its columns and how to give a mapping, where a field that is needed has none, or a mapped column is not there.
+    """
+    called = {_plain(column): column for column in reversed(row.values)}
+    found = {}
+    for field in fields:
+        if field.name in mapping:
+            column = mapping[field.name] if mapping[field.name] in row.values else None
+        else:
+            column = next((called[name] for name in field.called if name in called), None)
+        if column is not None:
+            found[field.name] = column
+        elif field.needed or field.name in mapping:
+            wanted = f"no column {mapping[field.name]!r}" if field.name in mapping else f"no column for {field.name!r}"
+            others = ", ".join(other.name for other in fields)
+            raise NoColumnError(
+                f"{row.at}: {wanted}; there are {', '.join(map(repr, row.values))}; say which with {field.name}=COLUMN (fields: {others})"
+            )
+    return found
+
+
+def text(row: Row, column: str | None) -> str:
+    """The value of a column as text, stripped; nothing where it is empty. Raises `UserError` where it is a list or an object."""
+    value = None if column is None else row.values[column]
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise UserError(f"{row.at}: column {column!r}: text is wanted, not {type(value).__name__}")
+    return _stripped(row, column, str(value))
+
+
+def texts(row: Row, column: str | None) -> tuple[str, ...]:
+    """The value of a column as texts, each once, none empty: a list, JSON of one, or text with ";" between them."""
+    found = []
+    for part in _items(row, column):
+        if not isinstance(part, str):
+            raise UserError(f"{row.at}: column {column!r}: a list of texts is wanted, and one of them is {type(part).__name__}")
+        found.append(_stripped(row, column, part))
+    return tuple(part for part in dict.fromkeys(found) if part)
+
+
+def pairs(row: Row, column: str | None) -> tuple[dict[str, str], ...]:
+    """The value of a column as questions with their answers: a list of {"question": …, "answer": …}, or JSON of one."""
+    for part in _items(row, column):
+        if not isinstance(part, dict) or not all(isinstance(part.get(key), str) for key in ("question", "answer")):
+            raise UserError(
+                f'{row.at}: column {column!r}: a list of {{"question": …, "answer": …}} is wanted, and one of them is {part!r:.80}'
+            )
+    return tuple({key: _stripped(row, column, part[key]) for key in ("question", "answer")} for part in _items(row, column))
+
+
+def collected(items: Iterable[Item], make: Callable[[Item], Made]) -> list[Made]:
+    """What `make` makes of each; raises one `UserError` of all that it raised, or the first for a column that is not there."""
+    made, faults = [], list[str]()
+    for item in items:
+        try:
+            made.append(make(item))
+        except NoColumnError:
+            raise
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        more = [f"and {len(faults) - NAMED_FAULTS} more"] if len(faults) > NAMED_FAULTS else []
+        raise UserError("\n".join(faults[:NAMED_FAULTS] + more))
+    return made
+
+
+def _items(row: Row, column: str | None) -> list[Any]:
+    value = None if column is None else row.values[column]
+    if value is None:
+        return []
+    if isinstance(value, str):
+        value = _listed(value)
+    if not isinstance(value, list):
+        raise UserError(f'{row.at}: column {column!r}: a list is wanted, or text with ";" between its parts, not {type(value).__name__}')
+    return value
+
+
+def _listed(value: str) -> Any:
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError:
+            pass
+    return value.split(";")
+
+
+def _stripped(row: Row, column: str | None, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{row.at}: column {column!r}: holds half of a surrogate pair, which is no character; remove it") from error
+    return value.replace("\r\n", "\n").strip()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
