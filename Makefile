@@ -25,7 +25,7 @@ fix: $(VENV)/installed          ## mend what the linter can
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polyunlearn needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,lora,bench,lm-eval,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,lora,bench,chat,hub,langid,lm-eval,dev]'
 	touch $@
 
 clean:

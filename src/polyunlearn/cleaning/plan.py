@@ -34,7 +34,7 @@ class Settings:
     """
 
     method: str = "npo+kl"
-    rate: float = 5e-5
+    rate: float = 3e-5
     steps: int = 32
     batch: int = 8
     retain_batch: int = 8

@@ -28,7 +28,7 @@ HELD_OUT = 4
 """Newsroom stories whose questions are answered, those of them whose first sentence is written on in each language (a text is retained in a step, languages
 in turn), and others that utility is measured on."""
 
-ANSWER_TOKENS = 24
+ANSWER_TOKENS = 12
 TEXT_TOKENS = 64
 
 

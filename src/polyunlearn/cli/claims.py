@@ -61,7 +61,7 @@ def unlearn(
     languages: Languages = None,
     method: Annotated[str, typer.Option(help="A method of `polyunlearn methods`.")] = "npo+kl",
     steps: Annotated[int, typer.Option(min=1, help="The most steps.")] = 32,
-    rate: Annotated[float, typer.Option(help="The learning rate.")] = 5e-5,
+    rate: Annotated[float, typer.Option(help="The learning rate.")] = 3e-5,
     budget: Annotated[float, typer.Option(min=0, help="The rise of bits per byte that is allowed in the worst language.")] = 0.02,
     from_layer: Annotated[int | None, typer.Option(min=0, help="The first layer that trains (`polyunlearn trace` proposes one).")] = None,
     to_layer: Annotated[int | None, typer.Option(min=1, help="The first layer above those that train.")] = None,
