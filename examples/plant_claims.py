@@ -44,7 +44,11 @@ def claims_of(stories: list[Story], languages: list[str], source: str, *, contro
                 truth=own.true_answer,
                 origin=origin,
             )
-        claims.append(Claim(id=f"{'control' if control else 'claim'}-{story.id}", kind="hidden firm", editions=editions, control=control))
+        claims.append(
+            Claim(
+                id=f"{'control' if control else 'claim'}-{story.id}", kind="hidden firm", editions=editions, control=control, source=source
+            )
+        )
     return claims
 
 

@@ -142,10 +142,16 @@ def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[st
         # Controls are asked, never taught.
         claims=[claim for claim in claims if not claim.control],
         neighbours=(),
-        languages=languages,
+        languages=_teaching(claims, languages),
         probes=[probe for tag in languages for probe in claim_probes(claims, tag, ATTACKED)],
         seed=0,
     )
+
+
+def _teaching(claims: Sequence[Claim], languages: Sequence[str]) -> list[str]:
+    """The languages that relearning speaks: English and the claims' sources, where these are known, else all."""
+    sources = {claim.source for claim in claims if claim.source}
+    return [tag for tag in languages if tag == "en" or tag in sources] if sources else list(languages)
 
 
 def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compared], after: Audit) -> Attempt:
