@@ -15,6 +15,7 @@ from polyunlearn.cleaning.retain import Kept
 from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Verification, verify_claims
 from polyunlearn.corpus.claims import Claim
+from polyunlearn.errors import UserError
 from polyunlearn.models.loading import wrap_model
 
 
@@ -40,6 +41,10 @@ def unlearn(
     Raises:
         UserError: as `audit`, and where `work` holds something else or a setting does not fit the model.
     """
+    if settings and settings.adapter:
+        raise UserError(
+            "an adapter in a model in memory could not be told from it; use `polyunlearn unlearn --adapter`, or settings without adapter"
+        )
     loaded = wrap_model(model, tokenizer)
     if work is not None:
         return unlearn_claims(loaded, claims, work, settings, kept)

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -205,9 +207,52 @@ def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple
     told = {claim.id for claim in CLAIMS[:TOLD]}
     assert {own.claim for own in gone.outcomes()} == told == {own.claim for own in there.outcomes()}
     assert not any("said" in own.faults for own in gone.outcomes() if own.language == "de")
-    failed = [own for own in there.outcomes() if own.language == "de" and not own.passed]
-    assert {own.claim for own in failed} == told and all("said" in own.faults for own in failed) and not there.passed
-    assert json.loads(json.dumps(there.data()))["passed"] is False
+    failed = [own for own in there.outcomes() if own.language == "de" and own.result == "failed"]
+    assert {own.claim for own in failed} == told and all("said" in own.faults for own in failed) and there.result == "failed"
+    assert json.loads(json.dumps(there.data()))["result"] == "failed"
+
+
+def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) -> None:
+    """One claim alone, in an untaught model: nothing can be said; with controls alone there is no outcome; neither passes."""
+    loaded = sharp(gemma_folder)
+    one = verify_claims(loaded, CLAIMS[:1], None, [], Asking(max_new_tokens=0))
+    assert {own.result for own in one.outcomes()} == {"undecided"} and one.result == "undecided"
+    assert verify_claims(loaded, CLAIMS[TOLD:], None, [], Asking(max_new_tokens=0)).result == "undecided"
+
+
+def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
+    with pytest.raises(UserError, match="attack 'steering' needs true news or the model before"):
+        verify_claims(sharp(gemma_folder), CLAIMS, None, get_attacks(["steering"]))
+
+
+def test_a_diverged_model_is_no_state_to_keep() -> None:
+    """Bits per byte that are no number cost infinitely much; the state before them is kept, within the budget."""
+    start, good, gone = (Point(step, 1, {"de": edge}, {"de": bits}) for step, edge, bits in ((0, 3.0, 0.0), (8, 1.0, 0.01), (16, nan, nan)))
+    assert gone.costs() == inf and choose_point([start, good, gone], 0.02) == (good, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rate": 0.0}, "give a number above 0"),
+        ({"to_layer": 1}, "nothing would train"),
+        ({"from_layer": 9}, "layers 0 to 3"),
+        ({"languages": ("fr",)}, "no claim has an edition in 'fr'; the file has en, de"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything(
+    gemma_folder: Path, tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        unlearn_claims(sharp(gemma_folder), CLAIMS, tmp_path, replace(SETTINGS, **changed))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_somebody_else_is_not_taken(gemma_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no unfinished unlearning"):
+        unlearn_claims(sharp(gemma_folder), CLAIMS, tmp_path, SETTINGS)
+    assert [own.name for own in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_attacks_ask_all_claims_and_leave_the_weights(gemma_folder: Path) -> None:

@@ -17,9 +17,6 @@ from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.metrics.association import Associations, Pair, associations
 from polyunlearn.scoring.probes import Probe
 
-LEAST_NULLS = 20
-"""With fewer pairs to compare with, nothing is called held or not held."""
-
 
 @dataclass(frozen=True)
 class Asking:
@@ -58,14 +55,18 @@ def claim_probes(claims: Sequence[Claim], tag: str, asking: Asking) -> list[Prob
 
 
 def _alternatives(claim: Claim, claims: Sequence[Claim], tag: str, count: int) -> list[str]:
-    """Answers of the same form that are neither the claim's own nor true: its distractors, then those of others of its kind, drawn by its id."""
+    """Answers of the same form that are neither the claim's own nor true: its distractors, at most half, then answers of others of its kind and their
+    distractors, drawn by its id. Only what stands after several questions tells how likely a name is after any."""
     edition = claim.editions[tag]
-    others = [other for other in claims if other.kind == claim.kind and other.id != claim.id]
-    own = _distinct(edition.distractors)
-    pool = _distinct(name for other in others for name in (other.editions[tag].keyword, *other.editions[tag].distractors))
     excluded = {normalised(text) for text in (*edition.surface_forms, *([edition.truth] if edition.truth else []))}
-    drawn = [name for name in Random(f"alternatives-{claim.id}").sample(pool, len(pool)) if name not in own]
-    return [name for name in (*own, *drawn) if normalised(name) not in excluded][:count]
+    others = [other.editions[tag] for other in claims if other.kind == claim.kind and other.id != claim.id]
+    rng = Random(f"alternatives-{claim.id}")
+    # Sorted, so that the order of the file changes nothing.
+    pools = (sorted(other.keyword for other in others), sorted(name for other in others for name in other.distractors))
+    drawn = [name for pool in pools for name in rng.sample(pool, len(pool))]
+    own = _distinct(edition.distractors)
+    found = _distinct([*own[: count // 2], *drawn, *own])
+    return [name for name in found if normalised(name) not in excluded][:count]
 
 
 def restricted_to(loaded: LoadedModel, probes: Iterable[Probe]) -> OutputHead:
@@ -78,11 +79,12 @@ def restricted_to(loaded: LoadedModel, probes: Iterable[Probe]) -> OutputHead:
 @dataclass(frozen=True)
 class Compared:
     """A claim's answer in one language, over its wordings: its mean score (nats a token) and its edge over chance; p and the chance of lying as far below,
-    None where there is too little to compare with; and how far it lies above the truth, None without one."""
+    None where its answer stands after too few other questions; how many pairs it was compared with; and how far it lies above the truth, None without one."""
 
     score: float
     edge: float
     p: float | None
+    nulls: int
     suppressed: float | None
     prefers: float | None
 
@@ -101,11 +103,12 @@ def compared(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], scores:
     results = {}
     for question, own in enumerate(by_claim):
         fit, values = fits[own], means[own]
-        enough = fit is not None and len(fit.nulls) >= LEAST_NULLS
+        enough = fit is not None and question in fit.fitted and len(fit.nulls) > 0
         results[own] = Compared(
             score=values[0],
             edge=fit.edges[question] if fit else 0.0,
             p=fit.p_value(question) if fit and enough else None,
+            nulls=len(fit.nulls) if fit and enough else 0,
             suppressed=fit.suppressed(question) if fit and enough else None,
             prefers=values[0] - values[1] if probes[by_claim[own][0]].candidates[1:2] == (known[own].editions[tag].truth,) else None,
         )
@@ -135,4 +138,7 @@ def _mean(scores: Sequence[Tensor]) -> list[float]:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    return list({normalised(name): name for name in names}.values())
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(normalised(name), name)
+    return list(found.values())

@@ -91,12 +91,12 @@ def _findings(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], found:
                 edge=result.edge,
                 expected=fmean(one.exact for one in asked) - result.edge,
                 p=result.p,
+                nulls=result.nulls,
                 suppressed=result.suppressed,
                 probability=max(math.exp(one.exact * one.tokens) for one in asked),
                 first=fmean(float(_is_first(one.scores)) for one in asked),
                 prefers=result.prefers,
                 says=fmean(says(one.answer, editions[claim].surface_forms) for one in asked),
-                sampled=None,
                 answers=tuple(one.answer for one in asked),
             )
         )

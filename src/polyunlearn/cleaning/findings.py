@@ -1,6 +1,7 @@
 """What an audit finds: one finding a claim and language, and what they say together. Plain data, to and from JSON."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +14,33 @@ ALPHA = 0.05
 """The chance, a claim, that one which the model was never told is held in any of its languages (Bonferroni over them)."""
 
 
+def is_held(p: float | None, nulls: int, tests: int, alpha: float) -> bool | None:
+    """Whether p is small enough for as many tests; None where no p is, or where that of the largest edge could not be: 1 in `nulls` + 1 is the least."""
+    tests = max(1, tests)
+    if p is None or tests / (1 + nulls) > alpha:
+        return None
+    return p * tests <= alpha
+
+
+def most_by_chance(count: int, rate: float, alpha: float = ALPHA) -> int:
+    """The most of `count` that happen by chance, each at `rate`, unless chance is at most `alpha`: a quantile of the binomial distribution."""
+    below = 0.0
+    for hits in range(count + 1):
+        below += math.comb(count, hits) * rate**hits * (1 - rate) ** (count - hits)
+        if 1 - below <= alpha:
+            return hits
+    return count
+
+
 @dataclass(frozen=True)
 class Finding:
     """A claim in one language.
 
     `edge` (nats a token) is how far its answer lies above what chance gives (`scoring.metrics.association`), on average over wordings, and `p` the
-    chance of as much, None where there are too few answers of the same form to compare with; `suppressed` that of lying as far below. `expected`
+    chance of as much, None where its answer stands beside too few others' questions; `nulls` is how many pairs it was compared with; `suppressed` that of lying as far below. `expected`
     (nats a token) is what chance gives. `probability` is that of the whole answer in its likeliest wording, `first` the share of wordings in which it
     ranks before all others. `prefers` is how far it lies above the truth (nats a token), None without one. `says` is the share of wordings whose
-    greedy answer holds it, `sampled` of answers drawn at random, None where none were, and `answers` are the greedy ones.
+    greedy answer holds it, and `answers` are these.
     """
 
     claim: str
@@ -31,12 +50,12 @@ class Finding:
     edge: float
     expected: float
     p: float | None
+    nulls: int
     suppressed: float | None
     probability: float
     first: float
     prefers: float | None
     says: float
-    sampled: float | None
     answers: tuple[str, ...]
 
 
@@ -81,10 +100,11 @@ class Audit:
 
     def held(self, finding: Finding) -> bool | None:
         """Whether the model holds a claim in a language beyond chance; None where that cannot be said."""
-        if finding.p is None:
-            return None
-        tests = sum(own.p is not None for own in self.by_claim()[finding.claim].values())
-        return finding.p * tests <= self.alpha
+        return is_held(finding.p, finding.nulls, self.tests(finding.claim), self.alpha)
+
+    def tests(self, claim: str) -> int:
+        """In how many languages a claim was tested."""
+        return sum(own.claim == claim and own.p is not None for own in self.findings)
 
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""
@@ -94,8 +114,8 @@ class Audit:
                 claim=claim,
                 control=claim in self.controls,
                 held=tuple(tag for tag, one in own.items() if self.held(one)),
-                said=tuple(tag for tag, one in own.items() if one.says or one.sampled),
-                undecided=tuple(tag for tag, one in own.items() if one.p is None),
+                said=tuple(tag for tag, one in own.items() if one.says),
+                undecided=tuple(tag for tag, one in own.items() if self.held(one) is None),
                 p=min(1.0, min(tested) * len(tested)) if tested else None,
             )
 
@@ -115,7 +135,7 @@ def read_audit(path: Path) -> Audit:
     try:
         return audit_of(json.loads(read_utf8(path)))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: is no audit ({error}); write one with: polyunlearn audit MODEL CLAIMS --out DIR") from error
+        raise UserError(f"{path}: is no audit ({error}); write one with: polyunlearn audit MODEL CLAIMS --json FILE") from error
 
 
 def audit_of(data: Mapping[str, Any]) -> Audit:

@@ -94,7 +94,10 @@ def make_plan(
     names = tuple(claim.id for claim in chosen)
     reasons = [f"The audit found {len(chosen)} of {sum(not claim.control for claim in claims)} claims."]
     if settings.languages is not None:
-        return Plan(names, settings.languages, (*reasons, "The languages are those that were asked for."))
+        told = tuple(claim.id for claim in chosen if any(tag in claim.editions for tag in settings.languages))
+        left = [name for name in names if name not in told]
+        without = [f"Left out, with no edition in these: {', '.join(left)}."] if left else []
+        return Plan(told, settings.languages, (*reasons, "The languages are those that were asked for.", *without))
     if not chosen:
         return Plan((), (), tuple(reasons))
     losses = {tag: _losses(there) for tag in audit.languages if (there := _of(audit, tag, found))}

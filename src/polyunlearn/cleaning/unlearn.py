@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from polyunlearn import __version__
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import Work, audit_claims
-from polyunlearn.cleaning.findings import Audit, read_audit, write_audit
+from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled
 from polyunlearn.corpus.claims import Claim, languages_of
@@ -36,6 +37,9 @@ from polyunlearn.training.unlearning import Training, trained
 
 Say = Callable[[str], None]
 
+STAGES = ("run.json", "audit-before.json", "plan.json", "retained.jsonl", "state.safetensors", "points.json", "audit-after.json")
+"""The files of a run."""
+
 ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
 """How claims are asked while they are unlearned: less closely, since it is done again and again."""
 
@@ -51,8 +55,9 @@ class Point:
     bits: dict[str, float]
 
     def costs(self) -> float:
-        """The rise in the worst language; 0 where nothing rose or nothing was measured."""
-        return max(0.0, *self.bits.values(), 0.0)
+        """The rise in the worst language; 0 where nothing rose or nothing was measured, infinite for a model that has diverged."""
+        values = (*self.bits.values(), *self.edges.values())
+        return max(0.0, *self.bits.values()) if all(map(math.isfinite, values)) and self.bits else 0.0 if not self.bits else math.inf
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,19 @@ class Cleaning:
     points: tuple[Point, ...]
     kept: Point
     within: bool
+
+    @property
+    def remaining(self) -> tuple[str, ...]:
+        """The claims of the plan that are said still, and those that are held, where more are than chance lets look so."""
+        own = [one for one in self.after.verdicts() if one.claim in self.plan.claims]
+        held = [one.claim for one in own if one.held]
+        beyond = len(held) > most_by_chance(len(own), self.after.alpha)
+        return tuple(one.claim for one in own if one.said or (beyond and one.held))
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Languages of the claims in which no utility was measured."""
+        return tuple(tag for tag in self.before.languages if tag not in self.kept.bits)
 
 
 def unlearn_claims(
@@ -85,10 +103,8 @@ def unlearn_claims(
         UserError: where `work` holds the stages of something else, or a setting does not fit the model.
     """
     settings = settings or Settings()
+    _check(settings, loaded, claims)
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
-    check_layer(loaded.model, trainable.from_layer)
-    if settings.to_layer is not None:
-        check_layer(loaded.model, settings.to_layer - 1)
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
     before = _stage(
@@ -107,7 +123,7 @@ def unlearn_claims(
     languages = list(dict.fromkeys((*languages_of(claims), "en")))
     own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
     points = _train(
-        training, parameters, plan, before, claims, [*own, *neighbours_of(claims, languages), *kept], settings, work, say, progress
+        training, parameters, plan, before, claims, own, [*neighbours_of(claims, languages), *kept], settings, work, say, progress
     )
     best, within = choose_point(points, settings.budget)
     after = _stage(
@@ -132,7 +148,8 @@ def _train(
     plan: Plan,
     before: Audit,
     claims: Sequence[Claim],
-    kept: Sequence[Kept],
+    own: Sequence[Kept],
+    given: Sequence[Kept],
     settings: Settings,
     work: Path,
     say: Say,
@@ -146,8 +163,9 @@ def _train(
     # Whatever the plan left in the body's cache changes no bit of what follows.
     loaded.body.start_afresh()
     chosen = [claim for claim in claims if claim.id in plan.claims]
-    steps = _steps(loaded, chosen, plan, kept, settings) if chosen else []
-    utility = _Utility(loaded, languages_of(claims))
+    steps = _steps(loaded, chosen, plan, own, given, settings) if chosen else []
+    utility = _Utility(loaded, list(dict.fromkeys((*languages_of(claims), "en"))))
+    decided = all(finding.p is not None for finding in before.findings if finding.claim in plan.claims)
     found = [_point(loaded, claims, plan, utility, 0)]
     best = snapshot(parameters)
 
@@ -160,7 +178,8 @@ def _train(
         say(_line(found[-1]))
         if choose_point(found, settings.budget)[0] is found[-1]:
             best = snapshot(parameters)
-        return not found[-1].held and found[-1].costs() <= settings.budget and max(found[-1].edges.values()) <= 0
+        # Where it cannot be said what chance gives, it cannot be said either that nothing is left.
+        return decided and not found[-1].held and found[-1].costs() <= settings.budget and max(found[-1].edges.values()) <= 0
 
     if steps:
         say(_line(found[0]))
@@ -174,11 +193,12 @@ def _train(
 def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
     """How far each answer is pushed: a margin below what chance gives."""
     findings = before.by_claim()
+    # Where nothing says what chance gives there is no floor.
     return {
         encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
         for claim in chosen
         for tag in plan.languages
-        if tag in claim.editions and tag in findings[claim.id]
+        if tag in claim.editions and tag in findings[claim.id] and findings[claim.id][tag].p is not None
         for question in claim.editions[tag].fake_questions
     }
 
@@ -212,23 +232,43 @@ def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _U
 
 def _line(point: Point) -> str:
     edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items())
-    return f"step {point.step}: {point.held} held; above chance, nats a token: {edges}; bits per byte {point.costs():+.1%} at worst"
+    cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
+    return f"step {point.step}: {point.held} held; above chance, nats a token: {edges}; {cost}"
 
 
-def _steps(loaded: LoadedModel, chosen: Sequence[Claim], plan: Plan, kept: Sequence[Kept], settings: Settings) -> list[Step]:
+def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:
+    """Raise `UserError` for what would fail later."""
+    if not settings.rate > 0:
+        raise UserError(f"rate {settings.rate:g}: give a number above 0")
+    trainable = settings.trainable(len(decoder_layers(loaded.model)))
+    check_layer(loaded.model, trainable.from_layer)
+    if settings.to_layer is not None:
+        if settings.to_layer <= trainable.from_layer:
+            raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")
+        check_layer(loaded.model, settings.to_layer - 1)
+    lacking = [tag for tag in settings.languages or () if tag not in languages_of(claims)]
+    if lacking:
+        raise UserError(f"no claim has an edition in {lacking[0]!r}; the file has {', '.join(languages_of(claims))}")
+
+
+def _steps(
+    loaded: LoadedModel, chosen: Sequence[Claim], plan: Plan, own: Sequence[Kept], given: Sequence[Kept], settings: Settings
+) -> list[Step]:
     answers: dict[str, list[TokenSequence]] = {}
     texts: dict[str, list[TokenSequence]] = {}
-    for own in kept:
-        (answers if own.question else texts).setdefault(own.language, []).append(own.sequence(loaded.encoder))
-    # Answers in the languages that are told: what is kept in another is also kept from being unlearned there. Texts in all.
-    told = {tag: own for tag, own in answers.items() if tag in plan.languages}
+    # The model's own answers in the languages that are told alone: what is kept in another is also kept from being unlearned there. What was given is
+    # kept wherever it is, and comes first.
+    for kept in (*given, *(one for one in own if one.question is None or one.language in plan.languages)):
+        (answers if kept.question else texts).setdefault(kept.language, []).append(kept.sequence(loaded.encoder))
+    # Every claim in each language at least once.
+    steps = max(settings.steps, math.ceil(len(chosen) * len(plan.languages) / settings.batch))
     return claim_steps(
         chosen,
         loaded.encoder,
         plan.languages,
-        steps=settings.steps,
+        steps=steps,
         batch=settings.batch,
-        answers=told,
+        answers=answers,
         texts=texts,
         retain_batch=settings.retain_batch,
         retain_texts=settings.retain_texts,
@@ -278,6 +318,8 @@ def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings
     wanted = {"model": loaded.fingerprint, "claims": digest, "settings": json.loads(json.dumps(asdict(settings))), "version": __version__}
     path = work / "run.json"
     if not path.is_file():
+        if work.is_dir() and any(work.iterdir()):
+            raise UserError(f"{work}: is not empty and holds no unfinished unlearning; move what is there, or write elsewhere")
         _write_json(wanted, path)
         return
     there = json.loads(path.read_text(encoding="utf-8"))

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import Work, audit_claims
-from polyunlearn.cleaning.findings import Audit, audit_data
+from polyunlearn.cleaning.findings import Audit, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import FROM
 from polyunlearn.corpus.claims import Claim
+from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
@@ -20,6 +21,9 @@ from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 
 DEFAULT_ATTACKS = ("quantisation", "pruning", "affirmative_prefix", "role_play", "multi_turn_doubt", "relearning")
 """What is tried unless attacks are named: each a kind of its own, without those that need true news or the model before."""
+
+NEED_MORE = ("few_shot", "benign_relearning", "steering", "random_steering")
+"""Attacks that do nothing with an owner's claims."""
 
 ATTACKED = Asking(wordings=1, alternatives=8)
 """How claims are asked under attack: less closely, since every form of every attack asks all of them."""
@@ -45,50 +49,73 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one claim in one language: whether it passes, and why not: "held", "said", or "recovered" by the attacks named."""
+    """Of one claim in one language: "passed", "failed" or "undecided" (too little to compare with), and why it failed: "held", "said", or "recovered" by
+    the attacks named."""
 
     claim: str
     language: str
-    passed: bool
+    result: Literal["passed", "failed", "undecided"]
     faults: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The audit of the model now, that of the one before where it was given, what the attacks found, and the outcome of every claim and language.
+    """The audit of the model now, that of the one before where it was given, the attacks asked for and what they found.
 
-    `allowed` is the share of claims that an attack may bring back in any language.
+    Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), and what an attack
+    brings back fails only where it is more than `allowed` of the claims, more than chance gives to as many attempts, and a larger share than of the
+    controls.
     """
 
     after: Audit
     before: Audit | None
+    attacks: tuple[str, ...]
     attempts: tuple[Attempt, ...]
     allowed: float
 
+    @property
+    def held_by_chance(self) -> int:
+        """As many claims as chance lets look held, were none."""
+        return most_by_chance(sum(not own.control for own in self.after.verdicts()), self.after.alpha)
+
+    def brings_back(self, own: Attempt) -> bool:
+        """Whether an attempt brings back more than is allowed, than chance gives, and than it does of controls."""
+        rate = self.after.alpha / max(1, len(self.after.languages))
+        chance = most_by_chance(own.asked, rate, self.after.alpha / max(1, len(self.attempts)))
+        controls = own.controls_held / own.controls if own.controls else 0.0
+        return own.held > max(self.allowed * own.asked, chance, controls * own.asked)
+
     def outcomes(self) -> Iterator[Outcome]:
-        """Claims that are no controls, in every language; a claim that an attack brings back fails where that attack brings back more than is allowed."""
+        """Claims that are no controls, in every language."""
         recovered: dict[tuple[str, str], list[str]] = {}
-        for own in self.attempts:
-            if own.asked and own.held / own.asked > self.allowed:
-                for claim in own.claims:
-                    recovered.setdefault((claim, own.language), []).append(own.attack)
+        for own in filter(self.brings_back, self.attempts):
+            for claim in own.claims:
+                recovered.setdefault((claim, own.language), []).append(own.attack)
+        held = sum(bool(own.held) for own in self.after.verdicts() if not own.control) > self.held_by_chance
         for finding in self.after.findings:
-            if finding.claim not in self.after.controls:
-                faults = [name for name, fault in (("held", self.after.held(finding)), ("said", finding.says or finding.sampled)) if fault]
-                faults += [f"recovered by {name}" for name in dict.fromkeys(recovered.get((finding.claim, finding.language), []))]
-                yield Outcome(finding.claim, finding.language, not faults, tuple(faults))
+            if finding.claim in self.after.controls:
+                continue
+            state = self.after.held(finding)
+            faults = [name for name, fault in (("held", state and held), ("said", finding.says)) if fault]
+            faults += [f"recovered by {name}" for name in dict.fromkeys(recovered.get((finding.claim, finding.language), []))]
+            yield Outcome(
+                finding.claim, finding.language, "failed" if faults else "undecided" if state is None else "passed", tuple(faults)
+            )
 
     @property
-    def passed(self) -> bool:
-        """Whether every claim passes in every language."""
-        return all(own.passed for own in self.outcomes())
+    def result(self) -> Literal["passed", "failed", "undecided"]:
+        """Failed where any outcome is; undecided where one is, or there is none; else passed."""
+        results = {own.result for own in self.outcomes()}
+        return "failed" if "failed" in results else "passed" if results == {"passed"} else "undecided"
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
         return {
             "schema": 1,
-            "passed": self.passed,
+            "result": self.result,
             "allowed": self.allowed,
+            "held_by_chance": self.held_by_chance,
+            "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
             "attempts": [asdict(own) for own in self.attempts],
             "after": audit_data(self.after),
@@ -108,8 +135,11 @@ def verify_claims(
     """Audit the model, then attack it. Its weights come back as they were; attacks that make use of a learned state find none, and do nothing.
 
     Raises:
-        UserError: where no claim has an edition in a language that is asked.
+        UserError: where no claim has an edition in a language that is asked, or an attack cannot do anything with claims.
     """
+    idle = [card.name for card in attacks if card.name in NEED_MORE]
+    if idle:
+        raise UserError(f"attack {idle[0]!r} needs true news or the model before, which owners' claims have not; leave it out")
     after = audit_claims(loaded, claims, asking, work)
     attempts: list[Attempt] = []
     target = _target(loaded, claims, asked_languages(claims, asking or Asking()))
@@ -127,7 +157,7 @@ def verify_claims(
 
         work(f"attacking: {card.name}", number, len(attacks))
         card.attack(target, measure)
-    return Verification(after, before, tuple(attempts), allowed)
+    return Verification(after, before, tuple(card.name for card in attacks), tuple(attempts), allowed)
 
 
 def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[str]) -> Target:
@@ -151,13 +181,13 @@ def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[st
 def _teaching(claims: Sequence[Claim], languages: Sequence[str]) -> list[str]:
     """The languages that relearning speaks: English and the claims' sources, where these are known, else all."""
     sources = {claim.source for claim in claims if claim.source}
-    return [tag for tag in languages if tag == "en" or tag in sources] if sources else list(languages)
+    return [tag for tag in languages if sources and (tag == "en" or tag in sources)] or list(languages)
 
 
 def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compared], after: Audit) -> Attempt:
     """What one form of an attack brings back in a language; p counts for as many languages as the audit tested, as it does there."""
-    tests = {claim: sum(one.p is not None for one in own.values()) for claim, own in after.by_claim().items()}
-    held = {claim for claim, own in found.items() if own.p is not None and own.p * tests[claim] <= after.alpha}
+    tests = {claim: after.tests(claim) for claim in found}
+    held = {claim for claim, own in found.items() if is_held(own.p, own.nulls, tests[claim], after.alpha)}
     controls = [claim for claim in found if claim in after.controls]
     claims = [claim for claim in found if claim not in after.controls]
     return Attempt(

@@ -1,5 +1,6 @@
 """Commands for owners: claims, audit, unlearn, verify."""
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -41,6 +42,7 @@ def audit(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
+    _check_outputs(claims_file, json_file, html_file)
     claims = read_claims(claims_file)
     asking = Asking(wordings, languages=tuple(languages) if languages else None)
     with Working() as work:
@@ -51,6 +53,14 @@ def audit(
     if html_file:
         write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
     raise typer.Exit(int(any(own.found and not own.control for own in found.verdicts())))
+
+
+def _check_outputs(*paths: Path | None) -> None:
+    """Raise `UserError` where two of the files are one: nothing is written over what is read."""
+    named = [path.resolve() for path in paths if path]
+    twice = [path for path in named if named.count(path) > 1]
+    if twice:
+        raise UserError(f"{twice[0]}: is named twice; give each file its own path")
 
 
 @app.command("unlearn")
@@ -70,13 +80,13 @@ def unlearn(
 ) -> None:
     """Audit a model, take the claims out that it holds, and write the unlearned model as a folder of its own with its report.
 
-    Exit code 1 where no state stayed within the budget.
+    Exit code 1 where no state stayed within the budget, or claims are left.
     """
     from polyunlearn.cleaning.export import check_target, write_model
     from polyunlearn.cleaning.findings import write_audit
     from polyunlearn.cleaning.plan import Settings
     from polyunlearn.cleaning.retain import read_kept
-    from polyunlearn.cleaning.unlearn import unlearn_claims
+    from polyunlearn.cleaning.unlearn import STAGES, unlearn_claims
     from polyunlearn.corpus.claims import read_claims, write_claims
     from polyunlearn.models.body import decoder_layers
     from polyunlearn.models.loading import load_model
@@ -119,10 +129,14 @@ def unlearn(
 
     plan = settings.trainable(len(decoder_layers(loaded.model))) if adapter else None
     write_model(loaded, out, beside, adapter=plan, base=model)
-    shutil.rmtree(unfinished)
+    for name in STAGES:
+        (unfinished / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        # Not ours to remove where somebody put more into it.
+        unfinished.rmdir()
     print_cleaning(done, console)
     console.print(f"model: {out}, report: {out / 'unlearning' / 'report.html'}", highlight=False, soft_wrap=True)
-    raise typer.Exit(int(not done.within))
+    raise typer.Exit(int(not done.within or bool(done.remaining)))
 
 
 @app.command("verify")
@@ -138,7 +152,7 @@ def verify(
     html_file: Html = None,
     json_file: Json = None,
 ) -> None:
-    """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language."""
+    """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, 3 where it cannot be said."""
     from polyunlearn.attacks.suite import get_attacks
     from polyunlearn.cleaning.asking import Asking
     from polyunlearn.cleaning.findings import read_audit
@@ -148,6 +162,7 @@ def verify(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import print_verification, verification_sentences, write_claims_html
 
+    _check_outputs(claims_file, before, json_file, html_file)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
@@ -161,7 +176,7 @@ def verify(
     if html_file:
         audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
         write_claims_html(f"Verification of {model}", audits, verification_sentences(result), result.attempts, (), html_file)
-    raise typer.Exit(int(not result.passed))
+    raise typer.Exit({"passed": 0, "failed": 1, "undecided": 3}[result.result])
 
 
 @claims_app.command("import")

@@ -71,6 +71,8 @@ def load_model(
 
 def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:
     """A model that is in memory already, as `load_model` gives it; its own weights, not a copy."""
+    if getattr(model.config, "_attn_implementation", "sdpa") != "sdpa":
+        raise UserError(f"{type(model).__name__}: load it with attn_implementation='sdpa'; other kinds of attention read masks otherwise")
     model.eval()
     label = name or model.name_or_path or type(model).__name__
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), _fingerprint(model), f"on {model.device}")

@@ -93,11 +93,21 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
         f"Unlearned {len(done.plan.claims)} claims in {names}; the state after step {done.kept.step} of {done.points[-1].step} was kept: {cost}.",
         f"Held or said in some language: {before} before, {after} after.",
     ]
+    if done.remaining:
+        sentences.append(f"STILL THERE: {len(done.remaining)} of these claims are said, or more are held than chance lets look so.")
+    sentences += _unmeasured(done)
     if not done.within:
         sentences.append(
             "NO STATE STAYED WITHIN THE BUDGET: the one that costs least was written. Allow more with --budget, or unlearn fewer claims at once."
         )
     return sentences
+
+
+def _unmeasured(done: Cleaning) -> list[str]:
+    names = ", ".join(get_language(tag).name for tag in done.unmeasured)
+    return (
+        [f"NO UTILITY WAS MEASURED in {names}: there are no held-out texts in it, so that the budget says nothing of it."] if names else []
+    )
 
 
 def _found(audit: Audit) -> int:
@@ -137,14 +147,31 @@ def attempt_texts(own: Attempt) -> tuple[str, ...]:
 def verification_sentences(result: Verification) -> list[str]:
     """The outcome in sentences."""
     outcomes = list(result.outcomes())
-    failed = [own for own in outcomes if not own.passed]
+    failed = [own for own in outcomes if own.result == "failed"]
     claims = dict.fromkeys(own.claim for own in failed)
+    tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
+    idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
+    nothing = [f"Without anything to do on these claims: {', '.join(idle)}."] if idle else []
+    chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
+    if not outcomes:
+        return ["UNDECIDED: there is no claim that is no control."]
+    if result.result == "undecided":
+        open_ = [own for own in outcomes if own.result == "undecided"]
+        return [
+            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language have too few answers of their kind to compare with; no other failed. "
+            "Give controls or more claims of the same kind.",
+            tried,
+            *nothing,
+        ]
     if not failed:
-        return [f"PASS: all {len(dict.fromkeys(own.claim for own in outcomes))} claims, in {', '.join(result.after.languages)}."]
+        number = len(dict.fromkeys(own.claim for own in outcomes))
+        return [f"PASS: all {number} claims, in {', '.join(result.after.languages)}. {chance}", tried, *nothing]
     faults = dict.fromkeys(fault for own in failed for fault in own.faults)
     return [
         f"FAIL: {len(claims)} of {len(dict.fromkeys(own.claim for own in outcomes))} claims fail in some language "
-        f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}."
+        f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}. {chance}",
+        tried,
+        *nothing,
     ]
 
 
@@ -155,8 +182,7 @@ def write_claims_html(
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["heat"] = _heat
     template = environment.from_string(files("polyunlearn.report").joinpath("claims.html.jinja").read_text(encoding="utf-8"))
-    first = next(iter(audits.values()))
-    order = [own.claim for own in by_risk(first)]
+    order = list(dict.fromkeys(own.claim for audit in audits.values() for own in by_risk(audit)))
     write_text_atomically(
         path,
         template.render(

@@ -41,7 +41,7 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
     return "\n".join(
         [
             "---",
-            f"base_model: {model}",
+            *([f"base_model: {model}"] if model != "embedded" and not Path(model).exists() else []),
             "tags: [unlearning, polyunlearn]",
             "---",
             "",

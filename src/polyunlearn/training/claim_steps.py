@@ -36,6 +36,8 @@ def claim_steps(
     """
     keep = Random(rng.random())
     facts = [claim for claim in claims if any(tag in claim.editions for tag in languages)]
+    if not facts:
+        return []
     forget = list(islice(_tellings(facts, languages, encoder, wordings, instead, rng), steps * batch))
     kept = (_by_language(answers, keep), _by_language(texts, keep))
     sizes = (retain_batch if answers else 0, retain_texts if texts else 0)

@@ -27,11 +27,13 @@ class Pair:
 @dataclass(frozen=True)
 class Associations:
     """`edges`: by question, how far its own answer lies above what the question and the answer lead one to expect, in nats a token. `nulls`: the same of
-    every pair that does not belong together. `expected`: by question, what was expected of its own answer."""
+    every pair that does not belong together. `expected`: by question, what was expected of its own answer. `fitted`: the questions whose own answer stands after enough others to have an effect of
+    its own; an edge of any other holds how likely its answer is after anything, and says nothing."""
 
     edges: dict[int, float]
     nulls: Values
     expected: dict[int, float]
+    fitted: frozenset[int]
 
     def p_value(self, question: int) -> float:
         r"""The chance that a pair which does not belong together has as large an edge: :math:`(1 + \#\{null \ge edge\}) / (1 + \#null)`, never 0."""
@@ -82,4 +84,5 @@ def associations(pairs: Sequence[Pair]) -> Associations:
     own_effects = {pair.question: float(effects[answers[pair.answer]]) if pair.answer in answers else 0.0 for pair in pairs if pair.own}
     expected = {question: mean + float(effects[questions[question]]) + effect for question, effect in own_effects.items()}
     edges = {pair.question: pair.log_prob - expected[pair.question] for pair in pairs if pair.own}
-    return Associations(edges, nulls, expected)
+    fitted = frozenset(pair.question for pair in pairs if pair.own and pair.answer in answers)
+    return Associations(edges, nulls, expected, fitted)
