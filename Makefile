@@ -10,7 +10,7 @@ run: $(VENV)/installed          ## the quickstart study on the embedded model, i
 	$(BIN)/polyunlearn study run quickstart --out $(OUT)
 
 test: $(VENV)/installed lint    ## lint, types and all tests
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
