@@ -1,7 +1,8 @@
 """From Python, on a model that is in memory: `audit`, `unlearn`, `verify`; docs/guide.md shows them."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,13 +20,27 @@ from polyunlearn.errors import UserError
 from polyunlearn.models.loading import wrap_model
 
 
+@contextmanager
+def _as_it_was(model: PreTrainedModel) -> Iterator[None]:
+    """Afterwards the model is in the mode that it was in, and the same weights train."""
+    mode, trains = model.training, {name: own.requires_grad for name, own in model.named_parameters()}
+    try:
+        yield
+    finally:
+        model.train(mode)
+        for name, own in model.named_parameters():
+            own.requires_grad_(trains[name])
+            own.grad = None
+
+
 def audit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, claims: Sequence[Claim], asking: Asking | None = None) -> Audit:
     """Where the model holds the claims; nothing is changed.
 
     Raises:
         UserError: where the model is of a kind that is not supported, or no claim has a language that is asked.
     """
-    return audit_claims(wrap_model(model, tokenizer), claims, asking)
+    with _as_it_was(model):
+        return audit_claims(wrap_model(model, tokenizer), claims, asking)
 
 
 def unlearn(
@@ -45,11 +60,8 @@ def unlearn(
         raise UserError(
             "an adapter in a model in memory could not be told from it; use `polyunlearn unlearn --adapter`, or settings without adapter"
         )
-    loaded = wrap_model(model, tokenizer)
-    if work is not None:
-        return unlearn_claims(loaded, claims, work, settings, kept)
-    with tempfile.TemporaryDirectory() as folder:
-        return unlearn_claims(loaded, claims, Path(folder), settings, kept)
+    with _as_it_was(model), tempfile.TemporaryDirectory() as folder:
+        return unlearn_claims(wrap_model(model, tokenizer), claims, work or Path(folder), settings, kept)
 
 
 def verify(
@@ -66,4 +78,5 @@ def verify(
     Raises:
         UserError: as `audit`, and for an attack that is not known.
     """
-    return verify_claims(wrap_model(model, tokenizer), claims, before, get_attacks(attacks) if attacks else [], asking, allowed)
+    with _as_it_was(model):
+        return verify_claims(wrap_model(model, tokenizer), claims, before, get_attacks(attacks) if attacks else [], asking, allowed)

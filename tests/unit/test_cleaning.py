@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tiny import sharp
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from polyunlearn import api
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.cleaning import unlearn as unlearn_module
 from polyunlearn.cleaning.asking import Asking
@@ -53,6 +54,7 @@ def test_what_the_audit_found_is_unlearned(cleaned: tuple[LoadedModel, Cleaning,
     before, after = done.before.of("de"), done.after.of("de")
     assert all(before[name].says == 1.0 and after[name].says == 0.0 for name in told)
     assert sum(after[name].edge for name in told) < 0.5 * sum(before[name].edge for name in told)
+    assert done.before.fingerprint != done.after.fingerprint
     assert done.within and done.kept in done.points and done.points[0].step == 0 and done.kept.step > 0
 
 
@@ -178,6 +180,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         check_target(tmp_path / "model", str(tmp_path / "model"))
     with pytest.raises(UserError, match="is there already"):
         check_target(tmp_path / "model", "embedded")
+    with pytest.raises(UserError, match="lies in the model's own folder"):
+        check_target(tmp_path / "model" / "cleaned", str(tmp_path / "model"))
     check_target(tmp_path / "new", "embedded")
 
 
@@ -274,3 +278,21 @@ def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> No
     asking = Asking(max_new_tokens=0)
     one = audit_claims(replace(loaded, body=Body(loaded.model, 0)), CLAIMS, asking)
     assert audit_claims(wrapped, CLAIMS, asking).findings == one.findings
+
+
+def test_from_python_a_model_is_left_in_the_mode_it_was_in(gemma_folder: Path) -> None:
+    """Half of its weights train and it is in training mode, before and after each call; unlearning moves weights, the others none."""
+    model = taught(gemma_folder).model
+    tokenizer = AutoTokenizer.from_pretrained(gemma_folder)
+    for number, own in enumerate(model.parameters()):
+        own.requires_grad_(number % 2 == 0)
+    model.train()
+    trains = [own.requires_grad for own in model.parameters()]
+    asking = Asking(max_new_tokens=0)
+    before = api.audit(model, tokenizer, CLAIMS, asking)
+    done = api.unlearn(model, tokenizer, CLAIMS, replace(SETTINGS, steps=8))
+    assert done.before.findings[0].edge == pytest.approx(before.findings[0].edge, abs=1e-4)
+    assert api.verify(model, tokenizer, CLAIMS, before, [], asking).after.fingerprint == done.after.fingerprint
+    assert model.training and [own.requires_grad for own in model.parameters()] == trains
+    with pytest.raises(UserError, match="polyunlearn unlearn --adapter"):
+        api.unlearn(model, tokenizer, CLAIMS, Settings(adapter=True))

@@ -16,6 +16,8 @@ def check_target(out: Path, model: str) -> None:
     """Raise `UserError` where `out` is there already, or is the model's own folder: nothing is ever written over."""
     if out.exists() and Path(model).exists() and out.samefile(model):
         raise UserError(f"{out}: is the model itself, which is never written over; give another --out")
+    if Path(model).is_dir() and out.resolve().is_relative_to(Path(model).resolve()):
+        raise UserError(f"{out}: lies in the model's own folder, which is never written to; give another --out")
     if out.exists():
         raise UserError(f"{out}: is there already; remove it, or give another --out")
 

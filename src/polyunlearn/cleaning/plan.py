@@ -21,6 +21,7 @@ FROM = 5 / 18
 
 
 ADAPTER_RATE = 10.0
+"""How many times the rate of the weights adapters train at."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
-from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.scoring.measure import Moment, text_rows
@@ -126,6 +126,8 @@ def unlearn_claims(
         training, parameters, plan, before, claims, own, [*neighbours_of(claims, languages), *kept], settings, work, say, progress
     )
     best, within = choose_point(points, settings.budget)
+    # Another model now, under a fingerprint of its own.
+    loaded = replace(loaded, fingerprint=fingerprint_of(loaded.model))
     after = _stage(
         work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
     )

@@ -66,7 +66,7 @@ def load_model(
         raise UserError(f"model {name!r} could not be loaded: {first}") from error
     model.to(device).eval()
     label = NAME if name == EMBEDDED else name
-    return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), _fingerprint(model), reason)
+    return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), fingerprint_of(model), reason)
 
 
 def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:
@@ -75,7 +75,7 @@ def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name:
         raise UserError(f"{type(model).__name__}: load it with attn_implementation='sdpa'; other kinds of attention read masks otherwise")
     model.eval()
     label = name or model.name_or_path or type(model).__name__
-    return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), _fingerprint(model), f"on {model.device}")
+    return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), fingerprint_of(model), f"on {model.device}")
 
 
 def _check_folder(folder: Path) -> None:
@@ -91,7 +91,7 @@ def _device() -> tuple[torch.device, str]:
     return torch.device("cpu"), "no CUDA device: fp32 on the CPU"
 
 
-def _fingerprint(model: PreTrainedModel) -> str:
+def fingerprint_of(model: PreTrainedModel) -> str:
     """A short hash that tells the weights of two models apart: every tensor's name and shape, and a sample of its values."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.state_dict().items()):
