@@ -225,7 +225,7 @@ def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) ->
 
 
 def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
-    with pytest.raises(UserError, match="attack 'steering' needs true news or the model before"):
+    with pytest.raises(UserError, match="attack 'steering' needs the model before"):
         verify_claims(sharp(gemma_folder), CLAIMS, None, get_attacks(["steering"]))
 
 

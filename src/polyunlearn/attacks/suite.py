@@ -7,16 +7,20 @@ from polyunlearn.attacks import completion, crossing, few_shot, prefill, prompts
 from polyunlearn.attacks.target import Attack
 from polyunlearn.errors import unknown_name
 
+NEWS = "true news of the same kind"
+LEARNED = "the model before"
+
 
 @dataclass(frozen=True)
 class AttackCard:
-    """What an attack is: what its strength counts, what it does, and where it comes from."""
+    """What an attack is: what its strength counts, what it does, where it comes from, and what of a study it can do nothing without."""
 
     name: str
     strength: str
     does: str
     paper: str
     attack: Attack
+    needs: str = ""
 
 
 ATTACKS = {
@@ -42,6 +46,7 @@ ATTACKS = {
             "shows neighbours' claims, asked and answered, before the question",
             "Lynch et al., arXiv 2402.16835",
             few_shot.few_shot,
+            needs=NEWS,
         ),
         AttackCard(
             "prefill",
@@ -119,6 +124,7 @@ ATTACKS = {
             "trains on true English news of the same kind, and asks half of the claims",
             "Hu et al., arXiv 2406.13356",
             relearning.benign_relearning,
+            needs=NEWS,
         ),
         AttackCard(
             "steering",
@@ -126,6 +132,7 @@ ATTACKS = {
             "moves the hidden states of a layer back along what lies between the learned state and this one; asks half of the claims",
             "arXiv 2606.03291",
             steering.steering,
+            needs=LEARNED,
         ),
         AttackCard(
             "random_steering",
@@ -133,6 +140,7 @@ ATTACKS = {
             "the control of steering: as much, along a random direction",
             "arXiv 2606.03291",
             steering.random_steering,
+            needs=LEARNED,
         ),
     )
 }

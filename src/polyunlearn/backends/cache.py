@@ -32,3 +32,12 @@ class AnswerCache:
         name = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
         # A corpus has thousands of answers: a folder of them all would be slow to list.
         return self._folder / name[:2] / f"{name}.json"
+
+
+def model_identity(name: str) -> str:
+    """What tells a model from another in the cache: a hub's name, or a folder's path with the sizes and times of its files."""
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
+    return json.dumps([str(folder.resolve()), {own: [stat.st_size, stat.st_mtime_ns] for own, stat in stats.items()}])

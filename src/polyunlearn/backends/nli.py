@@ -1,6 +1,5 @@
 """Natural language inference by any sequence classifier of Hugging Face: how surely one text follows from another."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from polyunlearn.backends.cache import AnswerCache
+from polyunlearn.backends.cache import AnswerCache, model_identity
 from polyunlearn.errors import UserError
 
 BATCH = 32
@@ -25,7 +24,7 @@ class EntailmentModel:
     def __init__(self, name: str, cache: Path) -> None:
         self._name = name
         self._cache = AnswerCache(cache)
-        self._identity = _identity(name)
+        self._identity = model_identity(name)
         self._loaded: tuple[Any, Any, int] | None = None
 
     def entailment(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -71,15 +70,6 @@ def _number(text: str | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
-
-
-def _identity(name: str) -> str:
-    """What tells a model from another in the cache: a hub's name, or a folder's path with the sizes and times of its files."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return name
-    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
-    return json.dumps([str(folder.resolve()), {own: [stat.st_size, stat.st_mtime_ns] for own, stat in stats.items()}])
 
 
 def _load(name: str) -> tuple[Any, Any, int]:

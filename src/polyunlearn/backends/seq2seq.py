@@ -1,13 +1,12 @@
 """A local translator: any NLLB-style encoder-decoder of Hugging Face, whose first output token is the target language's."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from polyunlearn.backends.cache import AnswerCache
+from polyunlearn.backends.cache import AnswerCache, model_identity
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 
@@ -31,7 +30,7 @@ class Seq2SeqTranslator:
     def __init__(self, name: str, cache: Path) -> None:
         self._name = name
         self._cache = AnswerCache(cache)
-        self._identity = _identity(name)
+        self._identity = model_identity(name)
         self._loaded: tuple[Any, Any] | None = None
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
@@ -72,15 +71,6 @@ class Seq2SeqTranslator:
         if code in tokenizer.get_vocab():
             return code
         raise UserError(f"{self._name}: the translator does not know {language.name} ({tag}); leave it out, or use another model")
-
-
-def _identity(name: str) -> str:
-    """What tells a model from another in the cache: a hub's name, or a folder's path with the sizes and times of its files."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return name
-    stats = {path.name: path.stat() for path in sorted(folder.iterdir()) if path.is_file()}
-    return json.dumps([str(folder.resolve()), {own: [stat.st_size, stat.st_mtime_ns] for own, stat in stats.items()}])
 
 
 def _load(name: str) -> tuple[Any, Any]:

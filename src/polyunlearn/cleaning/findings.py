@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ class Audit:
         """The findings in one language, by claim."""
         return {own.claim: own for own in self.findings if own.language == language}
 
+    @cached_property
     def by_claim(self) -> dict[str, dict[str, Finding]]:
         """The findings by claim and language."""
         found: dict[str, dict[str, Finding]] = {}
@@ -104,11 +106,11 @@ class Audit:
 
     def tests(self, claim: str) -> int:
         """In how many languages a claim was tested."""
-        return sum(own.claim == claim and own.p is not None for own in self.findings)
+        return sum(own.p is not None for own in self.by_claim[claim].values())
 
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""
-        for claim, own in self.by_claim().items():
+        for claim, own in self.by_claim.items():
             tested = [one.p for one in own.values() if one.p is not None]
             yield Verdict(
                 claim=claim,

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from polyunlearn import __version__
-from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.asking import Asking, asked_languages
 from polyunlearn.cleaning.audit import Work, audit_claims
 from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
@@ -56,8 +56,8 @@ class Point:
 
     def costs(self) -> float:
         """The rise in the worst language; 0 where nothing rose or nothing was measured, infinite for a model that has diverged."""
-        values = (*self.bits.values(), *self.edges.values())
-        return max(0.0, *self.bits.values()) if all(map(math.isfinite, values)) and self.bits else 0.0 if not self.bits else math.inf
+        diverged = not all(map(math.isfinite, (*self.bits.values(), *self.edges.values())))
+        return math.inf if diverged else max(0.0, 0.0, *self.bits.values())
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def unlearn_claims(
     )
     for reason in plan.reasons:
         say(reason)
-    languages = list(dict.fromkeys((*languages_of(claims), "en")))
+    languages = kept_languages(claims)
     own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
     points = _train(
         training, parameters, plan, before, claims, own, [*neighbours_of(claims, languages), *kept], settings, work, say, progress
@@ -132,6 +132,11 @@ def unlearn_claims(
         work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
     )
     return Cleaning(before, after, plan, tuple(points), best, within)
+
+
+def kept_languages(claims: Sequence[Claim]) -> list[str]:
+    """The languages in which texts are kept and utility is measured: those of the claims, and English."""
+    return list(dict.fromkeys((*languages_of(claims), "en")))
 
 
 def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
@@ -166,7 +171,7 @@ def _train(
     loaded.body.start_afresh()
     chosen = [claim for claim in claims if claim.id in plan.claims]
     steps = _steps(loaded, chosen, plan, own, given, settings) if chosen else []
-    utility = _Utility(loaded, list(dict.fromkeys((*languages_of(claims), "en"))))
+    utility = _Utility(loaded, kept_languages(claims))
     decided = all(finding.p is not None for finding in before.findings if finding.claim in plan.claims)
     found = [_point(loaded, claims, plan, utility, 0)]
     best = snapshot(parameters)
@@ -194,7 +199,7 @@ def _train(
 
 def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
     """How far each answer is pushed: a margin below what chance gives."""
-    findings = before.by_claim()
+    findings = before.by_claim
     # Where nothing says what chance gives there is no floor.
     return {
         encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
@@ -248,9 +253,7 @@ def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> 
         if settings.to_layer <= trainable.from_layer:
             raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")
         check_layer(loaded.model, settings.to_layer - 1)
-    lacking = [tag for tag in settings.languages or () if tag not in languages_of(claims)]
-    if lacking:
-        raise UserError(f"no claim has an edition in {lacking[0]!r}; the file has {', '.join(languages_of(claims))}")
+    asked_languages(claims, Asking(languages=settings.languages))
 
 
 def _steps(

@@ -10,20 +10,17 @@ from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import Work, audit_claims
 from polyunlearn.cleaning.findings import Audit, audit_data, is_held, most_by_chance
-from polyunlearn.cleaning.plan import FROM
+from polyunlearn.cleaning.plan import Settings
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.trainable import TrainablePlan, make_trainable
+from polyunlearn.models.trainable import make_trainable
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 
 DEFAULT_ATTACKS = ("quantisation", "pruning", "affirmative_prefix", "role_play", "multi_turn_doubt", "relearning")
 """What is tried unless attacks are named: each a kind of its own, without those that need true news or the model before."""
-
-NEED_MORE = ("few_shot", "benign_relearning", "steering", "random_steering")
-"""Attacks that do nothing with an owner's claims."""
 
 ATTACKED = Asking(wordings=1, alternatives=8)
 """How claims are asked under attack: less closely, since every form of every attack asks all of them."""
@@ -137,9 +134,9 @@ def verify_claims(
     Raises:
         UserError: where no claim has an edition in a language that is asked, or an attack cannot do anything with claims.
     """
-    idle = [card.name for card in attacks if card.name in NEED_MORE]
+    idle = [card for card in attacks if card.needs]
     if idle:
-        raise UserError(f"attack {idle[0]!r} needs true news or the model before, which owners' claims have not; leave it out")
+        raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
     after = audit_claims(loaded, claims, asking, work)
     attempts: list[Attempt] = []
     target = _target(loaded, claims, asked_languages(claims, asking or Asking()))
@@ -162,12 +159,12 @@ def verify_claims(
 
 def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[str]) -> Target:
     """The model as attacks take it. What trains is what unlearning trains by default, whatever did train: an attacker does not know."""
-    first = round(FROM * len(decoder_layers(loaded.model)))
+    trainable = Settings().trainable(len(decoder_layers(loaded.model)))
     return Target(
-        loaded=replace(loaded, body=Body(loaded.model, first)),
+        loaded=replace(loaded, body=Body(loaded.model, trainable.from_layer)),
         whole=replace(loaded, body=Body(loaded.model, 0)),
         training_head=loaded.head,
-        parameters=make_trainable(loaded.model, TrainablePlan(from_layer=first)),
+        parameters=make_trainable(loaded.model, trainable),
         learned={},
         # Controls are asked, never taught.
         claims=[claim for claim in claims if not claim.control],

@@ -5,13 +5,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from polyunlearn.cli.app import errors
 
 
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
+    )
+
+
 class ProgressWatcher:
     """Shows a run as two progress bars: its cells, and the work of the one in hand."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
-        )
+        self._progress = _progress()
         self._cells: TaskID | None = None
         self._work: TaskID | None = None
 
@@ -45,9 +49,7 @@ class Working:
     """Shows one piece of work after another as a progress bar, and what is said above it."""
 
     def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=errors
-        )
+        self._progress = _progress()
         self._task: TaskID | None = None
 
     def __enter__(self) -> "Working":

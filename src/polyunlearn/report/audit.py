@@ -25,7 +25,7 @@ def print_audit(audit: Audit, console: Console) -> None:
     for tag in audit.languages:
         table.add_column(tag, justify="right")
     table.add_column("p", no_wrap=True)
-    by_claim = audit.by_claim()
+    by_claim = audit.by_claim
     for verdict in by_risk(audit):
         if verdict.control:
             continue
