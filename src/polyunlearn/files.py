@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from polyunlearn.errors import UserError
 
@@ -46,6 +48,11 @@ def write_text_atomically(target: Path, text: str) -> None:
     """Write UTF-8 text with `atomic_path`."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json_atomically(target: Path, data: Any) -> None:
+    """Write plain data as JSON that a person can read, in its own script, with `atomic_path`."""
+    write_text_atomically(target, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def _umask() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polyunlearn.errors import UserError
-from polyunlearn.files import read_utf8, write_text_atomically
+from polyunlearn.files import read_utf8, write_json_atomically
 
 ALPHA = 0.05
 """The chance, a claim, that one which the model was never told is held in any of its languages (Bonferroni over them)."""
@@ -124,7 +124,7 @@ class Audit:
 
 def write_audit(audit: Audit, path: Path) -> None:
     """Write an audit as JSON, atomically; the same audit gives the same bytes."""
-    write_text_atomically(path, json.dumps(audit_data(audit), indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, audit_data(audit))
 
 
 def audit_data(audit: Audit) -> dict[str, Any]:

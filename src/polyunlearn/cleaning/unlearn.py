@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, r
 from polyunlearn.corpus.claims import Claim, languages_of
 from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.errors import UserError
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel, fingerprint_of
@@ -115,7 +115,7 @@ def unlearn_claims(
     plan = _stage(
         work / "plan.json",
         lambda path: Plan.of(json.loads(path.read_text(encoding="utf-8"))),
-        lambda made, path: _write_json(made.data(), path),
+        lambda made, path: write_json_atomically(path, made.data()),
         lambda: make_plan(before, claims, settings, training.body, loaded.head, loaded.encoder, parameters),
     )
     for reason in plan.reasons:
@@ -193,7 +193,7 @@ def _train(
         _run(loaded, parameters, steps, _floors(loaded.encoder, chosen, plan, before, settings), settings, after_step)
         restore(parameters, best)
     save_state(best, state)
-    _write_json([asdict(point) for point in found], record)
+    write_json_atomically(record, [asdict(point) for point in found])
     return found
 
 
@@ -325,7 +325,7 @@ def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings
     if not path.is_file():
         if work.is_dir() and any(work.iterdir()):
             raise UserError(f"{work}: is not empty and holds no unfinished unlearning; move what is there, or write elsewhere")
-        _write_json(wanted, path)
+        write_json_atomically(path, wanted)
         return
     there = json.loads(path.read_text(encoding="utf-8"))
     differing = [name for name in wanted if there.get(name) != wanted[name]]
@@ -333,10 +333,6 @@ def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings
         raise UserError(
             f"{work}: holds an unfinished unlearning of something else (different: {', '.join(differing)}); remove it, or give another --out"
         )
-
-
-def _write_json(data: Any, path: Path) -> None:
-    write_text_atomically(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read_kept(path: Path) -> list[Kept]:

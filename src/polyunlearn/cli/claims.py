@@ -1,7 +1,6 @@
 """Commands for owners: claims, audit, unlearn, verify."""
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -158,7 +157,7 @@ def verify(
     from polyunlearn.cleaning.findings import read_audit
     from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
     from polyunlearn.corpus.claims import read_claims
-    from polyunlearn.files import write_text_atomically
+    from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import print_verification, verification_sentences, write_claims_html
 
@@ -172,7 +171,7 @@ def verify(
         result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work)
     print_verification(result, console)
     if json_file:
-        write_text_atomically(json_file, json.dumps(result.data(), indent=1, ensure_ascii=False) + "\n")
+        write_json_atomically(json_file, result.data())
     if html_file:
         audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
         write_claims_html(f"Verification of {model}", audits, verification_sentences(result), result.attempts, (), html_file)

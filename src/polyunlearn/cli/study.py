@@ -11,6 +11,8 @@ from polyunlearn.cli.builder import KeyVariable, ModelName, Parameters, PerMinut
 from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[str, typer.Argument(help="A preset (quickstart, strategies, methods, paper) or the path of a YAML file.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")]
+MarkdownFile = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
 ]
@@ -80,8 +82,8 @@ def study_report(folder: Folder) -> None:
 def study_compare(
     folder: Folder,
     budget: Annotated[float, typer.Option(min=0, max=1, help="The relative loss of utility allowed in any language.")] = 0.02,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+    json_file: JsonFile = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
     from polyunlearn.report.build import build_comparison
@@ -92,7 +94,7 @@ def study_compare(
 @study_app.command("matrices")
 def study_matrices(
     folder: Folder,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    json_file: JsonFile = None,
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables, with intervals, there.")
     ] = None,
@@ -108,7 +110,7 @@ def study_benchmark(
     folder: Folder,
     task: Annotated[str, typer.Option(metavar="FILE_OR_NAME", help="A task of lm-evaluation-harness: a YAML file of your own, or a name.")],
     cells: Annotated[list[str], typer.Option("--cell", metavar="ID", help="Only this cell; repeatable.")] = [],  # noqa: B006 — as above
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a public benchmark on the states of a study, by lm-evaluation-harness."""
     from polyunlearn.report.benchmarks import print_benchmarks, write_benchmarks_json
@@ -175,7 +177,7 @@ def score(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a study.")],
     b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another; the figures are B - A.")],
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    json_file: JsonFile = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write every comparison there.")] = None,
 ) -> None:
     """Set two studies against each other, cell by cell: differences with intervals, paired by story, adjusted for how many there are."""
@@ -205,8 +207,8 @@ def attack(
     folder: Folder,
     only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
     strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+    json_file: JsonFile = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Attack the states of a finished study, gold beside them, and say what comes back; goes on where it stopped."""
     from polyunlearn.attacks.suite import get_attacks
@@ -227,7 +229,7 @@ def attack(
 def bench(
     model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
     only: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Time training, ranking and answering against the usual way, in turn, on the same examples and weights."""
     from polyunlearn.bench.run import run_bench

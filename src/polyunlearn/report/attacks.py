@@ -1,6 +1,5 @@
 """What attacks brought back: in the terminal, as Markdown and as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.text import Text
 from polyunlearn.analysis.recovery import Attempt, Hardest, Recovery, relearning_matrix
 from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.attacks.suite import ATTACKS
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
@@ -90,7 +89,7 @@ def _matrix_lines(way: tuple[str, str, str], matrix: Mapping[str, Mapping[str, R
 def write_recoveries_json(found: Sequence[Recovery], config: StudyConfig, path: Path) -> None:
     """Write every attempt as JSON in full precision, atomically."""
     rows = [asdict(own) | {"recovered": own.recovered} for own in found]
-    write_text_atomically(path, json.dumps({"schema": 1, "study": config.name, "rows": rows}, indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, {"schema": 1, "study": config.name, "rows": rows})
 
 
 def form_text(attempt: Attempt) -> str:

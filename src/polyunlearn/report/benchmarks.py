@@ -1,6 +1,5 @@
 """Scores of public benchmarks on a study's states: in the terminal and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically
 from polyunlearn.study.benchmarks import BenchmarkScore
 
 
@@ -30,4 +29,4 @@ def print_benchmarks(scores: Sequence[BenchmarkScore], console: Console) -> None
 
 def write_benchmarks_json(scores: Sequence[BenchmarkScore], path: Path) -> None:
     """Write the scores as JSON in full precision, atomically."""
-    write_text_atomically(path, json.dumps({"schema": 1, "scores": [asdict(own) for own in scores]}, indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, {"schema": 1, "scores": [asdict(own) for own in scores]})

@@ -1,6 +1,5 @@
 """The comparison of methods at the same loss of utility: in the terminal, as Markdown and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from polyunlearn.analysis.comparison import Comparison, Cost, MethodRow, WayRow
 from polyunlearn.analysis.tables import way_of_unlearning
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.config import StudyConfig
@@ -82,7 +81,7 @@ def as_json(found: Comparison, config: StudyConfig, model: str) -> dict[str, Any
 
 def write_comparison_json(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:
     """Write the comparison as JSON, atomically."""
-    write_text_atomically(path, json.dumps(as_json(found, config, model), indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, as_json(found, config, model))
 
 
 def write_comparison_markdown(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:

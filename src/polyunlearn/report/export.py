@@ -1,6 +1,5 @@
 """summary.json and rows.csv."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pyarrow.csv
 
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures
-from polyunlearn.files import atomic_path, write_text_atomically
+from polyunlearn.files import atomic_path, write_json_atomically
 from polyunlearn.study.store import Store
 
 
@@ -26,7 +25,7 @@ def summary(figures: Sequence[CellFigures], model: str) -> dict[str, Any]:
 
 def write_summary(figures: Sequence[CellFigures], model: str, path: Path) -> None:
     """Write summary.json, atomically."""
-    write_text_atomically(path, json.dumps(summary(figures, model), indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, summary(figures, model))
 
 
 def write_rows_csv(store: Store, path: Path) -> None:

@@ -1,6 +1,5 @@
 """Where claims live in a model, layer by layer: in the terminal, as JSON, and as one self-contained HTML page."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.tracing.layers import LayerTrace, Located
 
@@ -82,7 +81,7 @@ def located_sentences(own: Located) -> list[str]:
 def write_located_json(located: Mapping[str, Located], depths: Depths, path: Path) -> None:
     """Write every figure as JSON in full precision, atomically."""
     data = {"schema": 1, "located": {name: asdict(own) for name, own in located.items()}, "depths": depths}
-    write_text_atomically(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, data)
 
 
 def write_located_html(title: str, located: Mapping[str, Located], depths: Depths, path: Path) -> None:

@@ -1,6 +1,5 @@
 """The unlearning methods, from the cards of their terms: in the terminal, as Markdown (docs/methods.md) and as JSON."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.training.cards import NO_RETAIN, Card, Instead
 from polyunlearn.training.labels import Need
 from polyunlearn.training.objectives import FORGET_TERMS, RETAIN_TERMS
@@ -70,7 +69,7 @@ def write_methods_markdown(path: Path) -> None:
 
 def write_methods_json(path: Path) -> None:
     """Write the cards as JSON, atomically."""
-    write_text_atomically(path, json.dumps({"schema": 1, "terms": methods_json()}, indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, {"schema": 1, "terms": methods_json()})
 
 
 def _parts() -> list[tuple[str, Mapping[str, Card]]]:

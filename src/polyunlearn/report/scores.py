@@ -1,6 +1,5 @@
 """Scores of stored answers: in the terminal and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from polyunlearn.analysis.rescoring import Score
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import write_json_atomically
 from polyunlearn.report.metrics import CARDS
 
 
@@ -36,4 +35,4 @@ def print_scores(scores: Sequence[Score], console: Console) -> None:
 
 def write_scores_json(scores: Sequence[Score], path: Path) -> None:
     """Write the scores with their 95 % intervals over stories as JSON, atomically."""
-    write_text_atomically(path, json.dumps({"schema": 1, "scores": [asdict(own) for own in scores]}, indent=1, ensure_ascii=False) + "\n")
+    write_json_atomically(path, {"schema": 1, "scores": [asdict(own) for own in scores]})
