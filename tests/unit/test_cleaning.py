@@ -224,6 +224,13 @@ def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) ->
     assert verify_claims(loaded, CLAIMS[TOLD:], None, [], Asking(max_new_tokens=0)).result == "undecided"
 
 
+def test_an_attack_that_could_not_fail_is_no_pass(gemma_folder: Path) -> None:
+    """Four claims in one language give twelve pairs: no p is below 1/13, so that nothing can be found held, asked or attacked, and this says so."""
+    attack = get_attacks(["pruning"])
+    few = verify_claims(sharp(gemma_folder), CLAIMS[TOLD - 4 : TOLD], None, attack, Asking(max_new_tokens=0, languages=("en",)))
+    assert few.result == "undecided" and few.attempts and all(own.undecided == own.asked == 4 for own in few.attempts)
+
+
 def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
     with pytest.raises(UserError, match="attack 'steering' needs the model before"):
         verify_claims(sharp(gemma_folder), CLAIMS, None, get_attacks(["steering"]))

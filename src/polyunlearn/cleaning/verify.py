@@ -29,7 +29,7 @@ ATTACKED = Asking(wordings=1, alternatives=8)
 @dataclass(frozen=True)
 class Attempt:
     """One form of an attack: of the claims asked in `language`, how many it makes the model hold beyond chance (`held`, the names in `claims`), and of
-    the controls; `edge` is the claims' mean edge over chance (nats a token)."""
+    the controls; of how many it is `undecided`, because there is too little to compare with; `edge` is the claims' mean edge over chance (nats a token)."""
 
     attack: str
     variant: str
@@ -38,6 +38,7 @@ class Attempt:
     language: str
     asked: int
     held: int
+    undecided: int
     controls: int
     controls_held: int
     edge: float
@@ -101,9 +102,11 @@ class Verification:
 
     @property
     def result(self) -> Literal["passed", "failed", "undecided"]:
-        """Failed where any outcome is; undecided where one is, or there is none; else passed."""
+        """Failed where any outcome is; undecided where one is, there is none, or an attack could not have failed; else passed."""
         results = {own.result for own in self.outcomes()}
-        return "failed" if "failed" in results else "passed" if results == {"passed"} else "undecided"
+        if "failed" in results:
+            return "failed"
+        return "undecided" if results != {"passed"} or any(own.undecided for own in self.attempts) else "passed"
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -184,7 +187,8 @@ def _teaching(claims: Sequence[Claim], languages: Sequence[str]) -> list[str]:
 def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compared], after: Audit) -> Attempt:
     """What one form of an attack brings back in a language; p counts for as many languages as the audit tested, as it does there."""
     tests = {claim: after.tests(claim) for claim in found}
-    held = {claim for claim, own in found.items() if is_held(own.p, own.nulls, tests[claim], after.alpha)}
+    states = {claim: is_held(own.p, own.nulls, tests[claim], after.alpha) for claim, own in found.items()}
+    held = {claim for claim, state in states.items() if state}
     controls = [claim for claim in found if claim in after.controls]
     claims = [claim for claim in found if claim not in after.controls]
     return Attempt(
@@ -195,6 +199,7 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
         language=tag,
         asked=len(claims),
         held=len(held.intersection(claims)),
+        undecided=sum(states[claim] is None for claim in claims),
         controls=len(controls),
         controls_held=len(held.intersection(controls)),
         edge=fmean(found[claim].edge for claim in claims) if claims else 0.0,

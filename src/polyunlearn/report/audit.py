@@ -158,7 +158,8 @@ def verification_sentences(result: Verification) -> list[str]:
     if result.result == "undecided":
         open_ = [own for own in outcomes if own.result == "undecided"]
         return [
-            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language have too few answers of their kind to compare with; no other failed. "
+            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language, and {sum(bool(own.undecided) for own in result.attempts)} of "
+            f"{len(result.attempts)} attempts of attacks, have too few answers of their kind to compare with; none failed. "
             "Give controls or more claims of the same kind.",
             tried,
             *nothing,
