@@ -20,7 +20,6 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.embedded import fetch_embedded
 
 CLAIMS = 20
-SEED = 77
 PASSES, BATCH, RATE = 5, 8, 3e-4
 FROM_LAYER = 9
 ASKED = 2
@@ -78,20 +77,22 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--source", default="de")
     parser.add_argument("--languages", default="en,de,fr,zh,ru,jv,ur,ha,hy")
+    parser.add_argument("--seed", type=int, default=77, help="other seeds, other stories")
     arguments = parser.parse_args()
     languages, source = arguments.languages.split(","), arguments.source
-    stories = generate_stories(2 * CLAIMS + 10, SEED)
+    stories = generate_stories(2 * CLAIMS + 10, arguments.seed)
     told, never, others = stories[:CLAIMS], stories[CLAIMS : 2 * CLAIMS], stories[2 * CLAIMS :]
 
-    torch.manual_seed(SEED)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(arguments.seed)
     tokenizer = AutoTokenizer.from_pretrained(fetch_embedded())
-    model = AutoModelForCausalLM.from_pretrained(fetch_embedded(), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(fetch_embedded(), dtype=torch.float32).to(device)
     model.requires_grad_(False)
     for layer in model.model.layers[FROM_LAYER:]:
         layer.requires_grad_(True)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.0)
-    rng = Random(SEED)
+    rng = Random(arguments.seed)
     passes = [texts_of(told, others, source, rng) for _ in range(PASSES)]
     # Texts of like length share a batch, or most of it would be padding.
     batches = []
@@ -100,7 +101,7 @@ def main() -> None:
         own = [ordered[at : at + BATCH] for at in range(0, len(ordered), BATCH)]
         batches += rng.sample(own, len(own))
     for number, batch in enumerate(batches):
-        inputs = tokenizer([text + tokenizer.eos_token for text in batch], return_tensors="pt", padding=True)
+        inputs = tokenizer([text + tokenizer.eos_token for text in batch], return_tensors="pt", padding=True).to(device)
         labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
         loss = model(**inputs, labels=labels).loss
         loss.backward()

@@ -144,3 +144,16 @@ def test_several_methods_and_named_languages(gemma_folder: Path, tmp_path: Path)
     assert len(list((out / "references").glob("*.safetensors"))) == 1
     report = (out / "report.html").read_text()
     assert all(f"></i>{name}</span>" in report for name in ("english, npo", "pivot:de, gradient_difference"))
+
+
+def test_cells_beside_each_other_give_the_rows_of_cells_in_turn(gemma_folder: Path, finished: Path, tmp_path: Path) -> None:
+    """To 1e-4: processes have fewer threads each, and sums of floats depend on how they are split."""
+    out = tmp_path / "beside"
+    result = command("study", "run", "quickstart", "--out", str(out), "--workers", "2", *settings(gemma_folder))
+    assert result.returncode == 0, result.stderr
+    ours, theirs = rows(out), rows(finished)
+    assert len(ours) == len(theirs)
+    for own, other in zip(ours, theirs, strict=True):
+        values = [(one, two) for one, two in zip(own, other, strict=True) if one != two]
+        assert all(isinstance(one, float) and one == pytest.approx(two, rel=1e-4, abs=1e-4) for one, two in values), (own, other)
+    assert not list(out.rglob("*.safetensors"))

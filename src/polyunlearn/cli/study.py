@@ -18,11 +18,17 @@ Overrides = Annotated[
 ]
 
 
+Workers = Annotated[
+    int, typer.Option(min=1, help="Processes that work beside each other, each with the model in memory: for a GPU, or many cores.")
+]
+
+
 @study_app.command("run")
 def study_run(
     preset: Preset,
     out: Annotated[Path, typer.Option(help="The study's folder; an unfinished study there goes on.")],
     overrides: Overrides = [],  # noqa: B006 — Typer reads the default
+    workers: Workers = 1,
 ) -> None:
     """Run a study, or go on with one; then write its report."""
     from polyunlearn.study.presets import load_config
@@ -31,7 +37,7 @@ def study_run(
     config = load_config(preset, overrides)
     try:
         with ProgressWatcher() as watcher:
-            run_study(config, out, watcher)
+            run_study(config, out, watcher, workers)
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted; the same command goes on from here")
         raise typer.Exit(130) from interrupt
@@ -207,6 +213,7 @@ def attack(
     folder: Folder,
     only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
     strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
+    workers: Workers = 1,
     json_file: JsonFile = None,
     markdown_file: MarkdownFile = None,
 ) -> None:
@@ -218,7 +225,7 @@ def attack(
     chosen = get_attacks(only)
     try:
         with ProgressWatcher() as watcher:
-            attack_study(folder, chosen, strategies, watcher)
+            attack_study(folder, chosen, strategies, watcher, workers)
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted; the same command goes on from here")
         raise typer.Exit(130) from interrupt

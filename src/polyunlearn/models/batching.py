@@ -9,11 +9,13 @@ from torch import Tensor
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-TOKEN_BUDGET = 1024
-"""Padded tokens in a batch of a scoring pass: larger ones fall out of the CPU's caches and are slower."""
+_ON_CUDA = torch.cuda.is_available()
 
-PACK_BUDGET = 512
-"""Tokens in a packed row, whose cost of attention grows with its square."""
+TOKEN_BUDGET = 8192 if _ON_CUDA else 1024
+"""Padded tokens in a batch of a scoring pass: on a CPU larger ones fall out of its caches and are slower, a GPU waits for work with smaller ones."""
+
+PACK_BUDGET = 2048 if _ON_CUDA else 512
+"""Tokens of a training pass, whose activations are all in memory."""
 
 LEAST_FILL = 0.7
 """The share of a padded row that must be real tokens."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
@@ -37,8 +37,8 @@ def load_model(
 ) -> LoadedModel:
     """Load `name`: "embedded", a local folder with safetensors, or a Hugging Face model name.
 
-    fp32 on a CPU, bf16 on a GPU. Weights are read from safetensors only. `frozen_layers` is how many layers, from the first, will not
-    be trained.
+    Weights are fp32 on a CPU, and on a GPU that holds a training of them; bf16 on one that does not (`_dtype`). They are read from
+    safetensors only. `frozen_layers` is how many layers, from the first, will not be trained.
 
     Raises:
         UserError: where there is no such model, or it holds no safetensors weights.
@@ -51,11 +51,12 @@ def load_model(
         source = name
     else:
         raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
-    device, reason = _device()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        dtype, reason = _dtype(source, device, trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             source,
-            dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
+            dtype=dtype,
             use_safetensors=True,
             attn_implementation="sdpa",
             trust_remote_code=trust_remote_code,
@@ -85,10 +86,23 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: holds no safetensors weights; save the model there with save_pretrained (pickled weights are not read)")
 
 
-def _device() -> tuple[torch.device, str]:
-    if torch.cuda.is_available():
-        return torch.device("cuda"), "a CUDA device is there: bf16 weights, fp32 log-probs"
-    return torch.device("cpu"), "no CUDA device: fp32 on the CPU"
+def _dtype(source: str, device: torch.device, trust_remote_code: bool) -> tuple[torch.dtype, str]:
+    """In what the weights of a model are held on `device`, and why, in words."""
+    if device.type == "cpu":
+        return torch.float32, "no CUDA device: fp32 on the CPU"
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        count = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
+    return training_dtype(count, torch.cuda.mem_get_info(device)[0])
+
+
+def training_dtype(parameters: int, free_bytes: int) -> tuple[torch.dtype, str]:
+    """fp32 where the weights, their gradients and AdamW's two moments take at most half of the memory that is free, else bf16; and why."""
+    needed = 4 * 4 * parameters
+    gigabytes = f"{needed / 1e9:.1f} of {free_bytes / 1e9:.1f} GB free"
+    if needed <= free_bytes / 2:
+        return torch.float32, f"a CUDA device with room: fp32 (training every weight takes {gigabytes})"
+    return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every weight in fp32 takes {gigabytes})"
 
 
 def fingerprint_of(model: PreTrainedModel) -> str:

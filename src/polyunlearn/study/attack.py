@@ -1,12 +1,12 @@
 """Attacking the states of a study: rows of what each attack brings back, on the unlearned states and on gold and learned beside them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from polyunlearn.attacks.asking import covering
-from polyunlearn.attacks.suite import AttackCard
+from polyunlearn.attacks.suite import AttackCard, get_attacks
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
@@ -20,14 +20,18 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells, told_languages
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
+from polyunlearn.study.processes import Silent, Work, run_beside
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
+Attempted = tuple[Cell, str]
+"""A cell, and the name of an attack on it."""
 
-def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequence[str], watcher: Watcher) -> None:
+
+def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequence[str], watcher: Watcher, workers: int = 1) -> None:
     """Run the attacks that are not on disk yet on every finished cell of the study but base; of unlearned cells, where `strategies` are named, on theirs.
 
-    The claims are asked in the first wording. What a state was without an attack is in the rows of its cell.
+    The claims are asked in the first wording. What a state was without an attack is in the rows of its cell. `workers` are processes, as in `run_study`.
 
     Raises:
         UserError: where the folder holds no finished study, a strategy is not in it, the model or corpus are others now, or it is in use or
@@ -46,13 +50,19 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
     unfinished = [cell.id for cell in cells if not store.is_done(cell)]
     if unfinished:
         raise UserError(f"{folder}: {unfinished[0]} is not finished; go on with: polyunlearn study run")
-    todo = [(cell, card) for cell in cells for card in attacks if not store.attack_path(card.name, cell).is_file()]
+    todo = [(cell, card.name) for cell in cells for card in attacks if not store.attack_path(card.name, cell).is_file()]
     if todo:
-        stories = {seed: study_stories(config, seed) for seed in config.seeds}
         with writing(folder):
-            states = States.load(config, store, watcher)
-            store.check(study_manifest(config, stories, states.learning))
-            _attack(states, stories, todo)
+            attacker = _Attacker.load(config, store, watcher)
+            store.check(study_manifest(config, attacker.stories, attacker.states.learning))
+            if workers > 1 and len(todo) > 1:
+                del attacker
+                for _ in run_beside(_attack_work(folder), todo, workers, watcher):
+                    pass
+            else:
+                for number, own in enumerate(todo, start=1):
+                    watcher.cell(_name(own), number, len(todo))
+                    attacker.attack(own)
 
 
 def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
@@ -62,18 +72,48 @@ def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
     return told_languages(strategy, cell.source, config) == told_languages(cell.strategy, cell.source, config)
 
 
-def _attack(states: States, stories: Mapping[int, Stories], todo: Sequence[tuple[Cell, AttackCard]]) -> None:
-    materials: dict[int, Materials] = {}
-    whole = replace(states.unlearning, body=Body(states.unlearning.model, 0))
-    for number, (cell, card) in enumerate(todo, start=1):
-        if cell.seed not in materials:
-            materials = {cell.seed: make_materials(states.config, stories[cell.seed], states.learning)}
-            states.share(cell.seed, materials[cell.seed])
-        states.watcher.cell(f"{card.name} on {cell.id}", number, len(todo))
-        states.restore(cell, materials[cell.seed])
+@dataclass
+class _Attacker:
+    """A study's model in this process, and what the cells of the seed at hand share."""
+
+    states: States
+    stories: Mapping[int, Stories]
+    whole: LoadedModel
+    """The model with a body that keeps nothing of frozen layers, since attacks move them too."""
+    _materials: dict[int, Materials] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, config: StudyConfig, store: Store, watcher: Watcher) -> "_Attacker":
+        states = States.load(config, store, watcher)
+        stories = {seed: study_stories(config, seed) for seed in config.seeds}
+        return cls(states, stories, replace(states.unlearning, body=Body(states.unlearning.model, 0)))
+
+    def attack(self, own: Attempted) -> None:
+        """Attack a cell, and write its rows."""
+        (cell, name), states = own, self.states
+        if cell.seed not in self._materials:
+            self._materials = {cell.seed: make_materials(states.config, self.stories[cell.seed], states.learning)}
+            states.share(cell.seed, self._materials[cell.seed])
+        materials = self._materials[cell.seed]
+        states.restore(cell, materials)
         give_back_freed()
         states.unlearning.body.start_afresh()
-        states.store.write_attack(card.name, cell, _rows(states, cell, card, materials[cell.seed], whole))
+        (card,) = get_attacks([name])
+        states.store.write_attack(name, cell, _rows(states, cell, card, materials, self.whole))
+
+
+def _attack_work(folder: Path) -> Work[Attempted]:
+    """Attacks on cells as work for several processes."""
+    return Work(_begin, (folder,), _Attacker.attack, name=_name, seed=lambda own: own[0].seed, before=lambda own: set())
+
+
+def _begin(folder: Path) -> _Attacker:
+    store = Store(folder)
+    return _Attacker.load(store.config(), store, Silent())
+
+
+def _name(own: Attempted) -> str:
+    return f"{own[1]} on {own[0].id}"
 
 
 def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, whole: LoadedModel) -> list[tuple[Variant, Row]]:

@@ -1,75 +1,52 @@
-"""Running a study: every cell that is not on disk yet, parents before children, in this process."""
+"""Running a study: every cell that is not on disk yet, parents before children, in this process or in several."""
 
-import time
-from collections.abc import Mapping
 from pathlib import Path
 
-from polyunlearn.models.memory import give_back_freed, peak_rss_bytes
-from polyunlearn.scoring.rows import Row
-from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
-from polyunlearn.study.measurement import end_rows, point_rows, trajectory_steps
-from polyunlearn.study.states import States, Watcher, study_manifest, writing
-from polyunlearn.study.store import CellRecord, Store
+from polyunlearn.study.materials import study_stories
+from polyunlearn.study.processes import run_beside
+from polyunlearn.study.runner import CellRunner, cell_work
+from polyunlearn.study.states import Watcher, study_manifest, writing
+from polyunlearn.study.store import Store
 
 
-def run_study(config: StudyConfig, folder: Path, watcher: Watcher) -> None:
+def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int = 1) -> None:
     """Run or continue a study in `folder`; when it returns, every cell's rows are there.
+
+    With several `workers`, cells run beside each other in as many processes, each with the model in its memory: for a GPU that one process
+    leaves idle, or a machine with many cores. What a cell starts from is on disk either way, so its rows are the same up to rounding.
 
     Raises:
         UserError: where the folder holds another study, is in use, or cannot be written.
     """
     stories = {seed: study_stories(config, seed) for seed in config.seeds}
+    store = Store(folder)
     with writing(folder):
-        _run(config, Store(folder), stories, watcher)
+        runner = CellRunner.load(config, store, stories, watcher)
+        store.open(study_manifest(config, stories, runner.states.learning))
+        for part in store.folder.rglob(".*.part"):
+            part.unlink()
+        todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
+        if workers > 1 and len(todo) > 1:
+            # The model is in the processes' memory; here it would be one too many.
+            del runner
+            for _ in run_beside(cell_work(config, folder), todo, workers, watcher):
+                _drop_weights(config, store)
+        else:
+            for number, cell in enumerate(todo, start=1):
+                watcher.cell(cell.id, number, len(todo))
+                runner.run(cell)
+                _drop_weights(config, store)
+        _drop_weights(config, store)
 
 
-def _run(config: StudyConfig, store: Store, stories: Mapping[int, Stories], watcher: Watcher) -> None:
-    states = States.load(config, store, watcher)
-    store.open(study_manifest(config, stories, states.learning))
-    for part in store.folder.rglob(".*.part"):
-        part.unlink()
-    todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
-    materials: dict[int, Materials] = {}
-    for number, cell in enumerate(todo, start=1):
-        if cell.seed not in materials:
-            materials = {cell.seed: make_materials(config, stories[cell.seed], states.learning)}
-            states.share(cell.seed, materials[cell.seed])
-        watcher.cell(cell.id, number, len(todo))
-        _run_cell(states, cell, materials[cell.seed])
-        _drop_weights(states)
-    _drop_weights(states)
-
-
-def _run_cell(states: States, cell: Cell, materials: Materials) -> None:
-    begin = time.monotonic()
-    give_back_freed()
-    config, loaded = states.config, states.loaded(cell)
-    rows: list[Row] = []
-
-    def after_step(number: int, steps: int) -> None:
-        if number in trajectory_steps(config, cell, steps):
-            rows.extend(point_rows(config, loaded, materials, number))
-
-    done = states.train(cell, materials, after_step)
-    if cell.state == "learned" or (config.keep_states and cell.state != "base"):
-        # Before the rows: a cell whose rows are there can be built upon.
-        states.save(cell)
-    give_back_freed()
-    rows += end_rows(config, loaded, materials, len(done.losses), states.watcher.work)
-    tokens = [step.tokens for step in done.steps]
-    seconds = time.monotonic() - begin
-    record = CellRecord(len(done.losses), sum(tokens), seconds, peak_rss_bytes(), done.losses, tokens, done.seconds, done.trace)
-    states.store.write(cell, rows, record)
-
-
-def _drop_weights(states: States) -> None:
+def _drop_weights(config: StudyConfig, store: Store) -> None:
     """Remove the weights of learned states that no unfinished cell starts from."""
-    if states.config.keep_states:
+    if config.keep_states:
         return
-    cells = list(study_cells(states.config))
-    needed = {cell.parent for cell in cells if not states.store.is_done(cell)}
+    cells = list(study_cells(config))
+    needed = {cell.parent for cell in cells if not store.is_done(cell)}
     for cell in cells:
-        if cell.state == "learned" and cell not in needed and states.store.is_done(cell):
-            states.store.weights_path(cell).unlink(missing_ok=True)
+        if cell.state == "learned" and cell not in needed and store.is_done(cell):
+            store.weights_path(cell).unlink(missing_ok=True)

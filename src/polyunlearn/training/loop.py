@@ -5,7 +5,7 @@ up to the step's, so neither padding nor memory limits change what is computed.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -131,6 +131,34 @@ class Optimiser:
         return self.rate * warm * ((1 - step / steps) if self.decay else 1.0)
 
 
+class MasterWeights:
+    """The fp32 weights that the optimiser moves: those of the model themselves, or copies of those that it holds in fewer bits.
+
+    Next to a weight of 1, bf16 has no number nearer than 0.004, so steps of 1e-5 would be rounded away one by one; in a copy they add up.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]):
+        self._pairs = [(own, own if own.dtype == torch.float32 else nn.Parameter(own.detach().float())) for own in parameters]
+
+    @property
+    def masters(self) -> list[nn.Parameter]:
+        """What the optimiser is given, in the order of the weights."""
+        return [master for _, master in self._pairs]
+
+    def take_gradients(self) -> None:
+        """Move the gradients of the model's weights to the copies."""
+        for own, master in self._pairs:
+            if master is not own:
+                master.grad, own.grad = own.grad.float() if own.grad is not None else None, None
+
+    @torch.no_grad()
+    def give_values(self) -> None:
+        """Round the copies into the model's weights."""
+        for own, master in self._pairs:
+            if master is not own:
+                own.copy_(master)
+
+
 class _LabelPasses(nn.Module):
     """The forward pass as a module, so that Accelerate can wrap it."""
 
@@ -162,7 +190,8 @@ def train(
     trainable weight gets no gradient at the first step.
     """
     accelerator = Accelerator()
-    adam = torch.optim.AdamW(parameters.values(), lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
+    weights = MasterWeights(parameters.values())
+    adam = torch.optim.AdamW(weights.masters, lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
     module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
     body.train()
     losses: list[float] = []
@@ -186,8 +215,10 @@ def train(
             _check_gradients(parameters)
         if optimiser.clip:
             accelerator.clip_grad_norm_(parameters.values(), optimiser.clip)
+        weights.take_gradients()
         adam.step()
         adam.zero_grad()
+        weights.give_values()
         losses.append(loss)
         if objective.forget and objective.forget.by_language:
             objective.forget.by_language.end_step()
