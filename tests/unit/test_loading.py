@@ -8,7 +8,7 @@ import torch
 
 from polyunlearn.errors import UserError
 from polyunlearn.models import loading
-from polyunlearn.models.loading import load_model
+from polyunlearn.models.loading import load_model, training_dtype
 
 
 @pytest.fixture
@@ -99,3 +99,11 @@ def test_the_embedded_model_is_fetched_and_named(llama_folder: Path, monkeypatch
     """Its name in reports is the model's, not the folder of the cache."""
     monkeypatch.setattr(loading, "fetch_embedded", lambda say: llama_folder)
     assert load_model("embedded").name == "gemma-3-270m"
+
+
+def test_a_gpu_holds_fp32_where_a_training_of_it_takes_half_its_memory_at_most() -> None:
+    """268 million weights take 16 bytes each in training, 4.3 GB; eight billion take 128 GB."""
+    assert training_dtype(268_000_000, 8_600_000_000)[0] == torch.float32
+    assert training_dtype(268_000_000, 8_500_000_000)[0] == torch.bfloat16
+    dtype, reason = training_dtype(8_000_000_000, 80_000_000_000)
+    assert dtype == torch.bfloat16 and "128.0 of 80.0 GB free" in reason

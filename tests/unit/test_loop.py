@@ -15,7 +15,7 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.training.labels import Labels, Need, Totals
-from polyunlearn.training.loop import Backward, Objective, Optimiser, Part, Step, train
+from polyunlearn.training.loop import Backward, MasterWeights, Objective, Optimiser, Part, Step, train
 from polyunlearn.training.objectives import LEARNING, get_method
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
@@ -308,3 +308,26 @@ def test_what_is_gone_is_let_go(any_model_folder: Path) -> None:
     start, plain = _trained(any_model_folder, [])[1], _trained(any_model_folder, [step], ascent.objective())[1]
     assert _distance(_trained(any_model_folder, [step], ascent.objective(stop_below=100.0))[1], start) == 0.0
     assert _distance(_trained(any_model_folder, [step], ascent.objective(stop_below=-1e6))[1], plain) == 0.0
+
+
+def test_small_steps_on_bf16_weights_add_up() -> None:
+    """A weight of 1 moved by 1e-3 a step ten times is 1.01, which bf16 (numbers 1/128 apart above 1) rounds to 1.0078125; each step alone is rounded away."""
+    weight = torch.nn.Parameter(torch.ones(1, dtype=torch.bfloat16))
+    held = MasterWeights([weight])
+    (master,) = held.masters
+    for _ in range(10):
+        weight.grad = torch.full((1,), -1.0, dtype=torch.bfloat16)
+        held.take_gradients()
+        assert weight.grad is None and master.grad is not None
+        master.data -= 1e-3 * master.grad
+        held.give_values()
+    assert master.item() == pytest.approx(1.01) and weight.item() == 1.0078125
+    alone = torch.ones(1, dtype=torch.bfloat16)
+    for _ in range(10):
+        alone += 1e-3
+    assert alone.item() == 1.0
+
+
+def test_fp32_weights_are_their_own_masters() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    assert MasterWeights([weight]).masters[0] is weight

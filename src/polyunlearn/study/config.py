@@ -62,7 +62,7 @@ STAGE_SETTINGS = tuple(one.name for one in fields(MethodSettings) if one.name !=
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
 
-    Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
+    With `decay` the rate falls linearly to zero over the steps, so that the last states are settled ones. Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
     ask for. `settings` change, by method, the settings on its card and those of the stage in `MethodSettings`. The trajectory is measured every
     `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none is given; the end is measured in all.
     `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
@@ -83,6 +83,7 @@ class UnlearningConfig(_Section):
     batch: int = Field(8, ge=1)
     rate: float = Field(5e-5, gt=0)
     warm_up: int = Field(0, ge=0)
+    decay: bool = False
     retain_batch: int = Field(8, ge=1)
     retain_texts: int = Field(1, ge=1)
     retain_in: Literal["source", "told"] = "source"

@@ -127,7 +127,7 @@ def train_stage(
     # The same for all strategies, so that they differ in languages alone.
     generator = torch.Generator().manual_seed(_seed(f"noise-{cell.seed}"))
     chosen = train_band(parameters, part.from_layer, to_layer)
-    optimiser = Optimiser(rate, part.warm_up, decay=not unlearns)
+    optimiser = Optimiser(rate, part.warm_up, decay=part.decay if unlearns else True)
     training = Training(loaded.body, head, chosen, steps, objective, optimiser, generator, after_step, reference, rule)
     if unlearns and part.branches != "none":
         return (merge if part.branches == "merge" else distil)(training, procedure)
