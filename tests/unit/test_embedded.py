@@ -203,3 +203,10 @@ def test_another_version_of_the_packages_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(embedded, "version", lambda name: "0.9.0")
     with pytest.raises(UserError, match=re.escape(f"0.9.0 is installed; type: pip install {PACKAGE}=={PACKAGE_VERSION}")):
         embedded._chunk_paths()
+
+
+def test_a_vocabulary_that_is_read_wrongly_is_told() -> None:
+    """As transformers 5.17 does: the first word right, the others letter by letter."""
+    check_tokens([818, 5279, 529, 7001, 563, 9079, 236761])
+    with pytest.raises(UserError, match=r"reads the embedded model's vocabulary wrongly; type: pip install 'transformers>="):
+        check_tokens([818, 505, 670, 509, 514, 529, 2102])

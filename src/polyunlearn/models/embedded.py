@@ -27,6 +27,9 @@ SPACE_NEEDED = 1_800_000_000
 
 _MARK = "complete.json"
 
+_PROOF = ("The capital of France is Paris.", [818, 5279, 529, 7001, 563, 9079, 236761])
+"""A sentence and its tokens. Some versions of transformers (5.17 is one) read the file's vocabulary letter by letter, and say nothing."""
+
 
 def cache_folder() -> Path:
     """Where models are kept: `$POLYUNLEARN_CACHE`, else the user's cache folder."""
@@ -102,8 +105,18 @@ def _dequantise(folder: Path, gguf: str, out: Path) -> None:
     for attribute in ("hf_quantizer", "quantization_method", "is_quantized"):
         vars(model).pop(attribute, None)
     del model.config.quantization_config
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    check_tokens(tokenizer(_PROOF[0], add_special_tokens=False)["input_ids"])
     model.save_pretrained(out)
-    AutoTokenizer.from_pretrained(folder, gguf_file=gguf).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def check_tokens(found: Sequence[int]) -> None:
+    """Raise `UserError` where the tokens of a known sentence are not those of the embedded model: everything measured with them would be noise."""
+    if list(found) != _PROOF[1]:
+        raise UserError(
+            f"transformers {version('transformers')} reads the embedded model's vocabulary wrongly; type: pip install 'transformers>=5.18'"
+        )
 
 
 def _chunk_paths() -> list[Path]:
