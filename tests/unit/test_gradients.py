@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.training.gradients.collapse import collapsed, common, without
+from polyunlearn.training.gradients.lookahead import looking_ahead
 from polyunlearn.training.gradients.projection import away_from_retained, lifts
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
@@ -21,7 +22,12 @@ from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 
 DIFFERENCE = get_method("gradient_difference").objective()
 
-RULES: dict[str, Rule] = {"sharpness": sharpness_aware, "projection": away_from_retained, "collapse": collapsed}
+RULES: dict[str, Rule] = {
+    "sharpness": sharpness_aware,
+    "lookahead": looking_ahead,
+    "projection": away_from_retained,
+    "collapse": collapsed,
+}
 
 
 def _told(language: str, seed: int, *lengths: int) -> tuple[TokenSequence, ...]:
@@ -78,7 +84,7 @@ def test_without_anything_to_forget_it_is_the_plain_gradient(any_model_folder: P
     assert _far(_made(any_model_folder, plain, step), _made(any_model_folder, RULES[rule], step)) < 1e-5
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", set(RULES) - {"lookahead"})
 def test_the_loss_is_that_of_the_step(any_model_folder: Path, rule: str) -> None:
     loaded = sharp(any_model_folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
@@ -105,6 +111,21 @@ def test_sharpness_by_hand() -> None:
     loss, made = gradient_made(partial(sharpness_aware, rho=0.5), body, HEAD, {"state": body.state}, step, objective)
     assert loss == pytest.approx(1.386294, abs=1e-6)
     assert made["state"].tolist() == pytest.approx([2.537883, -2.231059], abs=1e-5)
+
+
+def test_lookahead_by_hand() -> None:
+    """Forgetting token 0 at h = (0, 0): L_f = log p_0, g = (1, 0) of length 1, so with a reach of 0.5 the weights look ahead from (-0.5, 0).
+
+    Logits there are -0.5, -0.5, 0.5, 0.5: p = 0.134471 twice, 0.365529 twice. The sum of p times the rows of the test above is
+    (2 * 0.134471 - 2 * 0.365529, 0.134471 + 0.365529 - 2 * 0.365529) = (-0.462117, -0.231059). Retaining token 2 with a weight of 2 is
+    -2 ((-1, 1) - that) = (1.075766, -2.462117); with g: (2.075766, -2.462117). The loss: -ln 4 at h = 0, and -2 log p_2 = -2 ln 0.365529 = 2.012820.
+    """
+    body = TwoWeights()
+    step = Step(retain=(said(0, 2),), forget=(said(0, 0),))
+    objective = Objective(Part(gradient_ascent), Part(cross_entropy, weight=2.0))
+    loss, made = gradient_made(partial(looking_ahead, reach=0.5), body, HEAD, {"state": body.state}, step, objective)
+    assert loss == pytest.approx(-1.386294 + 2.012820, abs=1e-5)
+    assert made["state"].tolist() == pytest.approx([2.075766, -2.462117], abs=1e-5)
 
 
 def test_the_length_of_the_gradient_does_not_count_in_how_far_the_weights_go(any_model_folder: Path) -> None:

@@ -19,6 +19,7 @@ from polyunlearn.training.objectives.jensun import JENSUN
 from polyunlearn.training.objectives.kl import KL
 from polyunlearn.training.objectives.lingtea import LINGTEA, LINGTEA_PUBLISHED
 from polyunlearn.training.objectives.npo import NPO
+from polyunlearn.training.objectives.npo_lookahead import NPO_LOOKAHEAD
 from polyunlearn.training.objectives.npo_sam import NPO_SAM
 from polyunlearn.training.objectives.pdu import PDU
 from polyunlearn.training.objectives.rmu import RMU
@@ -46,6 +47,7 @@ FORGET_TERMS = {
         PDU,
         RMU,
         NPO_SAM,
+        NPO_LOOKAHEAD,
         CIR,
         TASK_VECTOR,
         UNDO,
