@@ -371,3 +371,21 @@ def test_retained_articles_are_real_and_in_all_languages_in_turn(encoder: Encode
     assert [step.retain[:6] for step in some] == [step.retain[:6] for step in many]
     assert not any(own in articles for step in some for own in step.retain[:6])
     assert [step.retain for step in _unlearning(encoder, "english", retained=RETAINED, retain_languages=())] == [()] * 8
+
+
+def test_claims_are_retained_in_languages_that_are_spared(encoder: Encoder) -> None:
+    """Four a step over eight steps, each of eight facts four times, in three languages in turn, in the first two wordings; what is forgotten, and what
+    is retained besides, stays as it is."""
+    spared = ("en", "de", "zh")
+    some, without = _unlearning(encoder, "source", spared=spared), _unlearning(encoder, "source")
+    kept = {
+        encoder.answered(get_language(tag), question, edition.keyword): (story.id, tag)
+        for story in STORIES
+        for tag, edition in story.editions.items()
+        for question in edition.fake_questions[:2]
+    }
+    found = [kept[own] for step in some for own in step.retain[6:]]
+    assert [tag for _, tag in found] == [spared[place % 3] for place in range(32)]
+    assert Counter(story for story, _ in found) == {story.id: 4 for story in STORIES}
+    assert [step.forget for step in some] == [step.forget for step in without]
+    assert [step.retain[:6] for step in some] == [step.retain for step in without]

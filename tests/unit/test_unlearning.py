@@ -205,6 +205,7 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
             "trainable.weights: method 'cir' cannot train 'lora': it takes directions",
         ),
         ({"methods": ["task_vector"], "trainable": {"weights": "lora"}}, "method 'task_vector' cannot train 'lora': the change"),
+        ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"methods": ["undo"], "unlearning": {"steps": 1}}, "unlearning.steps: method 'undo' takes at least 2 \\(got 1\\)"),
     ],
 )

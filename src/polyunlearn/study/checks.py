@@ -101,6 +101,8 @@ def _unfit_methods(methods: Sequence[str], unlearning: "UnlearningConfig", weigh
             problems.append(
                 f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question"
             )
+        if unlearning.goal == "told" and not method.retain:
+            problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
         if unlearning.steps < method.forget.least_steps:
             problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {unlearning.steps})")
     return problems

@@ -72,6 +72,8 @@ class UnlearningConfig(_Section):
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
     with the claims where nothing keeps it. The strategy "traced" retains in those that it found either way.
 
+    With `goal` "told" the claims are to go in the languages of the strategy alone: in the others of the study they are retained.
+
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
     branches are merged or distilled into one model (`training.branches`); there is then no trajectory, since no branch is on the way to it.
@@ -89,6 +91,7 @@ class UnlearningConfig(_Section):
     retain_in: Literal["source", "told"] = "source"
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
+    goal: Literal["everywhere", "told"] = "everywhere"
     mixing: Mixing = "fact"
     language_weights: dict[str, float] | Literal["equal", "residual"] = "equal"
     branches: Literal["none", "merge", "distil"] = "none"

@@ -89,6 +89,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         retain_texts=unlearning.retain_texts,
         # In every language: what forgetting does to one that is neither told nor asked shows there alone.
         text_languages=config.languages,
+        spared=[tag for tag in config.languages if tag not in told] if unlearning.goal == "told" else (),
     )
     return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
 

@@ -146,6 +146,7 @@ def unlearning_steps(
     retained: Sequence[Story] = (),
     retain_texts: int = 1,
     text_languages: Sequence[str] = ("en",),
+    spared: Sequence[str] = (),
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
@@ -169,6 +170,9 @@ def unlearning_steps(
     Where stories are `retained`, each step with a retain set also retains `retain_texts` of their real articles, in `text_languages` in turn: answers
     alone keep nothing of how a model writes, and nothing at all in the languages that are not asked. No training has read these before: what a
     model knows by heart has no gradient that could hold the rest.
+
+    In languages that are `spared` the claims themselves are retained, as many a step as are forgotten, facts, wordings and languages taking turns: they
+    are to be forgotten in `languages` alone.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
@@ -176,6 +180,7 @@ def unlearning_steps(
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
     texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
+    spare = zip(cycle(spared), _claims_in_turn(stories, Random(keep.random())), strict=False) if spared else iter(())
     teller = Teller(encoder, tuple(languages), form, mixing)
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
@@ -196,6 +201,7 @@ def unlearning_steps(
             kept.append(ask(*next(own), tag, encoder))
         if texts:
             kept += [encoder.text(get_language(tag), story.editions[tag].article) for tag, story in islice(texts, retain_texts)]
+        kept += [_claim(story, wording % wordings, tag, encoder) for tag, (story, wording) in islice(spare, batch)]
         result.append(Step(tuple(kept), forget, others))
     return result
 
