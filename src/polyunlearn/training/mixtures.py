@@ -4,6 +4,7 @@ Every function returns the steps of a stage; the same arguments and random gener
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import count, cycle, islice
 from operator import attrgetter
 from random import Random
@@ -180,7 +181,8 @@ def unlearning_steps(
     if neighbours:
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
     texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
-    spare = zip(cycle(spared), _claims_in_turn(stories, Random(keep.random())), strict=False) if spared else iter(())
+    # A copy of the generator, so that sparing changes nothing else that is kept.
+    spare = zip(cycle(spared), _claims_in_turn(stories, copy(keep)), strict=False) if spared else iter(())
     teller = Teller(encoder, tuple(languages), form, mixing)
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
