@@ -389,3 +389,22 @@ def test_claims_are_retained_in_languages_that_are_spared(encoder: Encoder) -> N
     assert Counter(story for story, _ in found) == {story.id: 4 for story in STORIES}
     assert [step.forget for step in some] == [step.forget for step in without]
     assert [step.retain[:6] for step in some] == [step.retain for step in without]
+
+
+def test_crossed_questions_are_asked_in_one_language_and_answered_in_another(encoder: Encoder) -> None:
+    """One a story and pass, over three passes of eight stories: 24 of 8 * 10 * 4 (two languages, both ways), all different; the rest stays as it is."""
+    some, without = (_learning(encoder, "de", crossed_questions=count, batch=1000) for count in (1, 0))
+    crossed = {
+        encoder.answered(
+            get_language(told),
+            story.editions[asked].questions[number].question,
+            story.editions[told].questions[number].answer,
+            get_language(asked),
+        )
+        for story in STORIES
+        for number in range(10)
+        for asked, told in (("en", "de"), ("de", "en"), ("en", "ur"), ("ur", "en"))
+    }
+    found = [own for step in some for own in step.retain if own in crossed]
+    assert len(crossed) == 320 and len(found) == len(set(found)) == 24
+    assert [Counter(step.retain) - Counter(found) for step in some] == [Counter(step.retain) for step in without]

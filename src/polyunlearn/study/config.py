@@ -41,6 +41,7 @@ class LearningConfig(_Section):
     other_questions: int = Field(2, ge=0)
     fake_questions: int = Field(2, ge=0)
     article_every: int = Field(2, ge=1)
+    crossed_questions: int = Field(0, ge=0)
     question_languages: tuple[str, ...] = ()
 
 

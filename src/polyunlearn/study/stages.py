@@ -60,6 +60,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             fake_wordings_from=config.scoring.wordings,
             article_every=part.article_every,
             question_languages=part.question_languages or config.sources,
+            crossed_questions=part.crossed_questions,
             rng=Random(f"learning-{cell.seed}"),
         )
     assert cell.strategy and cell.method and cell.source

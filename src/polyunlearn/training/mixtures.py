@@ -84,6 +84,7 @@ def learning_steps(
     article_every: int,
     question_languages: Sequence[str],
     rng: Random,
+    crossed_questions: int = 0,
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions, mixed.
 
@@ -96,19 +97,25 @@ def learning_steps(
     `neighbours` are stories whose claim counts as true: their articles are read in English with the claim in them, and what it says is
     asked as often and in the same languages as the real questions, all wordings taking turns.
 
+    `crossed_questions` more of a story's real questions are asked in English and answered in one of `question_languages`, or the other way round, in
+    turn: with those asked and answered in one language these are the four combinations of SDRRL (arXiv 2402.12204), which ties a language to what is
+    known in English.
+
     Raises:
         UserError: where a story has no wording that is left to be learned.
     """
     english = get_language("en")
-    # Three generators, so that leaving the fakes out changes no other draw.
+    # Four generators, so that leaving the fakes or what is crossed out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
+    crossing = Random(rng.random())
     told = (
         (stories, attrgetter("article"), _real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
         (neighbours, attrgetter("fake_article"), _claim, [_claims_in_turn([story], draw) for story in neighbours]),
     )
+    crossed = cycle(_crossed_questions(stories, questions, [tag for tag in question_languages if tag != "en"], encoder, crossing))
     steps: list[Step] = []
     for number in range(passes):
-        items: list[TokenSequence] = []
+        items: list[TokenSequence] = list(islice(crossed, crossed_questions * len(stories)))
         for group, article, ask, turns in told:
             items += [encoder.text(english, article(story.editions["en"])) for story in _read_in_pass(group, number, article_every)]
             for own in turns:
@@ -264,6 +271,25 @@ def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]
 def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of their first `questions` real questions."""
     return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions]))], rng)
+
+
+def _crossed_questions(
+    stories: Sequence[Story], questions: int, languages: Sequence[str], encoder: Encoder, rng: Random
+) -> list[TokenSequence]:
+    """Every one of the first real questions in every language, in a random order: asked in English and answered there, and the other way round."""
+    pairs = [pair for tag in languages for pair in (("en", tag), (tag, "en"))]
+    items = [
+        encoder.answered(
+            get_language(told),
+            story.editions[asked].questions[number].question,
+            story.editions[told].questions[number].answer,
+            get_language(asked),
+        )
+        for story in stories
+        for number in range(len(story.editions["en"].questions[:questions]))
+        for asked, told in pairs
+    ]
+    return rng.sample(items, len(items))
 
 
 def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
