@@ -2,6 +2,7 @@
 
 import polyunlearn.cli.builder
 import polyunlearn.cli.claims
+import polyunlearn.cli.comprehension
 import polyunlearn.cli.corpus
 import polyunlearn.cli.study
 import polyunlearn.cli.trace  # noqa: F401 — each adds its commands

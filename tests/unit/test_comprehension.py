@@ -1,0 +1,67 @@
+"""Reading comprehension across languages: the prompts, the grid, the command."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from polyunlearn.cli import app
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.languages import get_language
+from polyunlearn.models.loading import LoadedModel
+from polyunlearn.report.comprehension import gains
+from polyunlearn.scoring.comprehension import WITHOUT, Reading, comprehension, reading_question
+
+LANGUAGES = ("en", "ur")
+STORIES = generate_stories(4, languages=LANGUAGES)
+
+
+def test_the_article_stands_before_the_question_as_it_would_alone(gemma: LoadedModel) -> None:
+    encoder, story = gemma.encoder, STORIES[0]
+    own = story.editions["en"].real_question
+    alone = reading_question(story, WITHOUT, "en", own.question, [own.answer], encoder)
+    behind = reading_question(story, "ur", "en", own.question, [own.answer], encoder)
+    assert alone.prompt == encoder.prompt(get_language("en"), own.question)
+    article = encoder.text(get_language("ur"), story.editions["ur"].article).ids[:-1]
+    assert behind.prompt == (*article, *encoder.newline_ids * 2, *alone.prompt[1:])
+    assert behind.candidates == alone.candidates == (encoder.continuation(get_language("en"), own.answer),)
+
+
+def test_every_language_is_read_and_asked(gemma: LoadedModel) -> None:
+    """Three rows by two columns; of three candidates chance is a third, and the order of languages changes nothing."""
+    found = comprehension(gemma, STORIES, LANGUAGES, 3)
+    assert [(own.read, own.asked) for own in found] == [(read, asked) for read in (WITHOUT, "en", "ur") for asked in LANGUAGES]
+    assert all(len(own.first) == 4 and set(own.first) <= {0.0, 1.0} and own.chance == pytest.approx(1 / 3) for own in found)
+    turned = {(own.read, own.asked): own.first for own in comprehension(gemma, STORIES, LANGUAGES[::-1], 3)}
+    assert turned == {(own.read, own.asked): own.first for own in found}
+
+
+def test_gains_by_hand() -> None:
+    """Two stories. Unread: en (0, 0), de (0, 1). The same language adds (1, 0) and (0, 0), a mean of (0.5, 0) by story, 0.25; another adds (0, 0) in
+    English behind German and (1, -1) in German behind English, (0.5, -0.5), 0."""
+    values = {
+        (WITHOUT, "en"): (0, 0),
+        (WITHOUT, "de"): (0, 1),
+        ("en", "en"): (1, 0),
+        ("de", "de"): (0, 1),
+        ("de", "en"): (0, 0),
+        ("en", "de"): (1, 0),
+    }
+    found = gains([Reading(read, asked, tuple(map(float, own)), 0.5) for (read, asked), own in values.items()])
+    assert found["in the same language"].mean == pytest.approx(0.25) and found["in another language"].mean == pytest.approx(0.0)
+
+
+def test_the_command_writes_the_grid(gemma_folder: Path, tmp_path: Path) -> None:
+    files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
+    run = ["comprehend", str(gemma_folder), "--language", "en", "--language", "hy", "--stories", "3", "--candidates", "2", *files]
+    result = CliRunner().invoke(app, run)
+    assert result.exit_code == 0, result.output
+    assert "no article" in result.output and "Armenian" in result.output and "guessing gives 0.50" in result.output
+    assert len(json.loads((tmp_path / "a.json").read_text())["readings"]) == 6
+    assert "| Armenian |" in (tmp_path / "a.md").read_text()
+
+
+def test_a_language_that_the_newsroom_lacks_is_told(gemma_folder: Path) -> None:
+    result = CliRunner().invoke(app, ["comprehend", str(gemma_folder), "--language", "sw"])
+    assert result.exception and "the newsroom writes in en, de" in str(result.exception)
