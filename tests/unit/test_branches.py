@@ -17,7 +17,7 @@ from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
+from polyunlearn.study.materials import Stories, study_stories
 from polyunlearn.study.measurement import trajectory_steps
 from polyunlearn.study.stages import cell_steps, train_stage
 from polyunlearn.training.branches import branches_of, distil, merge, student_steps
@@ -231,7 +231,17 @@ def test_a_cell_of_a_study_trains_in_branches(gemma_folder: Path, tmp_path: Path
     assert len(steps) == count and (branches == "none" or tags[:5] == [{"en"}] * 3 + [{"ur"}] * 2)
     parameters, seen = make_trainable(loaded.model, TrainablePlan("body")), list[int]()
     start = snapshot(parameters)
-    losses = train_stage(config, cell, steps, loaded, loaded.head, parameters, tmp_path, lambda number, loss: bool(seen.append(number)))
+    losses = train_stage(
+        config,
+        cell,
+        steps,
+        loaded,
+        loaded.head,
+        parameters,
+        tmp_path,
+        lambda number, loss: bool(seen.append(number)),
+        Stories([], [], [], []),
+    )
     assert len(losses) == count and seen == list(range(1, count + 1))
     assert max(float((end - start[name]).abs().max()) for name, end in snapshot(parameters).items()) > 1e-4
     assert list(trajectory_steps(config, cell, len(steps))) == ([2, 4] if branches == "none" else [])

@@ -15,6 +15,7 @@ from polyunlearn.training.gradients.collapse import collapsed, common, without
 from polyunlearn.training.gradients.lookahead import looking_ahead
 from polyunlearn.training.gradients.projection import away_from_retained, lifts
 from polyunlearn.training.gradients.sharpness import sharpness_aware
+from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
 from polyunlearn.training.objectives import get_method
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
@@ -298,3 +299,37 @@ def test_collapse_on_a_model(any_model_folder: Path) -> None:
         size = float(usual[name].norm() * mean.norm())
         assert 1e-3 * float(usual[name].norm()) < float(gradient.norm()) < float(usual[name].norm())
         assert float((gradient @ directions).norm()) < 1e-4 * size < 0.01 * float((usual[name] @ directions).norm()), name
+
+
+# --- subspace ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_in_the_whole_space_it_is_the_plain_gradient_and_in_none_the_retain_gradient(any_model_folder: Path) -> None:
+    width, layers = 32, 4
+    whole = partial(within_subspace, bases=[torch.eye(width)] * layers)
+    nothing = partial(within_subspace, bases=[torch.zeros(width, 1)] * layers)
+    assert _far(_made(any_model_folder, plain), _made(any_model_folder, whole)) < 1e-5
+    assert _far(_made(any_model_folder, plain, Step(retain=STEP.retain)), _made(any_model_folder, nothing)) < 1e-5
+
+
+def test_a_matrix_moves_the_states_within_the_subspace_alone(any_model_folder: Path) -> None:
+    """Where nothing stands between a matrix and the states that leave its layer, as in Llama, its gradient lies in the subspace; two halves of a basis add up
+    in the last layer, whose states pass no other."""
+    basis = torch.linalg.qr(torch.randn(32, 32, generator=torch.Generator().manual_seed(3)))[0]
+    step = Step(forget=STEP.forget)
+    halves = [_made(any_model_folder, partial(within_subspace, bases=[part] * 4), step) for part in torch.split(basis, 16, dim=1)]
+    whole = _made(any_model_folder, plain, step)
+    last = max(name.split(".mlp")[0] for name in whole if ".mlp." in name)
+    own = {name: part for name, part in whole.items() if name.startswith(last)}
+    assert own and _far(own, {name: halves[0][name] + halves[1][name] for name in own}) < 1e-4
+    if "post_feedforward_layernorm" not in " ".join(whole):
+        down = halves[0][f"{last}.mlp.down_proj.weight"]
+        outside = basis[:, 16:].T @ down
+        assert float(outside.abs().max()) < 1e-5 * float(down.abs().max())
+
+
+def test_micro_batches_in_a_subspace_change_nothing(any_model_folder: Path) -> None:
+    bases = [torch.linalg.qr(torch.randn(32, 5, generator=torch.Generator().manual_seed(layer)))[0] for layer in range(4)]
+    rule = partial(within_subspace, bases=bases)
+    whole = _made(any_model_folder, rule)
+    assert _far(whole, _made(any_model_folder, rule, budget=1)) < 1e-4 and _far(whole, _made(any_model_folder, plain)) > 1e-2

@@ -17,6 +17,7 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
 from polyunlearn.study import stages
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import Stories
 from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.labels import Need
@@ -205,6 +206,8 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
             "trainable.weights: method 'cir' cannot train 'lora': it takes directions",
         ),
         ({"methods": ["task_vector"], "trainable": {"weights": "lora"}}, "method 'task_vector' cannot train 'lora': the change"),
+        ({"methods": ["npo_sam"], "unlearning": {"subspace": "shared"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
+        ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"methods": ["undo"], "unlearning": {"steps": 1}}, "unlearning.steps: method 'undo' takes at least 2 \\(got 1\\)"),
     ],
@@ -243,7 +246,9 @@ def _stage(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method
     loaded = sharp(folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
     cell = Cell("unlearned", 0, "de", "english", method)
-    stages.train_stage(config, cell, [Step(RETAIN, FORGET)], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False)
+    stages.train_stage(
+        config, cell, [Step(RETAIN, FORGET)], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, Stories([], [], [], [])
+    )
     return seen[0]
 
 
@@ -256,7 +261,17 @@ def test_a_stage_takes_the_procedure_and_its_settings(any_model_folder: Path, tm
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
     before = snapshot(parameters)
     cell = Cell("unlearned", 0, "de", "english", "task_vector")
-    stages.train_stage(config, cell, [Step(forget=FORGET)] * 2, loaded, loaded.head, parameters, tmp_path, lambda number, loss: False)
+    stages.train_stage(
+        config,
+        cell,
+        [Step(forget=FORGET)] * 2,
+        loaded,
+        loaded.head,
+        parameters,
+        tmp_path,
+        lambda number, loss: False,
+        Stories([], [], [], []),
+    )
     assert _same(snapshot(parameters), before)
 
 

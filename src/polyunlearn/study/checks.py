@@ -57,6 +57,10 @@ def contradictions(config: "StudyConfig") -> list[str]:
         problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
     if config.unlearning.measure == "budget" and not config.scoring.held_out_stories:
         problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
+    if config.unlearning.projection != "none" and config.unlearning.subspace != "none":
+        problems.append("unlearning.subspace: does not go with a projection; set one of the two to none")
+    if config.unlearning.subspace != "none" and len(config.languages) < 2:
+        problems.append("unlearning.subspace: what languages share is told by two or more; name more languages")
     if config.unlearning.wordings > config.scoring.wordings:
         problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
     return problems
@@ -83,6 +87,11 @@ def _unfit_methods(methods: Sequence[str], unlearning: "UnlearningConfig", weigh
             problems.append(
                 f"unlearning.projection: method {name!r} makes its gradient in a way of its own, which does not go with a projection; "
                 "set projection=none, or leave the method out"
+            )
+        elif unlearning.subspace != "none" and method.forget.rule:
+            problems.append(
+                f"unlearning.subspace: method {name!r} makes its gradient in a way of its own, which does not go with a subspace; "
+                "set subspace=none, or leave the method out"
             )
         elif unlearning.projection != "none" and not method.retain:
             problems.append(

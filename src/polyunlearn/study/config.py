@@ -68,7 +68,8 @@ class UnlearningConfig(_Section):
     `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none is given; the end is measured in all.
     `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
     needs. `projection` "language" takes out of the forget gradient what works against any language that is retained
-    (`training.gradients.projection`).
+    (`training.gradients.projection`). With `subspace` the claims are forgotten through a part of the states alone (`training.gradients.subspace`): what the
+    study's languages have in common, or what tells them apart, in the state that unlearning starts from.
 
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
     with the claims where nothing keeps it. The strategy "traced" retains in those that it found either way.
@@ -102,6 +103,7 @@ class UnlearningConfig(_Section):
     measure: Literal["loss", "budget"] = "loss"
     stop_below: float | None = Field(None, lt=0)
     projection: Literal["none", "language"] = "none"
+    subspace: Literal["none", "shared", "specific"] = "none"
     settings: dict[str, dict[str, float]] = {}
 
     def of_method(self, name: str) -> MethodSettings:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from polyunlearn.models.body import decoder_layers
+from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
@@ -18,8 +19,10 @@ from polyunlearn.models.trainable import train_band
 from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
+from polyunlearn.tracing.subspaces import story_subspaces
 from polyunlearn.training.branches import distil, merge, student_steps
 from polyunlearn.training.gradients.projection import away_from_retained
+from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.labels import Labels
 from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
 from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
@@ -104,6 +107,7 @@ def train_stage(
     parameters: Mapping[str, nn.Parameter],
     references: Path,
     after_step: Callable[[int, float], bool],
+    stories: Stories,
 ) -> list[float]:
     """Train `parameters`, which hold the state that the cell starts from, on its steps; returns the loss of each.
 
@@ -121,7 +125,7 @@ def train_stage(
         watched = (to_layer or len(decoder_layers(loaded.model))) - 1
         objective = method.objective(settings.retain_weight, settings.card, settings.stop_below, watched)
         objective = _weighted(objective, part.language_weights, steps)
-        rule = away_from_retained if part.projection == "language" else method.forget.rule_with(settings.card) or plain
+        rule = _rule(config, loaded, stories) or method.forget.rule_with(settings.card) or plain
         procedure = method.forget.procedure_with(settings.card) or trained
     reference = _reference(references, objective, steps, loaded, head, parameters)
     # For models with dropout.
@@ -134,6 +138,17 @@ def train_stage(
     if unlearns and part.branches != "none":
         return (merge if part.branches == "merge" else distil)(training, procedure)
     return procedure(training)
+
+
+def _rule(config: StudyConfig, loaded: LoadedModel, stories: Stories) -> Rule | None:
+    """How the study makes the gradient of unlearning, whatever the method; None where it leaves that to the method."""
+    part = config.unlearning
+    if part.projection == "language":
+        return away_from_retained
+    if part.subspace == "none":
+        return None
+    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories.trained, config.languages)
+    return partial(within_subspace, bases=[layer.shared if part.subspace == "shared" else layer.specific for layer in found])
 
 
 def _seed(text: str) -> int:

@@ -138,7 +138,7 @@ class States:
 
         references = self.store.folder / "references"
         head = materials.training_head
-        losses = train_stage(self.config, cell, steps, loaded, head, self.parameters, references, count) if steps else []
+        losses = train_stage(self.config, cell, steps, loaded, head, self.parameters, references, count, materials.stories) if steps else []
         return Training(steps, losses, seconds, trace)
 
     def restore(self, cell: Cell, materials: Materials) -> None:

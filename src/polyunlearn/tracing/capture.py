@@ -1,37 +1,14 @@
-"""The states that leave the layers of a model: read in one pass, or changed on the way."""
+"""The states that leave the layers of a model, read in one pass."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
-from polyunlearn.models.body import Body, decoder_layers
+from polyunlearn.models.body import Body
+from polyunlearn.models.hooks import at_layers
 from polyunlearn.models.rows import TokenRow
-
-Act = Callable[[int, Tensor], Tensor | None]
-"""Told a layer's number, from 0, and the states that leave it; what it gives goes on in their place, and with None they do themselves."""
-
-
-@contextmanager
-def at_layers(model: PreTrainedModel, act: Act) -> Iterator[None]:
-    """While `act` is called with the states (rows, tokens, width) of every layer as they leave it, before the next reads them."""
-
-    def hook_of(number: int) -> Callable[..., object]:
-        def hook(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...] | None:
-            changed = act(number, output if isinstance(output, Tensor) else output[0])
-            return changed if changed is None or isinstance(output, Tensor) else (changed, *output[1:])
-
-        return hook
-
-    hooks = [layer.register_forward_hook(hook_of(number)) for number, layer in enumerate(decoder_layers(model))]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @torch.no_grad()

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead, sequence_rows
+from polyunlearn.models.hooks import at_layers
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import restore
-from polyunlearn.tracing.capture import at_layers, check_whole, layer_states
+from polyunlearn.tracing.capture import check_whole, layer_states
 
 Places = Literal["all", "answer"]
 """Which states are patched: all, or from the prompt's last token on, those that predict the answer's tokens. Either way patching the last layer gives the

@@ -1,0 +1,65 @@
+"""What of a layer's states all languages share, and what tells them apart: the subspaces of LSAR and Lens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from polyunlearn.corpus.stories import Story
+from polyunlearn.errors import UserError
+from polyunlearn.languages import get_language
+from polyunlearn.models.body import Body
+from polyunlearn.models.sequences import Encoder
+from polyunlearn.tracing.similarity import mean_prompt_states
+
+Kind = Literal["shared", "specific"]
+
+
+@dataclass(frozen=True)
+class Subspaces:
+    """Orthonormal bases of one layer: `shared` (width, 1), the direction that every language's mean has alike, and `specific` (width, languages - 1), in
+    which the means differ; they are orthogonal to each other."""
+
+    shared: Tensor
+    specific: Tensor
+
+
+def subspaces(means: Tensor) -> Subspaces:
+    r"""The subspaces of one layer, given each language's mean state (languages, width).
+
+    With M the means as columns, the shared vector is the point of their affine hull that is nearest to the origin,
+
+    .. math:: m_a = \frac{(M^+)^\top 1}{\lVert (M^+)^\top 1 \rVert^2}
+
+    so that :math:`M - m_a 1^\top`, whose left singular vectors span what is specific, is orthogonal to it (LSAR, Xie et al., EMNLP 2022, as Lens, arXiv 2410.04407,
+    uses it). Of rank languages - 1 nothing is cut off, so the recipe's first decomposition is the identity. Raises `ValueError` for fewer than
+    two languages, or where two languages have the same mean.
+    """
+    if len(means) < 2:
+        raise ValueError(f"{len(means)} language: what is shared is told from what differs by two or more")
+    columns = means.double().T
+    nearest = torch.linalg.pinv(columns).T @ torch.ones(len(means), dtype=torch.float64)
+    shared = nearest / nearest.square().sum()
+    basis, lengths, _ = torch.linalg.svd(columns - shared[:, None], full_matrices=False)
+    specific, kept = basis[:, : len(means) - 1], lengths[: len(means) - 1]
+    if not bool((kept > 1e-9 * columns.norm()).all()):
+        raise ValueError("two languages have the same mean, so nothing tells them apart")
+    return Subspaces((shared / shared.norm())[:, None].float(), specific.float())
+
+
+def story_subspaces(body: Body, encoder: Encoder, stories: Sequence[Story], languages: Sequence[str]) -> list[Subspaces]:
+    """The subspaces of every layer, over the stories' real questions in each language; `body` must compute all layers.
+
+    Raises:
+        UserError: for a single language.
+    """
+    if len(languages) < 2:
+        raise UserError(f"languages [{', '.join(languages)}]: what languages share is told by two or more; name another")
+    by_language = []
+    for tag in languages:
+        asked = [story.editions[tag].real_question for story in stories]
+        sequences = [encoder.answered(get_language(tag), own.question, own.answer) for own in asked]
+        by_language.append(mean_prompt_states(body, sequences).mean(1))
+    return [subspaces(layer) for layer in torch.stack(by_language, dim=1)]

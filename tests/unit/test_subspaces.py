@@ -1,0 +1,52 @@
+"""What languages share in a layer and what tells them apart, by hand and on stories; and unlearning through it."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.errors import UserError
+from polyunlearn.models.body import Body
+from polyunlearn.models.loading import load_model
+from polyunlearn.tracing.subspaces import story_subspaces, subspaces
+
+
+def test_by_hand() -> None:
+    """Means (2, 1) and (0, 1) lie on the line y = 1, whose nearest point to the origin is (0, 1), not their mean (1, 1): shared is (0, 1), specific (1, 0)."""
+    found = subspaces(torch.tensor([[2.0, 1.0], [0.0, 1.0]]))
+    assert found.shared[:, 0].tolist() == pytest.approx([0, 1], abs=1e-6)
+    assert found.specific.abs()[:, 0].tolist() == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_every_language_is_alike_on_the_shared_direction() -> None:
+    """Of five languages in twelve dimensions: the same length along it, the whole rest in four orthonormal directions; a language moved along with all
+    others in the specific space moves the shared direction nowhere."""
+    means = torch.randn(5, 12, generator=torch.Generator().manual_seed(0)) + 3
+    found = subspaces(means)
+    along = (means @ found.shared)[:, 0]
+    assert along.tolist() == pytest.approx([along[0].item()] * 5, rel=1e-4)
+    assert found.specific.shape == (12, 4)
+    basis = torch.cat([found.shared, found.specific], dim=1)
+    assert torch.allclose(basis.T @ basis, torch.eye(5), atol=1e-5)
+    assert torch.allclose(means @ basis @ basis.T, means, atol=1e-4)
+    moved = subspaces(means + found.specific[:, 0])
+    assert math.isclose(abs(float(moved.shared[:, 0] @ found.shared[:, 0])), 1.0, rel_tol=1e-5)
+
+
+def test_what_cannot_be_told_apart_is_refused() -> None:
+    with pytest.raises(ValueError, match="two or more"):
+        subspaces(torch.ones(1, 4))
+    with pytest.raises(ValueError, match="the same mean"):
+        subspaces(torch.ones(2, 4))
+
+
+def test_of_stories_in_every_layer(any_model_folder: Path) -> None:
+    loaded = load_model(str(any_model_folder))
+    stories = generate_stories(3, languages=("en", "de", "ur"))
+    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories, ("en", "de", "ur"))
+    assert len(found) == loaded.model.config.num_hidden_layers
+    assert all(own.shared.shape == (32, 1) and own.specific.shape == (32, 2) for own in found)
+    with pytest.raises(UserError, match="name another"):
+        story_subspaces(Body(loaded.model, 0), loaded.encoder, stories, ("en",))
