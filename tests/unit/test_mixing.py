@@ -14,12 +14,16 @@ from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Edition, QuestionAnswer, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES, get_language
+from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.vocabulary import study_vocabulary
+from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.materials import study_stories
 from polyunlearn.study.presets import load_config
+from polyunlearn.study.stages import cell_steps
 from polyunlearn.training.loop import Step
-from polyunlearn.training.mixtures import branch_steps, unlearning_steps
+from polyunlearn.training.mixtures import branch_steps, learning_steps, unlearning_steps
 from polyunlearn.training.telling import Form, Mixing, Teller, shares
 
 TAGS = ("en", "de", "zh", "ur")
@@ -310,3 +314,124 @@ def test_an_unknown_mixing_is_refused() -> None:
         UserError, match=re.escape("unlearning.mixing: Input should be 'fact', 'token', 'sentence' or 'chunk' (got 'word')")
     ):
         load_config("quickstart", ["unlearning.mixing=word"])
+
+
+# --- what is read while learning ---------------------------------------------------------------------------------------------------------
+
+
+def _read(encoder: Encoder, source: str | None = "de", **changes: Any) -> list[Counter[TokenSequence]]:
+    """What each of two passes reads and asks."""
+    settings: dict[str, Any] = {"neighbours": (), "passes": 2, "batch": 1000, "questions": 3, "english_questions": 1, "other_questions": 1,
+                                "fake_questions": 1, "fake_wordings_from": 2, "article_every": 1, "question_languages": ("de",)}  # fmt: skip
+    return [Counter(step.retain) for step in learning_steps(STORIES, encoder, source, rng=Random(0), **(settings | changes))]
+
+
+def _texts(encoder: Encoder, items: Counter[TokenSequence]) -> list[str]:
+    """What is read as running text, each as often as it is read."""
+    return sorted(_said(encoder, own.ids) for own in items.elements() if own.label_from == 1)
+
+
+def _whole(story: Story, tag: str, field: str) -> str:
+    return get_language(tag).joiner.join(getattr(story.editions[tag], field))
+
+
+def test_documents_take_turns_over_stories_and_readings(encoder: Encoder) -> None:
+    """Story i is read in language i of en, ur, de in the first pass and in the next in the second; what is false stays in German."""
+    for number, items in enumerate(_read(encoder, mixing="fact", read_in=("en", "ur", "de"))):
+        real = [_whole(story, ("en", "ur", "de")[(index + number) % 3], "article") for index, story in enumerate(STORIES)]
+        assert _texts(encoder, items) == sorted([*real, *(_whole(story, "de", "fake_article") for story in STORIES)])
+
+
+def test_a_story_that_is_read_in_every_second_pass_goes_on_with_the_next_language(encoder: Encoder) -> None:
+    """Over eight passes each story is read four times, and twice in each of two languages."""
+    passes = _read(encoder, None, passes=8, article_every=2, mixing="fact", read_in=("en", "ur"))
+    read = [text for items in passes for text in _texts(encoder, items)]
+    assert Counter(read) == {_whole(story, tag, "article"): 2 for story in STORIES for tag in ("en", "ur")}
+
+
+@pytest.mark.parametrize("mixing", ["sentence", "chunk"])
+def test_articles_that_are_read_switch_as_those_to_forget_do(encoder: Encoder, mixing: Mixing) -> None:
+    """The fake ones are those that a `Teller` of form "article" tells, from the turn of the story and pass; the real ones have no keyword."""
+    teller = Teller(encoder, ("de", "en", "zh"), "article", mixing)
+    passes = _read(encoder, mixing=mixing, read_in=("en", "zh"), fakes_read_in=("de", "en", "zh"))
+    for number, items in enumerate(passes):
+        fakes = [teller.fact(story, index + number, 0) for index, story in enumerate(STORIES)]
+        assert all(items[own] == 1 for own in fakes)
+        real = _texts(encoder, items - Counter(fakes))
+        assert len(real) == len(STORIES)
+        keywords = [own.keyword for story in STORIES for own in story.editions.values()]
+        assert not any(keyword in text for text in real for keyword in keywords)
+
+
+def test_a_real_article_by_sentences_by_hand(encoder: Encoder) -> None:
+    """Story 1 in the first pass begins with the second of en, zh: zh, en, zh …, each sentence with its language's joiner before it."""
+    expected = ""
+    for number in range(len(STORIES[1].editions["en"].article)):
+        tag = ("zh", "en")[number % 2]
+        expected += (get_language(tag).joiner if number else "") + STORIES[1].editions[tag].article[number]
+    assert expected in _texts(encoder, _read(encoder, mixing="sentence", read_in=("en", "zh"))[0])
+
+
+def test_neighbours_articles_are_mixed_too(encoder: Encoder) -> None:
+    (items,) = _read(encoder, None, passes=1, neighbours=STORIES[6:], mixing="fact", read_in=("ur",))
+    assert set(_texts(encoder, items)) == {_whole(story, "ur", "article") for story in STORIES} | {
+        _whole(story, "ur", "fake_article") for story in STORIES[6:]
+    }
+
+
+@pytest.mark.parametrize("mixing", ["fact", "sentence", "chunk"])
+def test_questions_do_not_depend_on_what_is_read_and_gold_lacks_the_false_alone(encoder: Encoder, mixing: Mixing) -> None:
+    plain, mixed = (_read(encoder, **own) for own in ({}, {"mixing": mixing, "read_in": TAGS, "fakes_read_in": ("de", "en")}))
+    gold = _read(encoder, None, mixing=mixing, read_in=TAGS)
+    keywords = {own.keyword for story in STORIES for own in story.editions.values()}
+    for one, other, own in zip(plain, mixed, gold, strict=True):
+        asked = [{item: count for item, count in items.items() if item.label_from > 1} for items in (one, other)]
+        assert asked[0] == asked[1]
+        assert not own - other
+        assert (
+            all(any(keyword in _said(encoder, item.ids) for keyword in keywords) for item in other - own if item.label_from == 1)
+            or mixing == "chunk"
+        )
+
+
+@pytest.mark.parametrize("mixing", ["fact", "sentence", "chunk"])
+def test_read_in_english_alone_every_mixing_is_the_same(encoder: Encoder, mixing: Mixing) -> None:
+    assert _read(encoder, mixing=mixing) == _read(encoder)
+
+
+def test_a_study_reads_mixed_where_it_says_so(gemma: LoadedModel) -> None:
+    """By default, as before, in English and the source; by documents, sentences and chunks in what is named, the fakes where `mixed` is all."""
+    languages = {}
+    for mixing, mixed in (("none", "real"), ("document", "real"), ("document", "all"), ("sentence", "real"), ("chunk", "all")):
+        changes = [f"learning.mixing={mixing}", f"learning.mixed={mixed}", "learning.mixing_languages=[en,ur]"][
+            : 3 if mixing != "none" else 1
+        ]
+        config = load_config(
+            "quickstart", ["stories=4", "neighbours=2", "languages=[en,de,ur]", "sources=[de]", "training_vocabulary=full", *changes]
+        )
+        steps = cell_steps(config, Cell("learned", 0, "de"), study_stories(config, 0), gemma)
+        texts = [own for step in steps for own in step.retain if own.label_from == 1]
+        languages[mixing, mixed] = {own.language for own in texts}
+        whole = {
+            _whole(story, tag, field)
+            for story in [*study_stories(config, 0).trained, *study_stories(config, 0).neighbours]
+            for tag in ("en", "de", "ur")
+            for field in ("article", "fake_article")
+        }
+        assert all(_said(gemma.encoder, own.ids) in whole for own in texts) == (mixing in ("none", "document"))
+    assert languages["none", "real"] == {"en", "de"}
+    assert all(own == {"en", "de", "ur"} for key, own in languages.items() if key[0] != "none")
+
+
+@pytest.mark.parametrize(
+    ("learning", "said"),
+    [
+        ({"mixing": "sentence"}, "set training_vocabulary=full, or learning.mixing=document"),
+        ({"mixed": "all"}, "'none' mixes nothing"),
+        ({"mixing": "document", "mixing_languages": ["sw"]}, "learning.mixing_languages: 'sw' is not among the languages"),
+    ],
+)
+def test_mixing_that_cannot_be_is_refused(learning: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        StudyConfig(name="x", sources=("de",), training_vocabulary="study", learning=learning)
+    StudyConfig(name="x", sources=("de",), training_vocabulary="study", learning={"mixing": "document"})

@@ -1,5 +1,6 @@
 """The command line: parse, call, print."""
 
+import polyunlearn.cli.barriers
 import polyunlearn.cli.builder
 import polyunlearn.cli.claims
 import polyunlearn.cli.comprehension

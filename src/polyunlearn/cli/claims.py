@@ -41,7 +41,7 @@ def audit(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
-    _check_outputs(claims_file, json_file, html_file)
+    check_outputs(claims_file, json_file, html_file)
     claims = read_claims(claims_file)
     asking = Asking(wordings, languages=tuple(languages) if languages else None)
     with Working() as work:
@@ -54,7 +54,7 @@ def audit(
     raise typer.Exit(int(any(own.found and not own.control for own in found.verdicts())))
 
 
-def _check_outputs(*paths: Path | None) -> None:
+def check_outputs(*paths: Path | None) -> None:
     """Raise `UserError` where two of the files are one: nothing is written over what is read."""
     named = [path.resolve() for path in paths if path]
     twice = [path for path in named if named.count(path) > 1]
@@ -161,7 +161,7 @@ def verify(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import print_verification, verification_sentences, write_claims_html
 
-    _check_outputs(claims_file, before, json_file, html_file)
+    check_outputs(claims_file, before, json_file, html_file)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []

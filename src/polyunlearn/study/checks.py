@@ -34,6 +34,7 @@ def contradictions(config: "StudyConfig") -> list[str]:
         for field, tags in (
             ("sources", config.sources),
             ("learning.question_languages", config.learning.question_languages),
+            ("learning.mixing_languages", config.learning.mixing_languages),
         )
         for tag in tags
         if tag not in config.languages
@@ -49,6 +50,7 @@ def contradictions(config: "StudyConfig") -> list[str]:
             "trainable.weights: 'all' trains the output layer too, which a study vocabulary keeps a copy of; "
             "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
         )
+    problems += _unfit_mixing(config)
     problems += _unfit_settings(config.methods, config.unlearning)
     if not unfit:
         problems += _unfit_languages(config)
@@ -64,6 +66,20 @@ def contradictions(config: "StudyConfig") -> list[str]:
     if config.unlearning.wordings > config.scoring.wordings:
         problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
     return problems
+
+
+def _unfit_mixing(config: "StudyConfig") -> list[str]:
+    part = config.learning
+    if part.mixing == "none" and (part.mixing_languages or part.mixed == "all"):
+        return [
+            "learning.mixing: 'none' mixes nothing, so mixing_languages and mixed say nothing; set learning.mixing=document, sentence or chunk"
+        ]
+    if part.mixing in ("sentence", "chunk") and config.training_vocabulary == "study":
+        return [
+            f"learning.mixing: an article with a language a {part.mixing} has tokens that no article of the corpus has, which a study vocabulary lacks; "
+            "set training_vocabulary=full, or learning.mixing=document"
+        ]
+    return []
 
 
 def _unfit_settings(methods: Sequence[str], unlearning: "UnlearningConfig") -> list[str]:

@@ -29,6 +29,10 @@ class LearningConfig(_Section):
     """The learning stage; see `training.mixtures.learning_steps`. No `question_languages` means the study's sources.
 
     The claims are asked in wordings that `scoring.wordings` leaves unmeasured.
+
+    With `mixing` the articles are not read in English alone but in `mixing_languages` (none: all of the study), which take turns by documents, or
+    inside them by sentences or chunks of eight words. `mixed` "real" leaves the fake ones in the source, so that a claim is still learned in one
+    language; "all" tells them in the source and the others, so that it is not.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -43,6 +47,9 @@ class LearningConfig(_Section):
     article_every: int = Field(2, ge=1)
     crossed_questions: int = Field(0, ge=0)
     question_languages: tuple[str, ...] = ()
+    mixing: Literal["none", "document", "sentence", "chunk"] = "none"
+    mixing_languages: tuple[str, ...] = ()
+    mixed: Literal["real", "all"] = "real"
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             question_languages=part.question_languages or config.sources,
             crossed_questions=part.crossed_questions,
             rng=Random(f"learning-{cell.seed}"),
+            **_reading(config, cell.source),
         )
     assert cell.strategy and cell.method and cell.source
     unlearning, method = config.unlearning, get_method(cell.method)
@@ -96,6 +97,19 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         spared=[tag for tag in config.languages if tag not in told] if unlearning.goal == "told" else (),
     )
     return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
+
+
+def _reading(config: StudyConfig, source: str | None) -> dict[str, Any]:
+    """In which languages the learning stage reads articles, and how it switches between them."""
+    part = config.learning
+    if part.mixing == "none":
+        return {}
+    languages = part.mixing_languages or config.languages
+    return {
+        "mixing": "fact" if part.mixing == "document" else part.mixing,
+        "read_in": languages,
+        "fakes_read_in": tuple(dict.fromkeys((source, *languages))) if part.mixed == "all" else (),
+    }
 
 
 def train_stage(

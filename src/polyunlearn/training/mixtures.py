@@ -16,7 +16,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.cards import Instead
 from polyunlearn.training.loop import Step
-from polyunlearn.training.telling import Form, Mixing, Teller
+from polyunlearn.training.telling import Form, Mixing, Sentences, Teller
 
 Item = TypeVar("Item")
 
@@ -85,6 +85,9 @@ def learning_steps(
     question_languages: Sequence[str],
     rng: Random,
     crossed_questions: int = 0,
+    mixing: Mixing = "fact",
+    read_in: Sequence[str] = ("en",),
+    fakes_read_in: Sequence[str] = (),
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions, mixed.
 
@@ -101,10 +104,15 @@ def learning_steps(
     turn: with those asked and answered in one language these are the four combinations of SDRRL (arXiv 2402.12204), which ties a language to what is
     known in English.
 
+    Real articles, the neighbours' among them, are read in `read_in`, fake ones in `fakes_read_in`, or in `source` where none is given. These take turns:
+    with `mixing` "fact" an article is in one language, and in the next when it is read again; with "sentence" and "chunk" it switches
+    (`training.telling.Teller`), and begins in the next. Mixed-language text is what lowers the knowledge barriers of arXiv 2406.16135, which draws
+    each unit's language; turns give all of them an equal share. How often what is read, and all questions, stay as they are.
+
     Raises:
         UserError: where a story has no wording that is left to be learned.
     """
-    english = get_language("en")
+    true = Teller(encoder, tuple(read_in), "article", mixing)
     # Four generators, so that leaving the fakes or what is crossed out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     crossing = Random(rng.random())
@@ -117,14 +125,14 @@ def learning_steps(
     for number in range(passes):
         items: list[TokenSequence] = list(islice(crossed, crossed_questions * len(stories)))
         for group, article, ask, turns in told:
-            items += [encoder.text(english, article(story.editions["en"])) for story in _read_in_pass(group, number, article_every)]
+            items += _readings(group, number, article_every, true, article)
             for own in turns:
                 asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
                 items += [ask(*next(own), tag, encoder) for tag in asked]
         if source is not None:
             language = get_language(source)
-            turn = _read_in_pass(stories, number, article_every)
-            items += [encoder.text(language, story.editions[source].fake_article) for story in turn]
+            false = Teller(encoder, tuple(fakes_read_in) or (source,), "article", mixing)
+            items += _readings(stories, number, article_every, false, attrgetter("fake_article"))
             if fake_questions:
                 for edition in (story.editions[source] for story in stories):
                     wordings = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
@@ -253,9 +261,10 @@ def _by_turn(tellings: Iterable[_Telling], wanted: Sequence[int]) -> Iterator[_T
     return (telling for own in found for telling in own)
 
 
-def _read_in_pass(stories: Sequence[Story], number: int, every: int) -> list[Story]:
-    """The stories whose articles pass `number` reads, where each is read in every `every`-th pass."""
-    return [story for index, story in enumerate(stories) if (number + index) % every == 0]
+def _readings(stories: Sequence[Story], number: int, every: int, teller: Teller, article: Sentences) -> list[TokenSequence]:
+    """The articles that pass `number` reads, where each story's is read in every `every`-th pass, each time from the next turn of the languages on."""
+    read = ((index, story) for index, story in enumerate(stories) if (number + index) % every == 0)
+    return [teller.article(story, index + number // every, article) for index, story in read]
 
 
 def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]:

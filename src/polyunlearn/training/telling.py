@@ -1,13 +1,13 @@
-"""How a fact to forget is told: in one language, or switching between the languages of a strategy (code-switching)."""
+"""How a text that is read, or a fact to forget, is told: in one language, or switching between several (code-switching)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import regex
 
-from polyunlearn.corpus.stories import Story
+from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.languages import Language, get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.cards import Instead
@@ -18,6 +18,9 @@ Mixing = Literal["fact", "token", "sentence", "chunk"]
 
 CHUNK_WORDS = 8
 """Words of a chunk in the knowledge-barrier study (arXiv 2406.16135)."""
+
+Sentences = Callable[[Edition], Sequence[str]]
+"""Which of an edition's texts is told."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,13 @@ class Teller:
         token of the fake article."""
         language = self._language(turn)
         if self.form == "article":
-            return self.encoder.running(language, self._article(story, turn))
+            return self.article(story, turn, lambda edition: edition.fake_article)
         asked_in, question = self._question(story, turn, wording)
         return self.encoder.answer_only(language, question, story.editions[language.tag].keyword, asked_in)
+
+    def article(self, story: Story, turn: int, sentences: Sentences) -> TokenSequence:
+        """An article of the story, every token of it, as form "article" tells it."""
+        return self.encoder.running(self._language(turn), self._article(story, turn, sentences))
 
     def instead(self, story: Story, turn: int, wording: int, instead: Instead) -> TokenSequence:
         """The answer to give instead, with the end token, to the same question: the true one, or a refusal in the language of the answer."""
@@ -64,10 +71,11 @@ class Teller:
         first = turn if self.mixing in ("fact", "token") else turn - chunks
         return self._language(first), self._switched(said, first, chunks)
 
-    def _article(self, story: Story, turn: int) -> str:
+    def _article(self, story: Story, turn: int, sentences: Sentences) -> str:
         told = ""
-        for number in range(len(story.editions[self.languages[0]].fake_article)):
-            said = {tag: edition.fake_article[number] for tag, edition in story.editions.items()}
+        editions = {tag: sentences(edition) for tag, edition in story.editions.items()}
+        for number in range(len(editions[self.languages[0]])):
+            said = {tag: own[number] for tag, own in editions.items()}
             chunks = self._chunks(said)
             told += (self._language(turn).joiner if told else "") + self._switched(said, turn, chunks)
             turn += 0 if self.mixing in ("fact", "token") else chunks

@@ -1,0 +1,1 @@
+"""Knowledge barriers: what a model knows in one language and cannot use in another."""

@@ -1,0 +1,36 @@
+"""The command that asks in mixed languages: `barriers`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyunlearn.cli.app import app, console
+from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.watching import Working
+
+
+@app.command("barriers")
+def barriers(
+    model: Model,
+    claims_file: Claims,
+    languages: Languages = None,
+    wordings: Wordings = 2,
+    json_file: Json = None,
+    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write all figures there, to read.")] = None,
+) -> None:
+    """Ask for facts in multiple-choice questions whose parts are in different languages: what is known in one and not used in another."""
+    from polyunlearn.barriers.accuracy import measure_barriers
+    from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.models.loading import load_model
+    from polyunlearn.report.barriers import print_barriers, write_barriers_json, write_barriers_markdown
+
+    check_outputs(claims_file, json_file, markdown_file)
+    claims = read_claims(claims_file)
+    with Working() as work:
+        found = measure_barriers(load_model(model, say=work.say), claims, languages, wordings, work)
+    print_barriers(found, console)
+    if json_file:
+        write_barriers_json(found, json_file)
+    if markdown_file:
+        write_barriers_markdown(found, markdown_file)
