@@ -1,0 +1,60 @@
+"""Questions that a model answers by choosing, of which one answer is right: those of claims that have a truth, and of what must stay."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes
+from polyunlearn.corpus.claims import Claim
+from polyunlearn.errors import UserError
+from polyunlearn.scoring.metrics.answers import normalised
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question in one language, the answers to choose from, and which is right. Items of one `claim` are one cluster in every language."""
+
+    claim: str
+    language: str
+    question: str
+    candidates: tuple[str, ...]
+    right: int
+
+
+def make_items(claims: Sequence[Claim], asking: Asking) -> list[Item]:
+    """Each claim's first wording, its truth among its keyword and `asking.alternatives` other answers; and the questions of its neighbours, their answers
+    among as many of other neighbours. By claim and in its order within each language, whatever the order of `claims`.
+
+    Without neighbours a model that learned the claims has hardly anything to be right about.
+
+    Raises:
+        UserError: where fewer than two claims have a truth, or neighbours of which there are two answers.
+    """
+    ordered = sorted(claims, key=lambda claim: claim.id)
+    items = [
+        item for tag in asked_languages(claims, asking) for make in (_of_claims, _of_neighbours) for item in make(ordered, tag, asking)
+    ]
+    if len({item.claim for item in items}) < 2:
+        raise UserError(
+            'fewer than two claims can be answered rightly, and a threshold is chosen on half of them: give claims a "truth", or "neighbours" with '
+            "different answers (docs/claims.md), or ask for no feedback (--no-feedback)"
+        )
+    return items
+
+
+def _of_claims(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[Item]:
+    true = {claim.id for claim in claims if tag in claim.editions and claim.editions[tag].truth is not None}
+    for probe in claim_probes(claims, tag, Asking(1, asking.alternatives)):
+        if probe.story in true:
+            # The truth stands behind the keyword.
+            yield Item(probe.story, tag, probe.question, probe.candidates, 1)
+
+
+def _of_neighbours(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[Item]:
+    asked = [(claim.id, own) for claim in claims if tag in claim.editions for own in claim.editions[tag].neighbours]
+    answers = {normalised(own.answer): own.answer for _, own in asked}
+    for claim, own in asked:
+        others = sorted(answer for key, answer in answers.items() if key != normalised(own.answer))
+        drawn = Random(f"neighbours-{claim}-{own.question}").sample(others, min(asking.alternatives, len(others)))
+        if drawn:
+            yield Item(claim, tag, own.question, (own.answer, *drawn), 0)
