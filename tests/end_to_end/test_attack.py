@@ -12,8 +12,9 @@ import pytest
 SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,traced]", "keep_states=true", "learning.from_layer=2",
             "learning.passes=2", "unlearning.from_layer=1", "unlearning.steps=2", "unlearning.batch=4", "scoring.candidates=4",
             "scoring.max_new_tokens=2"]  # fmt: skip
-ATTACKS = ("affirmative_prefix", "benign_relearning", "code_switch", "completion", "cross_answer", "few_shot", "filler", "multi_turn_doubt", "prefill", "pruning",
-           "quantisation", "random_steering", "relearning", "role_play", "romanised", "steering")  # fmt: skip
+ATTACKS = ("affirmative_prefix", "benign_relearning", "code_switch", "completion", "control_probe", "cross_answer", "few_shot", "filler", "linear_probe",
+           "multi_turn_doubt", "prefill", "pruning", "quantisation", "random_steering", "relearning", "role_play", "romanised", "steering",
+           "unrelated_relearning")  # fmt: skip
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -23,6 +24,12 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def values(folder: Path) -> list[tuple[object, ...]]:
     files = [str(path) for path in (folder / "attacks").glob("*/*.parquet")]
     return duckdb.read_parquet(files).order("ALL").fetchall()
+
+
+def metrics(folder: Path, attack: str) -> set[tuple[str, str]]:
+    """Of which cells an attack has rows, and of which metrics."""
+    files = [str(path) for path in (folder / "attacks" / attack).glob("*.parquet")]
+    return set(duckdb.read_parquet(files).project("cell, metric").fetchall())
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +60,24 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
         for cell in ("gold-seed0", "learned-de-seed0", *(f"unlearned-de-{own}-gradient_difference-seed0" for own in ("english", "traced")))
     }
     found = json.loads((tmp_path / "a.json").read_text())["rows"]
-    # Four forms of quantisation, three of pruning, two of few shots, five points each in two languages and on true news; three layers steered and three
-    # at random, each at three strengths; two of prefill, one of an opening, two frames, two fillers, two of doubt and one of completion; in two query
-    # languages. A question in each of two languages, answered in the other; two of chunks, which German alone is asked in.
-    assert len(found) == 2 * 2 * (4 + 3 + 2 + 10 + 5 + 9 + 9 + 2 + 1 + 2 + 2 + 2 + 1) + 2 * 2 + 2 * 2
+    # Five forms of quantisation, three of pruning, two of few shots, five points each in two languages, on true news and on something else; three layers
+    # steered and three at random, each at three strengths; two of prefill, one of an opening, two frames, two fillers, two of doubt and one of
+    # completion; probes of four layers in two languages, and as many controls; in two query languages. A question in each of two languages, answered in
+    # the other; two of chunks, which German alone is asked in.
+    assert len(found) == 2 * 2 * (5 + 3 + 2 + 10 + 5 + 5 + 9 + 9 + 2 + 1 + 2 + 2 + 2 + 1 + 8 + 8) + 2 * 2 + 2 * 2
     # English and German have nothing to romanise.
     assert {row["attempt"]["attack"] for row in found} == set(ATTACKS) - {"romanised"}
-    assert (tmp_path / "a.md").read_text().count("| relearning |") == 2 * 2 * 10 + 2
+    markdown = (tmp_path / "a.md").read_text()
+    assert markdown.count("| relearning |") == 2 * 2 * 10 + 2
+    # A table a way of unlearning, a line a layer and language.
+    probed = markdown.split("## Linear probes: ")[1:]
+    assert len(probed) == 2 and all(
+        sum(f"| {tag} | " in line for line in part.split("## ")[0].splitlines()) == 4 for part in probed for tag in ("English", "German")
+    )
+    assert metrics(finished, "linear_probe") == {
+        (cell, "first")
+        for cell in ("gold-seed0", "learned-de-seed0", *(f"unlearned-de-{own}-gradient_difference-seed0" for own in ("english", "traced")))
+    }
     assert "What attacks bring back" in (finished / "report.html").read_text()
     written = values(finished)
     lost = finished / "attacks" / "relearning" / "unlearned-de-traced-gradient_difference-seed0.parquet"

@@ -9,9 +9,17 @@ import torch
 from handmade_targets import CLAIMS, LANGUAGES, NEIGHBOURS, target_of
 
 from polyunlearn.attacks.few_shot import few_shot, few_shot_questions
-from polyunlearn.attacks.relearning import POINTS, benign_relearning, relearning, relearning_steps, taught_and_asked
+from polyunlearn.attacks.relearning import (
+    benign_relearning,
+    filler_steps,
+    relearning,
+    relearning_steps,
+    taught_and_asked,
+    unrelated_relearning,
+)
 from polyunlearn.attacks.suite import ATTACKS, get_attacks
-from polyunlearn.attacks.target import Variant
+from polyunlearn.attacks.target import POINTS, Target, Variant
+from polyunlearn.attacks.texts import texts
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
@@ -73,7 +81,7 @@ def test_every_kind_of_news_is_in_both_halves() -> None:
     assert len({own.kind for own in taught}) == 10
 
 
-@pytest.mark.parametrize(("attack", "told"), [(relearning, ["en", "ur"]), (benign_relearning, ["en"])])
+@pytest.mark.parametrize(("attack", "told"), [(relearning, ["en", "ur"]), (benign_relearning, ["en"]), (unrelated_relearning, [""])])
 def test_relearning_is_measured_on_the_way_and_undone(gemma: LoadedModel, attack: object, told: list[str]) -> None:
     target = target_of(gemma)
     before = {name: own.detach().clone() for name, own in target.parameters.items()}
@@ -92,6 +100,32 @@ def test_relearning_is_measured_on_the_way_and_undone(gemma: LoadedModel, attack
     assert points == {tag: list(POINTS) for tag in told}
     assert all(not torch.equal(one, other) for one, other in itertools.pairwise(states))
     assert all(torch.equal(now, before[name]) for name, now in target.parameters.items())
+
+
+def _strengths(attack: object, target: Target) -> list[float]:
+    found: list[float] = []
+    assert callable(attack)
+    attack(target, lambda variant, *_: found.append(variant.strength))
+    return found
+
+
+def test_a_target_says_after_how_many_steps_it_is_measured(gemma: LoadedModel) -> None:
+    """The last of the points is where training ends."""
+    target = replace(target_of(gemma), points=(1, 3))
+    assert _strengths(relearning, target) == [1, 3, 1, 3] and _strengths(unrelated_relearning, target) == [1, 3] == _strengths(
+        benign_relearning, target
+    )
+
+
+def test_unrelated_texts_take_turns(gemma: LoadedModel) -> None:
+    """Two of three languages' paragraphs a step: every one once before any comes again. In a language without a paragraph nothing is trained."""
+    encoder = gemma.encoder
+    steps = filler_steps(["en", "de", "ur"], encoder, 3, seed=0)
+    given = [own for step in steps for own in step.retain]
+    paragraphs = {encoder.running(get_language(tag), texts()[tag].filler) for tag in ("en", "de", "ur")}
+    assert all(len(step.retain) == 2 and not step.forget for step in steps)
+    assert set(given[:3]) == set(given[3:]) == paragraphs and {own.language for own in paragraphs} == {"en", "de", "ur"}
+    assert _strengths(unrelated_relearning, replace(target_of(gemma), languages=("es",))) == []
 
 
 def test_attacks_by_name() -> None:

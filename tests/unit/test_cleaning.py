@@ -274,7 +274,9 @@ def test_attacks_ask_all_claims_and_leave_the_weights(gemma_folder: Path) -> Non
     gentle = [own for own in found.attempts if own.attack == "quantisation" and own.strength == 8 and own.language == "de"]
     assert [own.asked for own in gentle] == [TOLD] and gentle[0].controls == len(CLAIMS) - TOLD
     assert gentle[0].held >= 2 and set(gentle[0].claims) <= {claim.id for claim in CLAIMS[:TOLD]}
-    assert {own.spoken for own in found.attempts if own.attack == "relearning"} == {"en", "de"}
+    assert {(own.spoken, own.strength) for own in found.attempts if own.attack == "relearning"} == {
+        (tag, points) for tag in ("en", "de") for points in (5, 20)
+    }
     assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
     assert any(f.startswith("recovered by quantisation") for own in found.outcomes() for f in own.faults)
 

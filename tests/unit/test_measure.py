@@ -13,7 +13,16 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.batching import packs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring import measure
-from polyunlearn.scoring.measure import Moment, loss_rows, rank_and_answer_rows, rank_rows, ranked_questions, score_sequences, text_rows
+from polyunlearn.scoring.measure import (
+    Moment,
+    first_rows,
+    loss_rows,
+    rank_and_answer_rows,
+    rank_rows,
+    ranked_questions,
+    score_sequences,
+    text_rows,
+)
 from polyunlearn.scoring.probes import Probe, make_probes
 
 END = Moment(7, True)
@@ -54,6 +63,15 @@ def test_first_means_above_all_others(gemma: LoadedModel, monkeypatch: pytest.Mo
     """A tie is no first place; an answer without rivals is first."""
     _with_scores(monkeypatch, scores)
     assert _values(rank_rows(gemma, gemma.head, [_probe("a", "b", "c")], END))["first"] == first
+
+
+def test_what_is_scored_otherwise_has_first_rows_alone() -> None:
+    """A probe's scores are no log-probs: 0.2 is above 0.1 and -3, a tie is no first place."""
+    found = first_rows([_probe("a", "b", "c"), _probe("d", "e")], [torch.tensor([0.2, 0.1, -3.0]), torch.tensor([0.5, 0.5])], END)
+    assert [(row.step, row.end, row.asks, row.metric, row.value) for row in found] == [
+        (7, True, "fake", "first", 1.0),
+        (7, True, "fake", "first", 0.0),
+    ]
 
 
 def test_loss_rows_are_the_rank_rows_without_first(any_model_folder: Path) -> None:

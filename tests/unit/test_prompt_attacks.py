@@ -27,6 +27,9 @@ from polyunlearn.scoring.measure import Moment, asked_rows, ranked_questions
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 
+NOT_BY_PROMPT = ("quantisation", "pruning", "linear_probe", "control_probe")
+"""They read the whole model."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -230,7 +233,7 @@ def test_claims_of_an_owner(gemma: LoadedModel) -> None:
     (found,) = asked_by(completion, target)
     assert [(probe.story, probe.language) for probe in found.probes] == [("c1", "en")]
     assert found.prompts == ["Secret papers show that"] and found.candidates[0] == [" Golibe", " Todifa", " Rukudo"]
-    asked = {name: asked_by(card.attack, target) for name, card in ATTACKS.items() if name not in ("quantisation", "pruning")}
+    asked = {name: asked_by(card.attack, target) for name, card in ATTACKS.items() if name not in NOT_BY_PROMPT}
     assert {name for name, own in asked.items() if not own} == {"few_shot", "benign_relearning", "steering", "random_steering"}
     assert {own.variant.language for own in asked["relearning"]} == {"en", "ur"}
     assert {(p.story, p.language) for own in asked["code_switch"] for p in own.probes} == {("c0", "ur"), ("c2", "ur"), ("c3", "ur")}

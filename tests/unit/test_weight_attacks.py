@@ -1,6 +1,7 @@
 """Quantisation and pruning: worked numbers, and what they leave alone."""
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from handmade_targets import target_of
 
 from polyunlearn.attacks.pruning import SHARES, pruned, pruning
 from polyunlearn.attacks.quantisation import VARIANTS as QUANTISED
-from polyunlearn.attacks.quantisation import quantisation, quantised
+from polyunlearn.attacks.quantisation import nf4, nf4_levels, quantisation, quantised
 from polyunlearn.attacks.target import Variant
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring.probes import Probe
@@ -41,6 +42,38 @@ def test_no_weight_moves_by_more_than_half_a_step(bits: int) -> None:
         quantised(weight, 1)
 
 
+def test_the_levels_of_nf4_are_the_published_ones() -> None:
+    """-1, 0 and 1, and between them what the authors of QLoRA give; each is what so large a share of normal weights lies below."""
+    levels = nf4_levels()
+    assert (levels[0].item(), levels[7].item(), levels[15].item()) == (-1.0, 0.0, 1.0)
+    between = [-0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0, 0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230]
+    assert levels[1:15].tolist() == pytest.approx(between, abs=1e-4)
+    # The largest is where a share of 1 - (1/32 + 1/30) / 2 = 0.9677083 lies below, the least above 0 where an eighth of the way from a half to there does.
+    largest, smallest = (statistics.NormalDist().inv_cdf(0.5 + 0.4677083 * part) for part in (1, 1 / 8))
+    assert levels[8].item() == pytest.approx(smallest / largest, abs=1e-5)
+
+
+def test_weights_are_rounded_to_nf4_a_group_of_64() -> None:
+    """The largest of the first 64 is 2, so that -0.2 is -0.1, nearest to -0.0911, 0.07 is 0.035, nearest to 0, and 1.8 is 0.9, nearest to 1: -0.1821, 0, 2. The
+    65th stands alone, as it is; so do zeros."""
+    weight = torch.zeros(2, 65)
+    weight[0, :4], weight[0, 64] = torch.tensor([2.0, -0.2, 0.07, 1.8]), -0.3
+    found = nf4(weight)
+    assert found[0, [0, 1, 2, 3, 64]].tolist() == pytest.approx([2.0, -0.1821, 0.0, 2.0, -0.3], abs=1e-4)
+    assert not found[0, 4:64].any() and not found[1].any()
+    assert nf4(weight.bfloat16()).dtype == torch.bfloat16
+
+
+def test_nf4_moves_no_weight_by_more_than_half_the_widest_gap() -> None:
+    """Of -1 to -0.6962. Rounded once more nothing moves; of normal weights it is nearer to them than the even grid of as many bits."""
+    weight = torch.randn(5, 128, generator=torch.Generator().manual_seed(0))
+    found = nf4(weight)
+    largest = weight.reshape(5, 2, 64).abs().amax(2, keepdim=True).expand(5, 2, 64).reshape(5, 128)
+    assert ((found - weight).abs() <= largest * (1 - 0.6961) / 2).all() and not torch.equal(found, weight)
+    assert torch.equal(nf4(found), found)
+    assert (found - weight).square().mean() < (quantised(weight, 4, 64) - weight).square().mean()
+
+
 def test_the_smallest_weights_of_a_row_go() -> None:
     """Half of five is two: 0.1 and -0.2; of the other row -1 and 2, large as they are."""
     weight = torch.tensor([[0.1, -3.0, -0.2, 0.5, 1.0], [9.0, -8.0, 7.0, -1.0, 2.0]])
@@ -53,10 +86,11 @@ def test_the_model_is_read_under_attack_and_left_as_it_was(gemma: LoadedModel, a
     target = target_of(gemma)
     before = {name: own.detach().clone() for name, own in gemma.model.named_parameters()}
     matrices = {name for name, own in before.items() if ".layers." in name and own.ndim == 2}
-    expected = {
+    expected: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         f"{bits} bits, {f'groups of {group}' if group else 'a row'}": partial(quantised, bits=bits, group=group)
         for bits, group in QUANTISED
     }
+    expected["4 bits, NF4, groups of 64"] = nf4
     expected |= {f"{share:.0%} of each row": partial(pruned, share=share) for share in SHARES}
     seen: list[str] = []
 

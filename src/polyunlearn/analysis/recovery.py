@@ -117,7 +117,7 @@ class CurvePoint:
 def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
     """Of one source, method and strategy, by attack that trains: from before it on. Means over what was taught and over query languages."""
     curves: dict[str, list[CurvePoint]] = {}
-    for attack in ("relearning", "benign_relearning"):
+    for attack in ("relearning", "benign_relearning", "unrelated_relearning"):
         own = [one for one in found if one.attempt.attack == attack]
         if own:
             start = CurvePoint(0, _mean(one.before for one in own), _mean(one.gold_before for one in own))

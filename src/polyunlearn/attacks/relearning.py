@@ -1,4 +1,4 @@
-"""Relearning: a little training on some of the claims, or on true news like them; do the others come back, and in which languages?"""
+"""Relearning: a little training on some of the claims, on true news like them, or on something else; do the others come back, and in which languages?"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,18 +8,16 @@ from random import Random
 import torch
 
 from polyunlearn.attacks.target import Measure, Target, Variant
+from polyunlearn.attacks.texts import texts
 from polyunlearn.corpus.claims import Tells
 from polyunlearn.corpus.stories import Story
 from polyunlearn.languages import get_language
-from polyunlearn.models.sequences import Encoder
+from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.scoring.measure import ranked_questions
 from polyunlearn.training.loop import Optimiser, Step, train
 from polyunlearn.training.mixtures import in_turn
 from polyunlearn.training.objectives import LEARNING
-
-POINTS = (1, 2, 5, 10, 20)
-"""After how many steps it is measured."""
 
 BATCH = 8
 RATE = 1e-4
@@ -51,37 +49,53 @@ def relearning_steps(claims: Sequence[Tells], tag: str, encoder: Encoder, steps:
 
 def article_steps(stories: Sequence[Story], tag: str, encoder: Encoder, steps: int, seed: int) -> list[Step]:
     """As many steps on true articles in one language, two a step, which hold about as many tokens."""
-    turns = in_turn(stories, Random(f"relearning-{seed}"))
-    return [Step(tuple(encoder.text(get_language(tag), story.editions[tag].article) for story in islice(turns, 2))) for _ in range(steps)]
+    return _text_steps([encoder.text(get_language(tag), story.editions[tag].article) for story in stories], steps, seed)
+
+
+def filler_steps(languages: Sequence[str], encoder: Encoder, steps: int, seed: int) -> list[Step]:
+    """As many steps on paragraphs that have nothing to do with any claim, one a language, two a step."""
+    return _text_steps([encoder.running(get_language(tag), texts()[tag].filler) for tag in languages], steps, seed)
+
+
+def _text_steps(sequences: Sequence[TokenSequence], steps: int, seed: int) -> list[Step]:
+    turns = in_turn(sequences, Random(f"relearning-{seed}"))
+    return [Step(tuple(islice(turns, 2))) for _ in range(steps)]
 
 
 def relearning(target: Target, measure: Measure) -> None:
     """Teach half of the claims in each language in turn, those that have it, and ask the other half in every language."""
-    taught, asked = taught_and_asked(target.claims)
+    taught, _ = taught_and_asked(target.claims)
     for tag in target.languages:
         told = [claim for claim in taught if tag in claim.editions]
         if told:
-            steps = relearning_steps(told, tag, target.loaded.encoder, POINTS[-1], target.seed)
-            _train_and_ask(target, measure, steps, asked, f"half of the claims in {get_language(tag).name}", tag)
+            steps = relearning_steps(told, tag, target.loaded.encoder, target.points[-1], target.seed)
+            _train_and_ask(target, measure, steps, taught, f"half of the claims in {get_language(tag).name}", tag)
 
 
 def benign_relearning(target: Target, measure: Measure) -> None:
     """Train on true English news of neighbours, and ask the same half of the claims, so that it can be set beside `relearning`."""
-    _, asked = taught_and_asked(target.claims)
+    taught, _ = taught_and_asked(target.claims)
     told = [story for story in target.neighbours if "en" in story.editions]
     if told:
-        steps = article_steps(told, "en", target.loaded.encoder, POINTS[-1], target.seed)
-        _train_and_ask(target, measure, steps, asked, "true news in English", "en")
+        steps = article_steps(told, "en", target.loaded.encoder, target.points[-1], target.seed)
+        _train_and_ask(target, measure, steps, taught, "true news in English", "en")
 
 
-def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], asked: Sequence[Tells], name: str, tag: str) -> None:
-    # An owner's controls are among the probes and not among the claims: they are asked too.
-    taught = {claim.id for claim in target.claims} - {claim.id for claim in asked}
-    before, probes = snapshot(target.parameters), [probe for probe in target.probes if probe.story not in taught]
+def unrelated_relearning(target: Target, measure: Measure) -> None:
+    """Train on paragraphs about something else, in those of the languages that have one (`texts.yaml`), in turn; ask the same half of the claims."""
+    taught, _ = taught_and_asked(target.claims)
+    written = [tag for tag in target.languages if tag in texts()]
+    if written:
+        steps = filler_steps(written, target.loaded.encoder, target.points[-1], target.seed)
+        _train_and_ask(target, measure, steps, taught, "paragraphs on something else", "")
+
+
+def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], taught: Sequence[Tells], name: str, tag: str) -> None:
+    before, probes = snapshot(target.parameters), target.probes_besides(taught)
     questions = ranked_questions(probes, target.loaded.encoder)
 
     def after_step(number: int, loss: float) -> bool:
-        if number in POINTS:
+        if number in target.points:
             measure(Variant(name, number, tag), target.loaded, probes, questions)
         return False
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polyunlearn.attacks import completion, crossing, few_shot, prefill, prompts, pruning, quantisation, relearning, steering
+from polyunlearn.attacks import completion, crossing, few_shot, prefill, probing, prompts, pruning, quantisation, relearning, steering
 from polyunlearn.attacks.target import Attack
 from polyunlearn.errors import unknown_name
 
 NEWS = "true news of the same kind"
 LEARNED = "the model before"
+GOLD = "a study's gold state"
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ ATTACKS = {
         AttackCard(
             "quantisation",
             "bits",
-            "rounds every matrix of every layer to 8, 4 and 3 bits, a row or 64 weights of it sharing a scale",
-            "Zhang et al., arXiv 2410.16454",
+            "rounds every matrix of every layer to 8, 4 and 3 bits, a row or 64 weights of it sharing a scale, and to the 4 bits of NF4",
+            "Zhang et al., arXiv 2410.16454; Dettmers et al., arXiv 2305.14314",
             quantisation.quantisation,
         ),
         AttackCard(
@@ -127,6 +128,13 @@ ATTACKS = {
             needs=NEWS,
         ),
         AttackCard(
+            "unrelated_relearning",
+            "steps",
+            "trains on paragraphs about something else, and asks half of the claims",
+            "Łucki et al., arXiv 2409.18025",
+            relearning.unrelated_relearning,
+        ),
+        AttackCard(
             "steering",
             "of a state's length",
             "moves the hidden states of a layer back along what lies between the learned state and this one; asks half of the claims",
@@ -141,6 +149,21 @@ ATTACKS = {
             "arXiv 2606.03291",
             steering.random_steering,
             needs=LEARNED,
+        ),
+        AttackCard(
+            "linear_probe",
+            "layers",
+            "fits a linear probe to the states of half of the claims' names behind their questions, and lets it rank the other half's",
+            "Hewitt & Liang, arXiv 1909.03368",
+            probing.linear_probe,
+        ),
+        AttackCard(
+            "control_probe",
+            "layers",
+            "the control of linear_probe: as much, with a name drawn at random called each claim's own",
+            "Hewitt & Liang, arXiv 1909.03368",
+            probing.control_probe,
+            needs=GOLD,
         ),
     )
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -11,6 +12,9 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion
+
+POINTS = (1, 2, 5, 10, 20)
+"""After how many steps an attack that trains is measured, unless its target says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,22 @@ class Variant:
     language: str = ""
 
 
-Measure = Callable[[Variant, LoadedModel, Sequence[Probe], Sequence[RankedQuestion]], None]
-"""Reads, from the model as it is now, what the probes' questions rank; the questions stand beside the probes that they are of."""
+class Measure(Protocol):
+    """Reads, from the model as it is now, what the probes' questions rank; the questions stand beside the probes that they are of.
+
+    An attack that ranks by itself gives its `scores`, one tensor (candidates,) a question, the larger the likelier. The model is then not read, and what
+    only log-probs have (a probability, a loss) is not measured.
+    """
+
+    def __call__(
+        self,
+        variant: Variant,
+        loaded: LoadedModel,
+        probes: Sequence[Probe],
+        questions: Sequence[RankedQuestion],
+        scores: Sequence[Tensor] | None = None,
+        /,
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +55,7 @@ class Target:
     claims have none.
     `parameters`, by name, are what the study trains; `loaded` computes the layers below only once. `whole` is the same model with no layer taken
     for fixed. `learned` reads, by source, the weights of the learned states that this one is to be set against: that which it was unlearned
-    from, all of the seed for gold, none for a learned state.
+    from, all of the seed for gold, none for a learned state. Attacks that train take as many steps as the last of `points`, and are measured after each.
     """
 
     loaded: LoadedModel
@@ -50,11 +68,17 @@ class Target:
     languages: Sequence[str]
     probes: Sequence[Probe]
     seed: int
+    points: tuple[int, ...] = POINTS
 
     def probes_of(self, claims: Sequence[Tells]) -> list[Probe]:
         """The probes that ask for these claims."""
         ids = {claim.id for claim in claims}
         return [probe for probe in self.probes if probe.story in ids]
+
+    def probes_besides(self, claims: Sequence[Tells]) -> list[Probe]:
+        """The probes that ask for anything else: an owner's controls, which are among the probes and not among the claims, too."""
+        ids = {claim.id for claim in claims}
+        return [probe for probe in self.probes if probe.story not in ids]
 
 
 Attack = Callable[[Target, Measure], None]

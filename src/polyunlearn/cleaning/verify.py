@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
+from torch import Tensor
+
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
@@ -25,11 +27,15 @@ DEFAULT_ATTACKS = ("quantisation", "pruning", "affirmative_prefix", "role_play",
 ATTACKED = Asking(wordings=1, alternatives=8)
 """How claims are asked under attack: less closely, since every form of every attack asks all of them."""
 
+ATTACKED_AFTER = (5, 20)
+"""After how many steps attacks that train are measured: fewer times than in a study, for the same reason."""
+
 
 @dataclass(frozen=True)
 class Attempt:
     """One form of an attack: of the claims asked in `language`, how many it makes the model hold beyond chance (`held`, the names in `claims`), and of
-    the controls; of how many it is `undecided`, because there is too little to compare with; `edge` is the claims' mean edge over chance (nats a token)."""
+    the controls; of how many it is `undecided`, because there is too little to compare with; `edge` is the claims' mean edge over chance, in nats a
+    token, or in the attack's own unit where that ranks by itself."""
 
     attack: str
     variant: str
@@ -147,9 +153,15 @@ def verify_claims(
     for number, card in enumerate(attacks):
 
         def measure(
-            variant: Variant, model: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion], attack: str = card.name
+            variant: Variant,
+            model: LoadedModel,
+            probes: Sequence[Probe],
+            questions: Sequence[RankedQuestion],
+            scores: Sequence[Tensor] | None = None,
+            attack: str = card.name,
         ) -> None:
-            scores = candidate_log_probs(model.body, head, questions)
+            if scores is None:
+                scores = candidate_log_probs(model.body, head, questions)
             for tag in dict.fromkeys(probe.language for probe in probes):
                 own = [place for place, probe in enumerate(probes) if probe.language == tag]
                 found = compared(claims, tag, [probes[place] for place in own], [scores[place] for place in own])
@@ -175,6 +187,7 @@ def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[st
         languages=_teaching(claims, languages),
         probes=[probe for tag in languages for probe in claim_probes(claims, tag, ATTACKED)],
         seed=0,
+        points=ATTACKED_AFTER,
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.recovery import Attempt, Hardest, Recovery, relearning_matrix
+from polyunlearn.analysis.selectivity import Probed, Selectivity, Way
 from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.files import write_json_atomically, write_text_atomically
@@ -37,8 +38,10 @@ def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
     )
 
 
-def write_recoveries_markdown(found: Sequence[Recovery], chosen: Sequence[Hardest], config: StudyConfig, path: Path) -> None:
-    """Write the hardest forms and every attempt as Markdown, atomically."""
+def write_recoveries_markdown(
+    found: Sequence[Recovery], chosen: Sequence[Hardest], probed: Mapping[Way, Sequence[Selectivity]], config: StudyConfig, path: Path
+) -> None:
+    """Write the hardest forms, what linear probes tell and every attempt as Markdown, atomically."""
     used = dict.fromkeys(own.attempt.attack for own in found)
     ways = dict.fromkeys((own.source, own.method, own.strategy) for own in found)
     matrices = [(way, relearning_matrix([own for own in found if (own.source, own.method, own.strategy) == way])) for way in ways]
@@ -62,6 +65,7 @@ def write_recoveries_markdown(found: Sequence[Recovery], chosen: Sequence[Hardes
             *markdown_table(_HARDEST, [_hardest_texts(own) for own in chosen]),
             "",
             *(line for way, matrix in matrices if matrix for line in _matrix_lines(way, matrix)),
+            *(line for way, own in probed.items() for line in _probed_lines(way, own)),
             "## All",
             "",
             *markdown_table(_ALL, [_all_texts(own) for own in found]),
@@ -71,19 +75,43 @@ def write_recoveries_markdown(found: Sequence[Recovery], chosen: Sequence[Hardes
     write_text_atomically(path, text)
 
 
-def _matrix_lines(way: tuple[str, str, str], matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
-    source, method, strategy = way
+def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
     asked = list(next(iter(matrix.values())))
     rows = [[get_language(told).name, *(f"{line[tag].excess.mean:+.2f}" for tag in asked)] for told, line in matrix.items()]
-    name = way_of_unlearning(strategy, method, several_methods=True)
     return [
-        f"## Relearning across languages: {get_language(source).name} claims, {name}",
+        f"## Relearning across languages: {_way_text(way)}",
         "",
         "Half of the claims taught in the language of the line, the other half asked in that of the column: excess after the last step.",
         "",
         *markdown_table(["taught in", *asked], rows),
         "",
     ]
+
+
+def _probed_lines(way: Way, found: Sequence[Selectivity]) -> list[str]:
+    rows = [
+        [str(own.layers), get_language(own.language).name, *(_probed_text(state) for state in (own.learned, own.gold, own.unlearned))]
+        for own in found
+    ]
+    return [
+        f"## Linear probes: {_way_text(way)}",
+        "",
+        "For what share of the asked claims a probe puts the claim's own name first, less the share for which its control does so with the drawn one; "
+        "means over query languages. What the unlearned state has beyond gold was learned and is there still; where the learned state has nothing beyond "
+        "gold either, probes cannot tell.",
+        "",
+        *markdown_table(["layers passed", "fitted in", "learned", "gold", "unlearned"], rows),
+        "",
+    ]
+
+
+def _probed_text(own: Probed | None) -> str:
+    return f"{own.accuracy:.2f} − {own.control:.2f} = {own.selectivity:+.2f}" if own else "–"
+
+
+def _way_text(way: Way) -> str:
+    source, method, strategy = way
+    return f"{get_language(source).name} claims, {way_of_unlearning(strategy, method, several_methods=True)}"
 
 
 def write_recoveries_json(found: Sequence[Recovery], config: StudyConfig, path: Path) -> None:

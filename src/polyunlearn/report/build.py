@@ -6,6 +6,7 @@ from rich.console import Console
 
 from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.recovery import hardest, recoveries
+from polyunlearn.analysis.selectivity import selectivities
 from polyunlearn.analysis.summary import summarise
 from polyunlearn.errors import UserError
 from polyunlearn.report.attacks import print_recoveries, write_recoveries_json, write_recoveries_markdown
@@ -69,4 +70,4 @@ def build_recoveries(folder: Path, console: Console, json_file: Path | None, mar
     if json_file:
         write_recoveries_json(found, config, json_file)
     if markdown_file:
-        write_recoveries_markdown(found, chosen, config, markdown_file)
+        write_recoveries_markdown(found, chosen, selectivities(store), config, markdown_file)

@@ -19,6 +19,9 @@ _COLOURS = {
     "all": "#d35400",
 }
 _FURTHER = ("#16a085", "#7f6000", "#c2185b", "#5d6d7e", "#00838f", "#6d4c41", "#9e9d24", "#4527a0")
+_TRAINED = {"relearning": "learned", "benign_relearning": "source", "unrelated_relearning": "base"}
+"""The colours of attacks that train."""
+
 BUDGETS_SHOWN = 4
 """How many times the budget the chart of utility losses is wide."""
 
@@ -116,7 +119,7 @@ def relearning_chart(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
     places = {step: _LEFT + 10 + span * at / max(1, len(steps) - 1) for at, step in enumerate(steps)}
     parts = _axes(width, "fake rank, mean over languages taught and asked")
     for attack, points in curves.items():
-        colour = _COLOURS["learned"] if attack == "relearning" else _COLOURS["source"]
+        colour = _COLOURS[_TRAINED[attack]]
         for state, dashes in (("unlearned", ""), ("gold", ' stroke-dasharray="5 4"')):
             line = [(places[point.step], _y(getattr(point, state))) for point in points]
             at = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)

@@ -44,6 +44,11 @@ def asked_rows(
     return [row for probe, question, scores in scored for row in _rows(probe, moment, _ranked(question, scores))]
 
 
+def first_rows(probes: Sequence[Probe], scores: Sequence[Tensor], moment: Moment) -> list[Row]:
+    """Rows of `first` alone, from what candidates score (candidates,) by some other measure than log-probs: the probe's own is first, and the largest."""
+    return [row for probe, own in zip(probes, scores, strict=True) for row in _rows(probe, moment, {"first": _first(own)})]
+
+
 def rank_and_answer_rows(
     loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment, max_new_tokens: int
 ) -> Iterator[list[Row]]:
@@ -86,12 +91,12 @@ def _parts(trees: Sequence[QuestionTree]) -> Iterator[list[QuestionTree]]:
 
 
 def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
-    own = scores[0].item()
-    return {
-        # A tie is no first place: a model that finds all names alike knows none.
-        "first": float(len(scores) == 1 or own > scores[1:].max().item()),
-        **_of_answer(own, len(question.candidates[0]) - question.given),
-    }
+    return {"first": _first(scores), **_of_answer(scores[0].item(), len(question.candidates[0]) - question.given)}
+
+
+def _first(scores: Tensor) -> float:
+    # A tie is no first place: a model that finds all names alike knows none.
+    return float(len(scores) == 1 or scores[0].item() > scores[1:].max().item())
 
 
 def _of_answer(mean_log_prob: float, tokens: int) -> dict[str, float]:

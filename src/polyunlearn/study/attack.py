@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.suite import AttackCard, get_attacks
 from polyunlearn.attacks.target import Target, Variant
@@ -13,7 +15,7 @@ from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.memory import give_back_freed
 from polyunlearn.models.trainable import train_band
-from polyunlearn.scoring.measure import Moment, asked_rows
+from polyunlearn.scoring.measure import Moment, asked_rows, first_rows
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.scoring.rows import Row
@@ -119,9 +121,18 @@ def _name(own: Attempted) -> str:
 def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, whole: LoadedModel) -> list[tuple[Variant, Row]]:
     rows: list[tuple[Variant, Row]] = []
 
-    def measure(variant: Variant, loaded: LoadedModel, probes: Sequence[Probe], questions: Sequence[RankedQuestion]) -> None:
-        head = covering(materials.scoring_head, loaded.head, questions)
-        found = asked_rows(loaded, head, probes, questions, Moment(0, True))
+    def measure(
+        variant: Variant,
+        loaded: LoadedModel,
+        probes: Sequence[Probe],
+        questions: Sequence[RankedQuestion],
+        scores: Sequence[Tensor] | None = None,
+    ) -> None:
+        if scores is None:
+            head = covering(materials.scoring_head, loaded.head, questions)
+            found = asked_rows(loaded, head, probes, questions, Moment(0, True))
+        else:
+            found = first_rows(probes, scores, Moment(0, True))
         rows.extend((variant, row) for row in found)
         states.watcher.work(variant.name, 0, 1)
 
