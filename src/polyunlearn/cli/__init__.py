@@ -7,6 +7,7 @@ import polyunlearn.cli.claims
 import polyunlearn.cli.comprehension
 import polyunlearn.cli.corpus
 import polyunlearn.cli.study
+import polyunlearn.cli.suppress
 import polyunlearn.cli.trace
 import polyunlearn.cli.truthfulness  # noqa: F401 — each adds its commands
 from polyunlearn.cli.app import app, main

@@ -1,0 +1,1 @@
+"""Suppressing claims at inference: the weights stay, what the model says is changed as it says it."""
