@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Json, Languages, Model
+from polyunlearn.cli.claims import Json, Languages, Model, check_outputs
 from polyunlearn.cli.watching import Working
 
 
@@ -29,6 +29,7 @@ def comprehend(
     from polyunlearn.report.comprehension import print_comprehension, write_comprehension_json, write_comprehension_markdown
     from polyunlearn.scoring.comprehension import comprehension
 
+    check_outputs(json_file, markdown_file)
     chosen = tuple(dict.fromkeys(languages or PAPER_LANGUAGES))
     unknown = [tag for tag in chosen if tag not in PAPER_LANGUAGES]
     if unknown:
