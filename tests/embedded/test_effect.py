@@ -24,6 +24,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     out = tmp_path_factory.mktemp("embedded") / "study"
     overrides = [part for item in SETTINGS for part in ("--set", item)]
     environment = {key: value for key, value in os.environ.items() if key != "POLYUNLEARN_CACHE"}
+    if "PYTEST_XDIST_WORKER" in environment:
+        # The other core has the other tests; threads that wait for each other on a busy core are slower than one.
+        environment["OMP_NUM_THREADS"] = "1"
     subprocess.run(
         [sys.executable, "-m", "polyunlearn", "study", "run", "quickstart", "--out", str(out), *overrides], check=True, env=environment
     )

@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
+from commands import command
 
 SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages=[en,de]", "strategies=[english,traced]", "keep_states=true", "learning.from_layer=2",
             "learning.passes=2", "unlearning.from_layer=1", "unlearning.steps=2", "unlearning.batch=4", "scoring.candidates=4",
@@ -15,10 +14,6 @@ SETTINGS = ["stories=4", "neighbours=3", "sources=[de]", "seeds=[0]", "languages
 ATTACKS = ("affirmative_prefix", "benign_relearning", "code_switch", "completion", "control_probe", "cross_answer", "few_shot", "filler", "linear_probe",
            "multi_turn_doubt", "prefill", "pruning", "quantisation", "random_steering", "relearning", "role_play", "romanised", "steering",
            "unrelated_relearning")  # fmt: skip
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "polyunlearn", *arguments], capture_output=True, text=True, check=False)
 
 
 def values(folder: Path) -> list[tuple[object, ...]]:

@@ -2,11 +2,11 @@
 
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from commands import Done, command
 
 from polyunlearn.bench import cases as bench_cases
 from polyunlearn.bench import material
@@ -14,9 +14,8 @@ from polyunlearn.bench.run import choose, difference, run_bench
 from polyunlearn.errors import UserError
 
 
-def _bench(model: Path, only: str, out: Path) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "polyunlearn", "bench", "--model", str(model), "--only", only, "--json", str(out)]
-    return subprocess.run(arguments, capture_output=True, text=True, check=False)
+def _bench(model: Path, only: str, out: Path) -> Done:
+    return command("bench", "--model", str(model), "--only", only, "--json", str(out))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,15 @@
 """A small comparison of methods on the tiny model, by the commands that a user types."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
+from commands import command
 
 SETTINGS = ["stories=4", "neighbours=2", "retain_stories=2", "sources=[de]", "seeds=[1,2]", "languages=[en,de,fr]", "strategies=[english+source]",
             "methods=[gradient_difference,npo]", "learning.from_layer=2", "learning.passes=2", "unlearning.from_layer=1",
             "unlearning.steps=4", "unlearning.measure_every=1", "unlearning.batch=4", "unlearning.rate=1e-3", "scoring.candidates=4"]  # fmt: skip
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "polyunlearn", *arguments], capture_output=True, text=True, check=False)
 
 
 def settings(model: Path, *more: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A study on the tiny model by the commands that a user types."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,15 +10,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from commands import command
 
 from polyunlearn.languages import PAPER_LANGUAGES
 
 SMALL = ["stories=4", "learning.passes=2", "unlearning.steps=4", "unlearning.measure_every=2", "unlearning.batch=4", "scoring.max_new_tokens=4",
          "scoring.wordings=2", "scoring.answered_wordings=2", "scoring.candidates=4", "learning.from_layer=2", "unlearning.from_layer=1"]  # fmt: skip
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "polyunlearn", *arguments], capture_output=True, text=True, check=False)
 
 
 def settings(model: Path, *more: str) -> list[str]:
@@ -86,7 +84,9 @@ def test_killed_and_resumed_gives_the_same_rows(gemma_folder: Path, finished: Pa
     out = tmp_path / "killed"
     arguments = [sys.executable, "-m", "polyunlearn", "study", "run", "quickstart", "--out", str(out), *settings(gemma_folder)]
     for cells in (1, 3, 6):
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # With as many threads as here: sums of floats depend on how they are split.
+        alike = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(arguments, env=alike, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(list(out.glob("cells/*.parquet"))) < cells:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
+from commands import command
 
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
@@ -75,7 +74,7 @@ def test_what_was_traced_is_kept_and_reported(finished: Path) -> None:
     trace = Store(finished).record(TRACED).trace
     assert trace is not None and set(trace.held) == {"en", "de", "ha"}
     assert set(trace.chosen) <= set(trace.living) and len(trace.chosen) > 1, "one language alone would not tell resuming from beginning"
-    report = subprocess.run([sys.executable, "-m", "polyunlearn", "study", "report", finished], capture_output=True, text=True, check=False)
+    report = command("study", "report", str(finished))
     assert report.returncode == 0, report.stderr
     assert "German claims, seed 0: traced to" in report.stdout
     cells = {
