@@ -21,16 +21,18 @@ from polyunlearn.languages import get_language
 def print_audit(audit: Audit, console: Console) -> None:
     """Print claims by risk, a column a language, and what it comes to; controls come in the sentences alone."""
     table = Table(title="Where the model holds the claims", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("claim", no_wrap=True, min_width=min(30, max((len(own.claim) for own in audit.findings), default=0)))
+    # Where there is too little room a claim's name is shortened, not a figure; these have six characters and a space.
+    room = max(10, console.width - 7 * (len(audit.languages) + 1) - 2)
+    table.add_column("claim", no_wrap=True, overflow="ellipsis", max_width=room)
     for tag in audit.languages:
-        table.add_column(tag, justify="right")
+        table.add_column(tag, justify="right", no_wrap=True)
     table.add_column("p", no_wrap=True)
     by_claim = audit.by_claim
     for verdict in by_risk(audit):
         if verdict.control:
             continue
         own = by_claim[verdict.claim]
-        p = "" if verdict.p is None else f"{verdict.p:.3f}"
+        p = "" if verdict.p is None else f"{verdict.p:.2f}"
         cells = [_cell(audit, own[tag]) if tag in own else Text("") for tag in audit.languages]
         table.add_row(Text(verdict.claim), *cells, p)
     console.print(table)
