@@ -60,11 +60,15 @@ class Working:
             self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        begins = self._task is None or self._progress.tasks[0].description != what
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task(what, total=total)
-        if self._progress.tasks[0].description != what:
+        elif begins:
             self._progress.reset(self._task)
+        if begins and not self._progress.console.is_terminal:
+            # A bar is drawn at the end alone where nobody watches.
+            self.say(what)
         self._progress.update(self._task, description=what, completed=done, total=total)
 
     def say(self, text: str) -> None:
