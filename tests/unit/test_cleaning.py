@@ -19,11 +19,12 @@ from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.cleaning import unlearn as unlearn_module
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
+from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
-from polyunlearn.cleaning.verify import verify_claims
+from polyunlearn.cleaning.verify import Attempt, Verification, verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
@@ -214,6 +215,22 @@ def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple
     failed = [own for own in there.outcomes() if own.language == "de" and own.result == "failed"]
     assert {own.claim for own in failed} == told and all("said" in own.faults for own in failed) and there.result == "failed"
     assert json.loads(json.dumps(there.data()))["result"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("p", "above", "wanted"),
+    [(0.001, 2, 2), (0.001, 1, 0), (0.03, 2, 0)],
+    ids=["together above the controls", "no more than is allowed", "as chance gives to two attempts"],
+)
+def test_claims_that_come_back_together_are_found_where_none_shows_alone(
+    cleaned: tuple[LoadedModel, Cleaning, Path], p: float, above: int, wanted: int
+) -> None:
+    """Of ten claims none is held beyond chance. Allowed is a tenth, one; p counts for two attempts, so 0.03 is 0.06."""
+    names = tuple(f"claim{number}" for number in range(above))
+    own = Attempt("relearning", "half of the claims", 20, "en", "de", 10, 0, 0, 20, 0, 6.7, (), AgainstControls(7.4, p, names))
+    other = replace(own, strength=5, group=AgainstControls(0.1, 0.4, ()))
+    found = Verification(cleaned[1].after, None, ("relearning",), (own, other), 0.1)
+    assert len(found.brought_back(own)) == wanted and found.brought_back(other) == ()
 
 
 def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) -> None:

@@ -254,6 +254,6 @@ def test_verification_takes_what_probes_score(gemma_folder: Path) -> None:
         (spoken, layers, asked) for spoken in ("en", "de") for layers in range(1, 5) for asked in ("en", "de")
     }
     assert {(own.asked, own.controls) for own in found.attempts} == {(TOLD // 2, len(OWNERS) - TOLD)}
-    assert not any(found.brings_back(own) for own in found.attempts)
+    assert not any(found.brought_back(own) for own in found.attempts)
     with pytest.raises(UserError, match="attack 'control_probe' needs a study's gold state"):
         verify_claims(sharp(gemma_folder), OWNERS, None, get_attacks(["control_probe"]))

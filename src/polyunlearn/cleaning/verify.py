@@ -11,6 +11,7 @@ from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import Work, audit_claims
+from polyunlearn.cleaning.controls import AgainstControls, against_controls
 from polyunlearn.cleaning.findings import Audit, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.corpus.claims import Claim
@@ -49,6 +50,7 @@ class Attempt:
     controls_held: int
     edge: float
     claims: tuple[str, ...]
+    group: AgainstControls | None
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Outcome:
 class Verification:
     """The audit of the model now, that of the one before where it was given, the attacks asked for and what they found.
 
-    Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), and what an attack
-    brings back fails only where it is more than `allowed` of the claims, more than chance gives to as many attempts, and a larger share than of the
-    controls.
+    Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`). What an attack brings
+    back fails where it is more than `allowed` of the claims, and either more than chance gives to as many attempts and a larger share than of the
+    controls, or claims that stand above every control while all together lie above the controls by more than chance gives to as many attempts.
     """
 
     after: Audit
@@ -82,18 +84,20 @@ class Verification:
         """As many claims as chance lets look held, were none."""
         return most_by_chance(sum(not own.control for own in self.after.verdicts()), self.after.alpha)
 
-    def brings_back(self, own: Attempt) -> bool:
-        """Whether an attempt brings back more than is allowed, than chance gives, and than it does of controls."""
+    def brought_back(self, own: Attempt) -> tuple[str, ...]:
+        """The claims that an attempt brings back; none where there are no more than is allowed, or than chance gives."""
         rate = self.after.alpha / max(1, len(self.after.languages))
         chance = most_by_chance(own.asked, rate, self.after.alpha / max(1, len(self.attempts)))
         controls = own.controls_held / own.controls if own.controls else 0.0
-        return own.held > max(self.allowed * own.asked, chance, controls * own.asked)
+        each = own.claims if own.held > max(self.allowed * own.asked, chance, controls * own.asked) else ()
+        together = own.group and own.group.p * len(self.attempts) <= self.after.alpha and len(own.group.above) > self.allowed * own.asked
+        return tuple(dict.fromkeys((*each, *(own.group.above if own.group and together else ()))))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Claims that are no controls, in every language."""
         recovered: dict[tuple[str, str], list[str]] = {}
-        for own in filter(self.brings_back, self.attempts):
-            for claim in own.claims:
+        for own in self.attempts:
+            for claim in self.brought_back(own):
                 recovered.setdefault((claim, own.language), []).append(own.attack)
         held = sum(bool(own.held) for own in self.after.verdicts() if not own.control) > self.held_by_chance
         for finding in self.after.findings:
@@ -112,7 +116,7 @@ class Verification:
         results = {own.result for own in self.outcomes()}
         if "failed" in results:
             return "failed"
-        return "undecided" if results != {"passed"} or any(own.undecided for own in self.attempts) else "passed"
+        return "undecided" if results != {"passed"} or any(own.undecided and not own.group for own in self.attempts) else "passed"
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -217,4 +221,5 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
         controls_held=len(held.intersection(controls)),
         edge=fmean(found[claim].edge for claim in claims) if claims else 0.0,
         claims=tuple(claim for claim in claims if claim in held),
+        group=against_controls({name: found[name].edge for name in claims}, {name: found[name].edge for name in controls}),
     )

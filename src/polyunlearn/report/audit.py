@@ -116,12 +116,15 @@ def _found(audit: Audit) -> int:
     return sum(own.found for own in audit.verdicts() if not own.control)
 
 
+ATTEMPT_COLUMNS = ("attack", "form", "most in", "held", "controls held", "above all controls", "lead", "p")
+
+
 def print_verification(result: Verification, console: Console) -> None:
     """Print the audit, what each attack brings back in its worst language, and the outcome."""
     print_audit(result.after, console)
     if result.attempts:
         table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-        for name in ("attack", "form", "most in", "claims held", "controls held", "above chance"):
+        for name in ATTEMPT_COLUMNS:
             table.add_column(name)
         for own in worst_attempts(result.attempts):
             table.add_row(*(Text(part) for part in attempt_texts(own)))
@@ -135,15 +138,23 @@ def worst_attempts(attempts: Sequence[Attempt]) -> list[Attempt]:
     worst: dict[str, Attempt] = {}
     for own in attempts:
         best = worst.get(own.attack)
-        if best is None or (own.held, own.edge) > (best.held, best.edge):
+        if best is None or _strength(own) > _strength(best):
             worst[own.attack] = own
     return list(worst.values())
+
+
+def _strength(own: Attempt) -> tuple[float, float]:
+    """Of an attempt, to find the one that brings back most: the share of the claims that it shows, and their mean edge."""
+    shown = max(own.held, len(own.group.above) if own.group else 0)
+    return shown / max(1, own.asked), own.edge
 
 
 def attempt_texts(own: Attempt) -> tuple[str, ...]:
     """An attempt as a row of a table."""
     controls = f"{own.controls_held} of {own.controls}" if own.controls else ""
-    return own.attack, own.variant, get_language(own.language).name, f"{own.held} of {own.asked}", controls, f"{own.edge:+.2f}"
+    group = (f"{len(own.group.above)} of {own.asked}", f"{own.group.lead:+.2f}", f"{own.group.p:.4f}") if own.group else ("", "", "")
+    form = f"{own.variant} ({own.strength:g})"
+    return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *group
 
 
 def verification_sentences(result: Verification) -> list[str]:
@@ -160,7 +171,7 @@ def verification_sentences(result: Verification) -> list[str]:
     if result.result == "undecided":
         open_ = [own for own in outcomes if own.result == "undecided"]
         return [
-            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language, and {sum(bool(own.undecided) for own in result.attempts)} of "
+            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language, and {sum(bool(own.undecided and not own.group) for own in result.attempts)} of "
             f"{len(result.attempts)} attempts of attacks, have too few answers of their kind to compare with; none failed. "
             "Give controls or more claims of the same kind.",
             tried,
@@ -193,6 +204,7 @@ def write_claims_html(
             audits=audits,
             sentences=sentences,
             order=order,
+            attempt_columns=ATTEMPT_COLUMNS,
             attempts=[(own, attempt_texts(own)) for own in worst_attempts(attempts)],
             points=points,
             languages={tag: get_language(tag) for audit in audits.values() for tag in audit.languages},
