@@ -143,9 +143,10 @@ def test_a_language_told_twice_is_nearest_to_itself(gemma_folder: Path) -> None:
     texts = {"en": articles["en"], "nl": articles["en"], "ur": articles["ur"]}
     said: list[tuple[int, int]] = []
     found = _select(loaded, texts, 2, work=lambda what, done, total: said.append((done, total)))
-    assert [own.language for own in found.ranking] == ["en", "nl", "ur"] and found.best == ("en", "nl")
+    # Which of the two stands first is a matter of rounding.
+    assert found.ranking[2].language == "ur" and set(found.best) == {"en", "nl"}
     assert found.best_covers["en"] == pytest.approx(1, abs=1e-3) and found.best_covers["ur"] < 0.5
-    assert fmean(found.greedy_covers.values()) >= fmean(found.best_covers.values()) - 1e-6 and "nl" not in found.greedy
+    assert fmean(found.greedy_covers.values()) >= fmean(found.best_covers.values()) - 1e-6 and not {"en", "nl"} <= set(found.greedy)
     assert found.ranking[0].bias == pytest.approx(found.ranking[2].bias / 2, rel=1e-3), "one of its two distances is 0"
     assert said == [(1, 3), (2, 3), (3, 3)] and len(found.reasons) == 5
     for name, own in loaded.model.state_dict().items():

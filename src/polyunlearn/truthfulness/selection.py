@@ -30,6 +30,10 @@ Transfer = Mapping[str, Mapping[str, float]]
 """By the language that is taught and the one that is asked, what the first does for the second; higher is more."""
 
 
+TIE = 1e-6
+"""The last bits of a coverage are no gain."""
+
+
 @dataclass(frozen=True)
 class RankedLanguage:
     """A language and why it stands where it does: its mean distance from the others' translations (`bias`) and from their other texts (`chance`), and its
@@ -155,7 +159,7 @@ def cover(gram: Gram, tags: Sequence[str], size: int) -> tuple[str, ...]:
     chosen: tuple[str, ...] = ()
     while len(chosen) < size:
         best = max((tag for tag in sorted(tags) if tag not in chosen), key=lambda tag: mean((*chosen, tag)))
-        if chosen and mean((*chosen, best)) <= mean(chosen):
+        if chosen and mean((*chosen, best)) <= mean(chosen) + TIE:
             break
         chosen = (*chosen, best)
     return chosen
