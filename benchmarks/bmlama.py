@@ -16,6 +16,7 @@ from random import Random
 from statistics import fmean
 
 import torch
+from public_data import first_places, probes_of
 
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.corpus.readers import bmlama, flores
@@ -25,10 +26,8 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
-from polyunlearn.report.comparison import markdown_table
-from polyunlearn.scoring.measure import ranked_questions, score_sequences
-from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import candidate_log_probs
+from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.scoring.measure import score_sequences
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Objective, Optimiser, Step, train
 from polyunlearn.training.objectives import get_method
@@ -77,18 +76,9 @@ class Measured:
     bits: Mapping[str, float]
 
 
-def probes_of(claims: Sequence[Claim], tag: str) -> list[Probe]:
-    """Each fact as a sentence with a blank, its answer first among the candidates."""
-    own = [(claim.id, claim.editions[tag]) for claim in claims if tag in claim.editions and claim.editions[tag].distractors]
-    return [
-        Probe(name, tag, "real", 0, it.fake_questions[0], it.keyword, (it.keyword, *it.distractors), it.surface_forms) for name, it in own
-    ]
-
-
 def measured(loaded: LoadedModel, forget: Sequence[Claim], retain: Sequence[Claim], texts: Mapping[str, Sequence[str]]) -> Measured:
     def first(claims: Sequence[Claim], tag: str) -> list[float]:
-        scores = candidate_log_probs(loaded.body, loaded.head, ranked_questions(probes_of(claims, tag), loaded.encoder))
-        return [float(own[0] > own[1:].max()) for own in scores]
+        return first_places(loaded, probes_of(claims, tag, paraphrased=False))
 
     bits = {}
     for tag in READ_IN:
@@ -157,10 +147,6 @@ def figures(before: Measured, after: Measured, tags: Sequence[str] = LANGUAGES) 
     }
 
 
-def text_of(own: Estimate) -> str:
-    return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}]"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -223,7 +209,7 @@ def markdown(before: Measured, results: Mapping[str, Sequence[Measured]], steps:
     seeds = len(next(iter(results.values())))
     facts, kept = (len(part["en"]) for part in (before.forget, before.retain))
     own = figures(before, before)
-    rows = [["before", text_of(own["forget before"]), text_of(own["retain before"]), "", ""]]
+    rows = [["before", estimate_text(own["forget before"]), estimate_text(own["retain before"]), "", ""]]
     by_language = []
     for name, states in results.items():
         after = merged(states)
@@ -234,8 +220,8 @@ def markdown(before: Measured, results: Mapping[str, Sequence[Measured]], steps:
         rows.append(
             [
                 name,
-                text_of(one["forget after"]),
-                text_of(one["retain after"]),
+                estimate_text(one["forget after"]),
+                estimate_text(one["retain after"]),
                 f"{fmean(after.forget[most]):.2f} {most}",
                 f"{rises[worst]:+.1%} {worst}",
             ]

@@ -14,7 +14,7 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.report.comparison import markdown_table
+from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.scoring.measure import ranked_questions, score_sequences
 from polyunlearn.scoring.metrics.truth import truth_ratio_forget
 from polyunlearn.scoring.probes import Probe
@@ -37,8 +37,13 @@ def probes_of(claims: Sequence[Claim], tag: str, paraphrased: bool) -> list[Prob
 def fact_accuracy(loaded: LoadedModel, claims: Sequence[Claim], tag: str) -> tuple[Estimate, float]:
     """The share of facts whose answer ranks before all candidates, and what guessing gives."""
     probes = probes_of(claims, tag, paraphrased=False)
+    return estimate(first_places(loaded, probes)), sum(1 / len(own.candidates) for own in probes) / len(probes)
+
+
+def first_places(loaded: LoadedModel, probes: Sequence[Probe]) -> list[float]:
+    """1 for each probe whose answer ranks before all other candidates, else 0."""
     scores = candidate_log_probs(loaded.body, loaded.head, ranked_questions(probes, loaded.encoder))
-    return estimate([float(own[0] > own[1:].max()) for own in scores]), sum(1 / len(own) for own in scores) / len(scores)
+    return [float(own[0] > own[1:].max()) for own in scores]
 
 
 def bits_per_byte(loaded: LoadedModel, tag: str, sentences: Sequence[str]) -> Estimate:
@@ -56,10 +61,6 @@ def tofu_figures(loaded: LoadedModel, claims: Sequence[Claim], tag: str) -> tupl
         estimate([math.exp(own[0].item()) for own in scores]),
         estimate([truth_ratio_forget(own[1].item(), own[2:].tolist()) for own in scores]),
     )
-
-
-def text_of(own: Estimate) -> str:
-    return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}]"
 
 
 def main() -> None:
@@ -80,11 +81,11 @@ def main() -> None:
         row = [get_language(tag).name, "", "", "", "", ""]
         if tag in known:
             accuracy, chance = fact_accuracy(loaded, facts, tag)
-            row[1:3] = [f"{text_of(accuracy)} of {accuracy.n}", f"{chance:.2f}"]
+            row[1:3] = [f"{estimate_text(accuracy)} of {accuracy.n}", f"{chance:.2f}"]
         if tag in texts:
-            row[3] = text_of(bits_per_byte(loaded, tag, texts[tag]))
+            row[3] = estimate_text(bits_per_byte(loaded, tag, texts[tag]))
         if tag in answers:
-            row[4:6] = map(text_of, tofu_figures(loaded, answers[tag].claims, tag))
+            row[4:6] = map(estimate_text, tofu_figures(loaded, answers[tag].claims, tag))
         rows.append(row)
         print(" | ".join(row), flush=True)
     if arguments.markdown:

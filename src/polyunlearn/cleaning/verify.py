@@ -90,8 +90,8 @@ class Verification:
         chance = most_by_chance(own.asked, rate, self.after.alpha / max(1, len(self.attempts)))
         controls = own.controls_held / own.controls if own.controls else 0.0
         each = own.claims if own.held > max(self.allowed * own.asked, chance, controls * own.asked) else ()
-        together = own.group and own.group.p * len(self.attempts) <= self.after.alpha and len(own.group.above) > self.allowed * own.asked
-        return tuple(dict.fromkeys((*each, *(own.group.above if own.group and together else ()))))
+        together = own.group.above if own.group and own.group.p * len(self.attempts) <= self.after.alpha else ()
+        return tuple(dict.fromkeys((*each, *(together if len(together) > self.allowed * own.asked else ()))))
 
     def outcomes(self) -> Iterator[Outcome]:
         """Claims that are no controls, in every language."""

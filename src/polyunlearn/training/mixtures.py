@@ -120,7 +120,8 @@ def learning_steps(
         (stories, attrgetter("article"), _real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
         (neighbours, attrgetter("fake_article"), _claim, [_claims_in_turn([story], draw) for story in neighbours]),
     )
-    crossed = cycle(_crossed_questions(stories, questions, [tag for tag in question_languages if tag != "en"], encoder, crossing))
+    others = [tag for tag in question_languages if tag != "en"]
+    crossed = cycle(_crossed_questions(stories, questions, others, encoder, crossing) if crossed_questions else ())
     steps: list[Step] = []
     for number in range(passes):
         items: list[TokenSequence] = list(islice(crossed, crossed_questions * len(stories)))
