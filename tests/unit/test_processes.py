@@ -6,8 +6,8 @@ import pytest
 
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.processes import Silent, Work, _choice, run_beside
-from polyunlearn.study.runner import cell_work
+from polyunlearn.study.processes import Jobs, Silent, _choice, run_beside
+from polyunlearn.study.runner import cell_jobs
 
 
 def begin(kept: str) -> str:
@@ -20,27 +20,27 @@ def do(kept: str, job: str) -> None:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work[Cell]:
-    return cell_work(StudyConfig(name="mine", sources=("de", "fr"), seeds=(1, 2)), tmp_path)
+def work(tmp_path: Path) -> Jobs[Cell]:
+    return cell_jobs(StudyConfig(name="mine", sources=("de", "fr"), seeds=(1, 2)), tmp_path)
 
 
 BASE, GOLD, LEARNED = Cell("base", 1), Cell("gold", 1), Cell("learned", 1, "de")
 ENGLISH, TRACED = (Cell("unlearned", 1, "de", own, "npo") for own in ("english", "traced"))
 
 
-def test_what_others_wait_for_comes_first(work: Work[Cell]) -> None:
+def test_what_others_wait_for_comes_first(work: Jobs[Cell]) -> None:
     """Learned before gold, which nothing builds upon; base before gold where a traced cell reads its rows."""
     assert _choice(work, [BASE, GOLD, LEARNED, ENGLISH], [], 0, {}) == LEARNED
     assert _choice(work, [GOLD, BASE, ENGLISH, TRACED], [LEARNED], 1, {0: 1}) == BASE
 
 
-def test_nothing_begins_before_what_it_builds_upon(work: Work[Cell]) -> None:
+def test_nothing_begins_before_what_it_builds_upon(work: Jobs[Cell]) -> None:
     assert _choice(work, [ENGLISH], [LEARNED], 1, {0: 1}) is None
     assert _choice(work, [TRACED], [BASE], 1, {0: 1}) is None
     assert _choice(work, [ENGLISH, TRACED], [BASE], 1, {0: 1}) == ENGLISH
 
 
-def test_a_process_keeps_to_its_seed_and_others_take_another(work: Work[Cell]) -> None:
+def test_a_process_keeps_to_its_seed_and_others_take_another(work: Jobs[Cell]) -> None:
     waiting = [Cell("gold", 1), Cell("gold", 2), Cell("base", 2)]
     assert _choice(work, waiting, [], 0, {0: 2, 1: 1}) == Cell("gold", 2)
     assert _choice(work, waiting, [], 2, {0: 1, 1: 1}) == Cell("gold", 2)
@@ -49,7 +49,7 @@ def test_a_process_keeps_to_its_seed_and_others_take_another(work: Work[Cell]) -
 
 def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
     """Of three jobs in two processes the second fails; the first is done by then or after."""
-    plain = Work(begin, ("kept",), do, name=str, seed=lambda job: 0, before=lambda job: set())
+    plain = Jobs(begin, ("kept",), do, name=str, seed=lambda job: 0, before=lambda job: set())
     with pytest.raises(ValueError, match="kept: bad"):
         list(run_beside(plain, ["good", "bad", "fine"], 2, Silent()))
     assert sorted(run_beside(plain, ["good", "fine"], 2, Silent())) == ["fine", "good"]

@@ -5,7 +5,7 @@ none has to be made up where an answer cannot be parsed. From what score on it c
 the other half.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, isfinite
 from random import Random
@@ -19,15 +19,13 @@ from polyunlearn.attacks.asking import asked_behind
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import read_prompts, sampled_answers
 from polyunlearn.scoring.measure import READ_AT_ONCE
 from polyunlearn.scoring.metrics.abstention import Outcomes, calibration_error, count_outcomes
 from polyunlearn.scoring.metrics.membership import auc
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 TEMPERATURE = 1.0
 """Of the feedbacks, as in the paper."""

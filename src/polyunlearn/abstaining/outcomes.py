@@ -3,7 +3,7 @@
 After unlearning all four look alike to a metric that asks only whether the claim is gone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, get_args
@@ -13,14 +13,12 @@ from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import LANGUAGES, Language, get_language
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import greedy_answers, read_prompts
 from polyunlearn.scoring.measure import READ_AT_ONCE
 from polyunlearn.scoring.metrics.abstention import refuses
 from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
 from polyunlearn.scoring.metrics.overlap import words
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 Kind = Literal["claim", "truth", "refusal", "nothing", "off-script", "other name"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,13 +7,13 @@ from statistics import fmean
 
 from polyunlearn.barriers.mixed import ENGLISH, MIXED, MONOLINGUAL, VARIANTS, Fact, Item, Part, other_questions, parallel_facts
 from polyunlearn.cleaning.asking import Asking, asked_languages
-from polyunlearn.cleaning.audit import Work
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder
+from polyunlearn.progress import Work
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 
 ALL = "all"

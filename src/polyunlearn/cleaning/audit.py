@@ -1,7 +1,7 @@
 """Auditing a model: does it hold the claims, in which languages, and does it say them? Nothing is changed."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -12,13 +12,11 @@ from polyunlearn.cleaning.findings import ALPHA, Audit, Finding
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import asked_and_answered, own_answers, ranked_questions
 from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 
 def audit_claims(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from polyunlearn.cleaning.asking import Asking, claim_probes, restricted_to
-from polyunlearn.cleaning.audit import Work, audit_claims
+from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.plan import Settings, make_plan
 from polyunlearn.cleaning.retain import held_out_stories, neighbours_of
 from polyunlearn.corpus.claims import Claim
@@ -17,6 +17,7 @@ from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
+from polyunlearn.progress import Work
 from polyunlearn.tracing.layers import Located, trace_layers
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from polyunlearn import __version__
 from polyunlearn.cleaning.asking import Asking, asked_languages
-from polyunlearn.cleaning.audit import Work, audit_claims
+from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled
@@ -28,6 +28,7 @@ from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot, train_band
+from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain

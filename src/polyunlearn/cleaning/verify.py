@@ -10,7 +10,7 @@ from torch import Tensor
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
-from polyunlearn.cleaning.audit import Work, audit_claims
+from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import AgainstControls, against_controls
 from polyunlearn.cleaning.findings import Audit, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import Settings
@@ -19,6 +19,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.trainable import make_trainable
+from polyunlearn.progress import Work
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 

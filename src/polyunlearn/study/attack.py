@@ -22,7 +22,7 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells, told_languages
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
-from polyunlearn.study.processes import Silent, Work, run_beside
+from polyunlearn.study.processes import Jobs, Silent, run_beside
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
@@ -59,7 +59,7 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
             store.check(study_manifest(config, attacker.stories, attacker.states.learning))
             if workers > 1 and len(todo) > 1:
                 del attacker
-                for _ in run_beside(_attack_work(folder), todo, workers, watcher):
+                for _ in run_beside(_attack_jobs(folder), todo, workers, watcher):
                     pass
             else:
                 for number, own in enumerate(todo, start=1):
@@ -104,9 +104,9 @@ class _Attacker:
         states.store.write_attack(name, cell, _rows(states, cell, card, materials, self.whole))
 
 
-def _attack_work(folder: Path) -> Work[Attempted]:
+def _attack_jobs(folder: Path) -> Jobs[Attempted]:
     """Attacks on cells as work for several processes."""
-    return Work(_begin, (folder,), _Attacker.attack, name=_name, seed=lambda own: own[0].seed, before=lambda own: set())
+    return Jobs(_begin, (folder,), _Attacker.attack, name=_name, seed=lambda own: own[0].seed, before=lambda own: set())
 
 
 def _begin(folder: Path) -> _Attacker:

@@ -25,7 +25,7 @@ class Silent:
 
 
 @dataclass(frozen=True)
-class Work(Generic[Job]):
+class Jobs(Generic[Job]):
     """What processes do: each calls `begin(*arguments)` once and keeps what that gives, and `do(kept, job)` for each of its jobs.
 
     Both are functions of a module, since they are sent to the processes. `name` is what a person sees of a job, `seed` the seed whose materials
@@ -54,7 +54,7 @@ def _do(do: Callable[[Any, Any], None], job: Any) -> None:
     do(_kept, job)
 
 
-def run_beside(work: Work[Job], jobs: Sequence[Job], workers: int, watcher: Watcher) -> Iterator[Job]:
+def run_beside(task: Jobs[Job], jobs: Sequence[Job], workers: int, watcher: Watcher) -> Iterator[Job]:
     """Do `jobs` in `workers` processes, which share the cores, and yield each when it is done.
 
     A process keeps to a seed while there is something to do for it, since what a seed's jobs share is computed once a process and seed. Where a
@@ -64,7 +64,7 @@ def run_beside(work: Work[Job], jobs: Sequence[Job], workers: int, watcher: Watc
     threads = max(1, (os.cpu_count() or 1) // max(1, workers))
     # A pool each, so that it is ours to say who gets which job.
     pools = [
-        ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(work.begin, work.arguments, threads))
+        ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(task.begin, task.arguments, threads))
         for _ in range(workers)
     ]
     waiting, running = list(jobs), dict[Future[None], tuple[int, Job]]()
@@ -73,13 +73,13 @@ def run_beside(work: Work[Job], jobs: Sequence[Job], workers: int, watcher: Watc
         while waiting or running:
             idle = [worker for worker in range(workers) if all(worker != busy for busy, _ in running.values())]
             for worker in idle:
-                job = _choice(work, waiting, [job for _, job in running.values()], worker, seeds)
+                job = _choice(task, waiting, [job for _, job in running.values()], worker, seeds)
                 if job is None:
                     break
                 waiting.remove(job)
-                seeds[worker] = work.seed(job)
-                watcher.cell(work.name(job), len(jobs) - len(waiting), len(jobs))
-                running[pools[worker].submit(_do, work.do, job)] = worker, job
+                seeds[worker] = task.seed(job)
+                watcher.cell(task.name(job), len(jobs) - len(waiting), len(jobs))
+                running[pools[worker].submit(_do, task.do, job)] = worker, job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 _, job = running.pop(future)
                 future.result()
@@ -89,15 +89,15 @@ def run_beside(work: Work[Job], jobs: Sequence[Job], workers: int, watcher: Watc
             pool.shutdown(cancel_futures=True)
 
 
-def _choice(work: Work[Job], waiting: Sequence[Job], running: Sequence[Job], worker: int, seeds: Mapping[int, int]) -> Job | None:
+def _choice(task: Jobs[Job], waiting: Sequence[Job], running: Sequence[Job], worker: int, seeds: Mapping[int, int]) -> Job | None:
     """Of the jobs that could begin, the first of the seed that the process is at, else of the seed that fewest processes are at; those that others
     wait for before the rest. None where all wait for what is running."""
     unfinished = {*waiting, *running}
-    awaited = {own for job in waiting for own in work.before(job)}
-    ready = [job for job in waiting if not unfinished & work.before(job)]
+    awaited = {own for job in waiting for own in task.before(job)}
+    ready = [job for job in waiting if not unfinished & task.before(job)]
 
     def cost(job: Job) -> tuple[bool, int, bool]:
-        others = sum(seed == work.seed(job) for own, seed in seeds.items() if own != worker)
-        return seeds.get(worker) != work.seed(job), others, job not in awaited
+        others = sum(seed == task.seed(job) for own, seed in seeds.items() if own != worker)
+        return seeds.get(worker) != task.seed(job), others, job not in awaited
 
     return min(ready, key=cost, default=None)

@@ -6,7 +6,7 @@ from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import study_stories
 from polyunlearn.study.processes import run_beside
-from polyunlearn.study.runner import CellRunner, cell_work
+from polyunlearn.study.runner import CellRunner, cell_jobs
 from polyunlearn.study.states import Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
@@ -31,7 +31,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         if workers > 1 and len(todo) > 1:
             # The model is in the processes' memory; here it would be one too many.
             del runner
-            for _ in run_beside(cell_work(config, folder), todo, workers, watcher):
+            for _ in run_beside(cell_jobs(config, folder), todo, workers, watcher):
                 _drop_weights(config, store)
         else:
             for number, cell in enumerate(todo, start=1):

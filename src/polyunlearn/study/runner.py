@@ -11,7 +11,7 @@ from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import end_rows, point_rows, trajectory_steps
-from polyunlearn.study.processes import Silent, Work
+from polyunlearn.study.processes import Jobs, Silent
 from polyunlearn.study.states import States, Watcher
 from polyunlearn.study.store import CellRecord, Store
 from polyunlearn.training.mixtures import TRACED
@@ -60,9 +60,9 @@ def _run_cell(states: States, cell: Cell, materials: Materials) -> None:
     states.store.write(cell, rows, record)
 
 
-def cell_work(config: StudyConfig, folder: Path) -> Work[Cell]:
+def cell_jobs(config: StudyConfig, folder: Path) -> Jobs[Cell]:
     """The cells of a study as work for several processes."""
-    return Work(_begin, (config, folder), CellRunner.run, name=lambda cell: cell.id, seed=lambda cell: cell.seed, before=_before)
+    return Jobs(_begin, (config, folder), CellRunner.run, name=lambda cell: cell.id, seed=lambda cell: cell.seed, before=_before)
 
 
 def _begin(config: StudyConfig, folder: Path) -> CellRunner:

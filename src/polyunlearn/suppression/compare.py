@@ -18,6 +18,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.batching import mapped_by_length
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL
 from polyunlearn.scoring.measure import Moment, ranked_questions, text_rows
 from polyunlearn.scoring.metrics.answers import says
@@ -27,9 +28,6 @@ from polyunlearn.suppression.processor import Plausibility, SuppressionProcessor
 from polyunlearn.suppression.rank import suppressed
 from polyunlearn.suppression.tellings import only_asked
 from polyunlearn.suppression.way import Way
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 TIMED_ROWS, TIMED_TOKENS, TIMES = 8, 16, 3
 """Prompts of the batch that is timed, tokens that each is answered with, and how often; the fastest counts."""

@@ -1,6 +1,6 @@
 """In which layers claims live, and which to train to unlearn them: curves by layer and language, and a band with its reasons."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -14,6 +14,7 @@ from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
+from polyunlearn.progress import Work
 from polyunlearn.tracing.band import LayerPlan, lens_shares, make_layer_plan, patched_shares
 from polyunlearn.tracing.conflict import Conflict, conflict
 from polyunlearn.tracing.coverage import claim_questions
@@ -24,9 +25,6 @@ from polyunlearn.tracing.similarity import LEAST_TEXTS, Alike, alike, mean_promp
 PATCHED_CLAIMS = 12
 """How many claims at most are patched, drawn from all: each takes a pass a layer, three times, and a share over twelve is told from one over more only
 within its interval."""
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)

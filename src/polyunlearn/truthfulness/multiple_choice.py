@@ -5,7 +5,7 @@ and no judge is asked, so they work in any language. Beside each stand two figur
 are as probable, and *form*, of the same answers behind another question, which shows what their length and wording give away.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
@@ -14,11 +14,9 @@ import numpy as np
 from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.progress import Work
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 from polyunlearn.truthfulness.questions import ChoiceQuestion
-
-Work = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much."""
 
 
 @dataclass(frozen=True)
