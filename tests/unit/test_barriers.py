@@ -352,7 +352,7 @@ def test_the_command_prints_and_writes_every_figure(gemma_folder: Path, tmp_path
     write_claims(claims, tmp_path / "claims.jsonl")
     arguments = ["barriers", str(gemma_folder), str(tmp_path / "claims.jsonl")]
     written = ["--json", str(tmp_path / "out.json"), "--markdown", str(tmp_path / "out.md")]
-    result = CliRunner().invoke(app, [*arguments, *written], env={"COLUMNS": "160"})
+    result = CliRunner().invoke(app, [*arguments, *written])
     assert result.exit_code == 0, result.output
     data = json.loads((tmp_path / "out.json").read_text())
     assert (data["schema"], data["languages"], data["left_out"]) == (1, ["en", "de", "ur"], {"de": 1})

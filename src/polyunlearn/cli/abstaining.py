@@ -6,7 +6,7 @@ import typer
 
 from polyunlearn.cli.app import app, console
 from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings, check_outputs
-from polyunlearn.cli.truthfulness import Markdown
+from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -23,7 +23,7 @@ def abstain(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: Markdown = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Say whether a model that is asked for claims says them, the truth, that it does not know, or something else, and whether its own feedback tells when
     to abstain; change nothing."""

@@ -1,12 +1,8 @@
 """The command that asks in mixed languages: `barriers`."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from polyunlearn.cli.app import app, console
 from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 
 
@@ -17,7 +13,7 @@ def barriers(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write all figures there, to read.")] = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Ask for facts in multiple-choice questions whose parts are in different languages: what is known in one and not used in another."""
     from polyunlearn.barriers.accuracy import measure_barriers

@@ -1,12 +1,12 @@
 """The command that asks a model about articles that it has just read."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polyunlearn.cli.app import app, console
 from polyunlearn.cli.claims import Json, Languages, Model, check_outputs
+from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 
 
@@ -17,9 +17,7 @@ def comprehend(
     stories: Annotated[int, typer.Option(min=2, help="How many newsroom stories are read.")] = 24,
     candidates: Annotated[int, typer.Option(min=2, help="Among how many answers each is ranked.")] = 8,
     json_file: Json = None,
-    markdown_file: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the grid, with intervals, there.")
-    ] = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Ask in one language about an article in another, every language with every other."""
     from polyunlearn.corpus.newsroom import generate_stories

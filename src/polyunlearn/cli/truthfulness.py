@@ -7,10 +7,9 @@ import typer
 
 from polyunlearn.cli.app import app, console
 from polyunlearn.cli.claims import Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
-
-Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables as Markdown there.")]
 
 
 @app.command("truthfulness")
@@ -28,7 +27,7 @@ def truthfulness(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: Markdown = None,
+    markdown_file: MarkdownFile = None,
 ) -> None:
     """Score true answers against false ones (MC1 to MC3) in every language; change nothing."""
     from polyunlearn.corpus.claims import read_claims

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.cleaning.findings import Audit, Finding
 from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Attempt, Verification
@@ -125,7 +126,7 @@ def print_verification(result: Verification, console: Console) -> None:
     if result.attempts:
         table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in ATTEMPT_COLUMNS:
-            table.add_column(name)
+            table.add_column(name, no_wrap=name == "attack")
         for own in worst_attempts(result.attempts):
             table.add_row(*(Text(part) for part in attempt_texts(own)))
         console.print(table)
@@ -153,7 +154,8 @@ def attempt_texts(own: Attempt) -> tuple[str, ...]:
     """An attempt as a row of a table."""
     controls = f"{own.controls_held} of {own.controls}" if own.controls else ""
     group = (f"{len(own.group.above)} of {own.asked}", f"{own.group.lead:+.2f}", f"{own.group.p:.4f}") if own.group else ("", "", "")
-    form = f"{own.variant} ({own.strength:g})"
+    # The names of other forms say how strong they are.
+    form = f"{own.variant}, {own.strength:g} steps" if ATTACKS[own.attack].strength == "steps" else own.variant
     return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *group
 
 

@@ -77,7 +77,8 @@ def _languages(title: str, tags: Sequence[str], apart: dict[tuple[str, str], Fig
 def _table(title: str, columns: Sequence[str], caption: str) -> Table:
     table = Table(title=title, title_justify="left", caption=caption or None, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name)
+        # Estimates may take two lines where the terminal is narrow; a name cut short says nothing.
+        table.add_column(name, no_wrap=name == columns[0])
     return table
 
 

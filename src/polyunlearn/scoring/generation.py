@@ -60,7 +60,7 @@ def greedy_answers(
     model: PreTrainedModel, head: OutputHead, encoder: Encoder, prompts: Sequence[PromptStates], max_new_tokens: int
 ) -> list[str]:
     """The greedy continuation of each prompt, as text, up to the end token, a new line, or `max_new_tokens`."""
-    return [_answer(encoder, tokens) for tokens in greedy_tokens(model, head, encoder, prompts, max_new_tokens)]
+    return [answer_text(encoder, tokens) for tokens in greedy_tokens(model, head, encoder, prompts, max_new_tokens)]
 
 
 @torch.no_grad()
@@ -116,7 +116,7 @@ def sampled_answers(
         return _continue(model, [prompt for prompt, _ in batch], ends, max_new_tokens, choose)
 
     written = mapped_by_length(items, lambda item: item[0].length + max_new_tokens, ANSWER_BUDGET, work, least_fill=LEAST_FILL)
-    answers = [_answer(encoder, tokens) for tokens in written]
+    answers = [answer_text(encoder, tokens) for tokens in written]
     return [answers[at : at + samples] for at in range(0, len(answers), samples)]
 
 
@@ -137,7 +137,7 @@ def _ends(model: PreTrainedModel, encoder: Encoder) -> Tensor:
     return torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
 
 
-def _answer(encoder: Encoder, tokens: list[int]) -> str:
+def answer_text(encoder: Encoder, tokens: list[int]) -> str:
     """The first line of what was written."""
     return next(iter(encoder.tokenizer.decode(tokens, skip_special_tokens=True).splitlines()), "").strip()
 

@@ -1,7 +1,7 @@
 """Attacking the states of a study: rows of what each attack brings back, on the unlearned states and on gold and learned beside them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells, told_languages
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
+from polyunlearn.study.materials import Materials
 from polyunlearn.study.processes import Jobs, Silent, run_beside
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
@@ -55,16 +55,16 @@ def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequen
     todo = [(cell, card.name) for cell in cells for card in attacks if not store.attack_path(card.name, cell).is_file()]
     if todo:
         with writing(folder):
-            attacker = _Attacker.load(config, store, watcher)
-            store.check(study_manifest(config, attacker.stories, attacker.states.learning))
+            states = States.load(config, store, watcher)
+            store.check(study_manifest(states))
             if workers > 1 and len(todo) > 1:
-                del attacker
-                for _ in run_beside(_attack_jobs(folder), todo, workers, watcher):
+                del states
+                for _ in run_beside(_attack_jobs(config, store), todo, workers, watcher):
                     pass
             else:
                 for number, own in enumerate(todo, start=1):
                     watcher.cell(_name(own), number, len(todo))
-                    attacker.attack(own)
+                    _attack(states, own)
 
 
 def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
@@ -74,51 +74,27 @@ def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
     return told_languages(strategy, cell.source, config) == told_languages(cell.strategy, cell.source, config)
 
 
-@dataclass
-class _Attacker:
-    """A study's model in this process, and what the cells of the seed at hand share."""
-
-    states: States
-    stories: Mapping[int, Stories]
-    whole: LoadedModel
-    """The model with a body that keeps nothing of frozen layers, since attacks move them too."""
-    _materials: dict[int, Materials] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, config: StudyConfig, store: Store, watcher: Watcher) -> "_Attacker":
-        states = States.load(config, store, watcher)
-        stories = {seed: study_stories(config, seed) for seed in config.seeds}
-        return cls(states, stories, replace(states.unlearning, body=Body(states.unlearning.model, 0)))
-
-    def attack(self, own: Attempted) -> None:
-        """Attack a cell, and write its rows."""
-        (cell, name), states = own, self.states
-        if cell.seed not in self._materials:
-            self._materials = {cell.seed: make_materials(states.config, self.stories[cell.seed], states.learning)}
-            states.share(cell.seed, self._materials[cell.seed])
-        materials = self._materials[cell.seed]
-        states.restore(cell, materials)
-        give_back_freed()
-        states.unlearning.body.start_afresh()
-        (card,) = get_attacks([name])
-        states.store.write_attack(name, cell, _rows(states, cell, card, materials, self.whole))
+def _attack(states: States, own: Attempted) -> None:
+    """Attack a cell, and write its rows."""
+    cell, name = own
+    materials = states.shared_materials(cell.seed)
+    states.restore(cell, materials)
+    give_back_freed()
+    states.unlearning.body.start_afresh()
+    (card,) = get_attacks([name])
+    states.store.write_attack(name, cell, _rows(states, cell, card, materials))
 
 
-def _attack_jobs(folder: Path) -> Jobs[Attempted]:
+def _attack_jobs(config: StudyConfig, store: Store) -> Jobs[Attempted]:
     """Attacks on cells as work for several processes."""
-    return Jobs(_begin, (folder,), _Attacker.attack, name=_name, seed=lambda own: own[0].seed, before=lambda own: set())
-
-
-def _begin(folder: Path) -> _Attacker:
-    store = Store(folder)
-    return _Attacker.load(store.config(), store, Silent())
+    return Jobs(States.load, (config, store, Silent()), _attack, name=_name, seed=lambda own: own[0].seed, before=lambda own: set())
 
 
 def _name(own: Attempted) -> str:
     return f"{own[1]} on {own[0].id}"
 
 
-def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, whole: LoadedModel) -> list[tuple[Variant, Row]]:
+def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials) -> list[tuple[Variant, Row]]:
     rows: list[tuple[Variant, Row]] = []
 
     def measure(
@@ -138,7 +114,8 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials, wh
 
     target = Target(
         loaded=states.unlearning,
-        whole=whole,
+        # Attacks move the layers that the study takes for fixed, too.
+        whole=replace(states.unlearning, body=Body(states.unlearning.model, 0)),
         training_head=materials.training_head,
         parameters=train_band(states.parameters, 0),
         learned={

@@ -17,7 +17,6 @@ from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.intervals import RESAMPLES
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.study.cells import Cell, study_cells
-from polyunlearn.study.materials import Materials, make_materials, study_stories
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
@@ -49,22 +48,15 @@ def benchmark_study(folder: Path, task: str, cells: Sequence[str], watcher: Watc
     store = Store(folder)
     config = store.config()
     chosen = _chosen(store, list(study_cells(config)), cells)
-    stories = {seed: study_stories(config, seed) for seed in config.seeds}
     scores = []
     with writing(folder):
         states = States.load(config, store, watcher)
-        store.check(study_manifest(config, stories, states.learning))
-        materials: dict[int, Materials] = {}
-        shared: set[int] = set()
+        store.check(study_manifest(states))
         for number, cell in enumerate(chosen, start=1):
             watcher.cell(f"{task} on {cell.id}", number, len(chosen))
-            if cell.seed not in materials:
-                materials = {cell.seed: make_materials(config, stories[cell.seed], states.learning)}
-            if cell.state != "base" and not store.weights_path(cell).is_file() and cell.seed not in shared:
-                # What is trained again must be trained as it was.
-                states.share(cell.seed, materials[cell.seed])
-                shared.add(cell.seed)
-            states.restore(cell, materials[cell.seed])
+            gone = cell.state != "base" and not store.weights_path(cell).is_file()
+            # What is trained again must be trained as it was.
+            states.restore(cell, states.shared_materials(cell.seed) if gone else states.materials(cell.seed))
             scores += evaluate(states.learning, given, cell.id)
     return scores
 

@@ -99,17 +99,13 @@ def _unfit_methods(methods: Sequence[str], unlearning: "UnlearningConfig", weigh
     problems = []
     for name in methods:
         method = get_method(name)
-        if unlearning.projection != "none" and method.forget.rule:
-            problems.append(
-                f"unlearning.projection: method {name!r} makes its gradient in a way of its own, which does not go with a projection; "
-                "set projection=none, or leave the method out"
-            )
-        elif unlearning.subspace != "none" and method.forget.rule:
-            problems.append(
-                f"unlearning.subspace: method {name!r} makes its gradient in a way of its own, which does not go with a subspace; "
-                "set subspace=none, or leave the method out"
-            )
-        elif unlearning.projection != "none" and not method.retain:
+        for what, own in (("projection", unlearning.projection), ("subspace", unlearning.subspace)):
+            if own != "none" and method.forget.rule:
+                problems.append(
+                    f"unlearning.{what}: method {name!r} makes its gradient in a way of its own, which does not go with a {what}; "
+                    f"set {what}=none, or leave the method out"
+                )
+        if unlearning.projection != "none" and not method.forget.rule and not method.retain:
             problems.append(
                 f"unlearning.projection: method {name!r} has no retain term, so there is nothing to keep its gradient from; "
                 "set projection=none, or leave the method out"

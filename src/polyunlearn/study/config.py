@@ -70,8 +70,8 @@ STAGE_SETTINGS = tuple(one.name for one in fields(MethodSettings) if one.name !=
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
 
-    With `decay` the rate falls linearly to zero over the steps, so that the last states are settled ones. Layers train from `from_layer` on, up to `to_layer` where it is given, which does not; the last of them is the one whose states some terms
-    ask for. `settings` change, by method, the settings on its card and those of the stage in `MethodSettings`. The trajectory is measured every
+    With `decay` the rate falls linearly to zero over the steps, so that the last states are settled ones. Layers train from `from_layer` on, up
+    to `to_layer` where it is given, which does not; the last of them is the one whose states some terms ask for. `settings` change, by method, the settings on its card and those of the stage in `MethodSettings`. The trajectory is measured every
     `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none is given; the end is measured in all.
     `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
     needs. `projection` "language" takes out of the forget gradient what works against any language that is retained

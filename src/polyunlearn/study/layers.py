@@ -12,7 +12,7 @@ from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import train_band
 from polyunlearn.study.cells import Cell, study_cells, told_languages
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, make_materials, study_stories
+from polyunlearn.study.materials import Materials
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 from polyunlearn.study.trace import trace_state
@@ -53,23 +53,19 @@ def trace_study(folder: Path, sources: Sequence[str], seeds: Sequence[int], stra
     unfinished = sorted(cell.id for cell in needed if not store.is_done(cell))
     if unfinished:
         raise UserError(f"{folder}: {unfinished[0]} is not finished; go on with: polyunlearn study run")
-    stories = {seed: study_stories(config, seed) for seed in config.seeds}
     found = StudyTrace({}, {})
     with writing(folder):
         states = States.load(config, store, watcher)
-        store.check(study_manifest(config, stories, states.learning))
-        materials: dict[int, Materials] = {}
+        store.check(study_manifest(states))
         for number, cell in enumerate(cells, start=1):
             watcher.cell(cell.id, number, len(cells))
-            if cell.seed not in materials:
-                materials = {cell.seed: make_materials(config, stories[cell.seed], states.learning)}
-                if not all(store.weights_path(own).is_file() for own in needed if own.seed == cell.seed and own.state != "base"):
-                    # States that are gone are trained once more, and alike only beside what all share.
-                    states.share(cell.seed, materials[cell.seed])
+            gone = any(not store.weights_path(own).is_file() for own in needed if own.seed == cell.seed and own.state != "base")
+            # States that are gone are trained once more, and alike only beside what all share.
+            materials = states.shared_materials(cell.seed) if gone else states.materials(cell.seed)
             if cell.state == "learned":
-                found.located[cell.id] = _located(states, cell, materials[cell.seed])
+                found.located[cell.id] = _located(states, cell, materials)
             else:
-                found.depths[cell.id] = _depths(states, cell, materials[cell.seed])
+                found.depths[cell.id] = _depths(states, cell, materials)
     return found
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
 from polyunlearn.study.processes import run_beside
-from polyunlearn.study.runner import CellRunner, cell_jobs
-from polyunlearn.study.states import Watcher, study_manifest, writing
+from polyunlearn.study.runner import cell_jobs, run_cell
+from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 
 
@@ -20,23 +19,22 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
     Raises:
         UserError: where the folder holds another study, is in use, or cannot be written.
     """
-    stories = {seed: study_stories(config, seed) for seed in config.seeds}
     store = Store(folder)
     with writing(folder):
-        runner = CellRunner.load(config, store, stories, watcher)
-        store.open(study_manifest(config, stories, runner.states.learning))
+        states = States.load(config, store, watcher)
+        store.open(study_manifest(states))
         for part in store.folder.rglob(".*.part"):
             part.unlink()
         todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
         if workers > 1 and len(todo) > 1:
             # The model is in the processes' memory; here it would be one too many.
-            del runner
+            del states
             for _ in run_beside(cell_jobs(config, folder), todo, workers, watcher):
                 _drop_weights(config, store)
         else:
             for number, cell in enumerate(todo, start=1):
                 watcher.cell(cell.id, number, len(todo))
-                runner.run(cell)
+                run_cell(states, cell)
                 _drop_weights(config, store)
         _drop_weights(config, store)
 

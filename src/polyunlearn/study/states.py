@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import Materials, Stories
+from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import token_rows
 from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
 from polyunlearn.study.store import Store
@@ -68,10 +68,16 @@ class States:
     parameters: Mapping[str, nn.Parameter]
     base: Mapping[str, Tensor]
     watcher: Watcher
+    stories: Mapping[int, Stories]
+    """By seed."""
+    _at_hand: dict[int, Materials] = field(default_factory=dict)
+    _shared: set[int] = field(default_factory=set)
 
     @classmethod
     def load(cls, config: StudyConfig, store: Store, watcher: Watcher) -> "States":
-        """Load the study's model; raises `UserError` where it cannot be loaded or lacks the layers that the study names."""
+        """Load the study's stories and model; raises `UserError` as `study_stories` does, and where the model cannot be loaded or lacks the layers that
+        the study names."""
+        stories = {seed: study_stories(config, seed) for seed in config.seeds}
         loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
         ends = (end - 1 for end in config.unlearning.to_layers(config.methods))
         for layer in (config.learning.from_layer, config.unlearning.from_layer, *ends):
@@ -82,9 +88,23 @@ class States:
         frozen = frozen_layers(config, "unlearned")
         unlearning = loaded if frozen == frozen_layers(config, "learned") else replace(loaded, body=Body(loaded.model, frozen))
         parameters = make_trainable(loaded.model, TrainablePlan(**config.trainable.model_dump(), from_layer=frozen))
-        return cls(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher)
+        return cls(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher, stories)
 
-    def share(self, seed: int, materials: Materials) -> None:
+    def materials(self, seed: int) -> Materials:
+        """The materials of a seed; those of one seed are held at a time."""
+        if seed not in self._at_hand:
+            self._at_hand, self._shared = {seed: make_materials(self.config, self.stories[seed], self.learning)}, set()
+        return self._at_hand[seed]
+
+    def shared_materials(self, seed: int) -> Materials:
+        """The same, with what all states of the seed have alike computed: states are trained alike only after this."""
+        materials = self.materials(seed)
+        if seed not in self._shared:
+            self._share(seed, materials)
+            self._shared.add(seed)
+        return materials
+
+    def _share(self, seed: int, materials: Materials) -> None:
         """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states.
 
         A row's last bits depend on what it was computed with, so states are trained alike only after this.
@@ -161,8 +181,9 @@ class States:
         save_state(snapshot(self.parameters), self.store.weights_path(cell))
 
 
-def study_manifest(config: StudyConfig, stories: Mapping[int, Stories], loaded: LoadedModel) -> dict[str, Any]:
+def study_manifest(states: States) -> dict[str, Any]:
     """What a study is made of, and on what it runs; under "study" all that decides its rows."""
+    config, stories, loaded = states.config, states.stories, states.learning
     packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
     return {
         "schema": 1,

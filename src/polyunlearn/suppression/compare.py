@@ -19,7 +19,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.batching import mapped_by_length
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
-from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL
+from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL, answer_text
 from polyunlearn.scoring.measure import Moment, ranked_questions, text_rows
 from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.probes import Probe
@@ -160,8 +160,7 @@ def written(
 
     def work(batch: list[tuple[int, ...]]) -> list[str]:
         tokens = _generate(loaded, batch, most, way, plausibility)[:, max(map(len, batch)) :]
-        texts = loaded.encoder.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        return [next(iter(text.splitlines()), "").strip() for text in texts]
+        return [answer_text(loaded.encoder, own) for own in tokens.tolist()]
 
     return mapped_by_length(prompts, lambda prompt: len(prompt) + most, ANSWER_BUDGET, work, least_fill=LEAST_FILL)
 
