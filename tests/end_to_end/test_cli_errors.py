@@ -1,24 +1,25 @@
 """What the command line says to a mistake: one message on standard error, exit code 2, no traceback, nothing half-written."""
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
+from commands import command
 
 from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 
 
-def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "polyunlearn", *arguments], capture_output=True, text=True, check=False, cwd=folder)
-
-
 def refused(*arguments: str, folder: Path) -> str:
     """Run in `folder`; check that it was refused as a user's mistake and left `folder` as it was; return the message."""
     before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
-    result = command(*arguments, folder=folder)
+    started_in = Path.cwd()
+    os.chdir(folder)
+    try:
+        result = command(*arguments)
+    finally:
+        os.chdir(started_in)
     assert result.returncode == 2, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
     assert result.stdout == ""
@@ -76,6 +77,13 @@ def test_a_bad_corpus_names_every_bad_line(tmp_path: Path) -> None:
     message = refused("corpus", "check", "mine.jsonl", folder=tmp_path)
     assert "error: mine.jsonl:1: field editions.en.article" in message
     assert "error: mine.jsonl:3: the id" in message
+
+
+@pytest.mark.parametrize("arguments", [["claims", "check"], ["audit", "embedded"], ["unlearn", "embedded"], ["verify", "embedded"]])
+def test_a_bad_file_of_claims_is_refused_before_anything_is_loaded(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "claims.jsonl").write_text('{"id": "one"\n')
+    out = ["--out", "out"] if arguments[0] == "unlearn" else []
+    assert "error: claims.jsonl:1: " in refused(*arguments, "claims.jsonl", *out, folder=tmp_path)
 
 
 def test_brackets_in_a_value_are_printed_as_they_are(tmp_path: Path) -> None:
