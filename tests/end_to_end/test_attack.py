@@ -95,10 +95,17 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
 def test_an_unfinished_study_is_not_attacked(finished: Path) -> None:
     result = command("attack", str(finished), "--strategy", "all")
     assert result.returncode == 2 and "no strategy 'all' in this study; it has english, traced" in result.stderr
+    result = command("attack", str(finished), "--method", "npo")
+    assert result.returncode == 2 and "no method 'npo' in this study; it has gradient_difference" in result.stderr
     cell = finished / "cells" / "unlearned-de-english-gradient_difference-seed0.parquet"
     away = cell.rename(cell.with_suffix(".away"))
-    result = command("attack", str(finished))
+    result = command("attack", str(finished), "--method", "gradient_difference")
+    attacks = (finished / "attacks").rename(finished / "attacks.away")
+    others = command("attack", str(finished), "--strategy", "traced", "--only", "pruning")
+    shutil.rmtree(finished / "attacks")
+    attacks.rename(finished / "attacks")
     away.rename(cell)
+    assert others.returncode == 0, others.stderr
     assert result.returncode == 2 and "unlearned-de-english-gradient_difference-seed0 is not finished" in result.stderr
 
 

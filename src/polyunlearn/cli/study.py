@@ -213,6 +213,7 @@ def attack(
     folder: Folder,
     only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
     strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
+    methods: Annotated[list[str], typer.Option("--method", metavar="NAME", help="Only states unlearned by it; repeatable.")] = [],  # noqa: B006
     workers: Workers = 1,
     json_file: JsonFile = None,
     markdown_file: MarkdownFile = None,
@@ -225,7 +226,7 @@ def attack(
     chosen = get_attacks(only)
     try:
         with ProgressWatcher() as watcher:
-            attack_study(folder, chosen, strategies, watcher, workers)
+            attack_study(folder, chosen, strategies, methods, watcher, workers)
     except KeyboardInterrupt as interrupt:
         errors.print("interrupted; the same command goes on from here")
         raise typer.Exit(130) from interrupt

@@ -30,24 +30,30 @@ Attempted = tuple[Cell, str]
 """A cell, and the name of an attack on it."""
 
 
-def attack_study(folder: Path, attacks: Sequence[AttackCard], strategies: Sequence[str], watcher: Watcher, workers: int = 1) -> None:
-    """Run the attacks that are not on disk yet on every finished cell of the study but base; of unlearned cells, where `strategies` are named, on theirs.
+def attack_study(
+    folder: Path, attacks: Sequence[AttackCard], strategies: Sequence[str], methods: Sequence[str], watcher: Watcher, workers: int = 1
+) -> None:
+    """Run the attacks that are not on disk yet on every cell of the study but base; of unlearned cells, where `strategies` or `methods` are named, on
+    theirs. The others need not be finished.
 
     The claims are asked in the first wording. What a state was without an attack is in the rows of its cell. `workers` are processes, as in `run_study`.
 
     Raises:
-        UserError: where the folder holds no finished study, a strategy is not in it, the model or corpus are others now, or it is in use or
-            cannot be written.
+        UserError: where the folder holds no study or a cell that is not finished, a strategy or method is not in it, the model or corpus are
+            others now, or it is in use or cannot be written.
     """
     store = Store(folder)
     config = store.config()
-    unknown = [name for name in strategies if name not in config.strategies]
-    if unknown:
-        raise UserError(f"{folder}: no strategy {unknown[0]!r} in this study; it has {', '.join(config.strategies)}")
+    for what, named, there in (("strategy", strategies, config.strategies), ("method", methods, config.methods)):
+        unknown = [name for name in named if name not in there]
+        if unknown:
+            raise UserError(f"{folder}: no {what} {unknown[0]!r} in this study; it has {', '.join(there)}")
     cells = [
         cell
         for cell in study_cells(config)
-        if cell.state != "base" and (not strategies or any(_is_unlearned_so(cell, name, config) for name in strategies))
+        if cell.state != "base"
+        and (not strategies or any(_is_unlearned_so(cell, name, config) for name in strategies))
+        and (not methods or cell.method is None or cell.method in methods)
     ]
     unfinished = [cell.id for cell in cells if not store.is_done(cell)]
     if unfinished:
