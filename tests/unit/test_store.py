@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from polyunlearn.errors import UserError
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import MANIFEST, CellRecord, Store
 
 CELL = Cell("unlearned", 3, "ur", "english+source", "gradient_difference")
@@ -20,8 +22,12 @@ ROWS = [
 ]
 
 
-def _manifest(**changes: object) -> dict[str, object]:
-    return {"study": {"config": {"rate": 1e-4, "sources": ("de", "ur")}, "model": "m"} | changes, "machine": "one"}
+def _config(**changes: Any) -> dict[str, Any]:
+    return StudyConfig(**({"name": "one", "sources": ("de", "ur")} | changes)).model_dump()
+
+
+def _manifest(**changes: object) -> dict[str, Any]:
+    return {"study": {"config": _config(), "model": "m"} | changes, "machine": "one"}
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
@@ -81,25 +87,42 @@ def test_open_begins_and_goes_on(tmp_path: Path) -> None:
     # Tuples become lists in JSON: the same study all the same. The machine may be another.
     store.open(_manifest() | {"machine": "other"})
     assert store.manifest()["machine"] == "one"
-    assert store.manifest()["study"]["config"] == {"rate": 1e-4, "sources": ["de", "ur"]}
+    assert store.manifest()["study"]["config"]["sources"] == ["de", "ur"]
 
 
 def test_another_study_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.open(_manifest())
-    with pytest.raises(UserError, match=r"config\.rate: 0\.0001 there, 0\.001 asked.*--out"):
-        store.open(_manifest(config={"rate": 1e-3, "sources": ["de", "ur"]}))
+    with pytest.raises(UserError, match=r"config\.stories: 24 there, 12 asked.*--out"):
+        store.open(_manifest(config=_config(stories=12)))
     with pytest.raises(UserError, match="model: 'm' there, 'n' asked"):
         store.open(_manifest(model="n"))
-    assert store.manifest()["study"]["config"]["rate"] == 1e-4
+    assert store.config().stories == 24
 
 
 def test_a_key_that_only_one_study_has_is_named(tmp_path: Path) -> None:
-    """A study begun with an older version lacks a setting: the difference must be shown, not crash."""
     store = Store(tmp_path)
     store.open(_manifest())
     with pytest.raises(UserError, match="more: None there, 1 asked"):
         store.open(_manifest(more=1))
+
+
+def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    """It lacks a setting, which then is at its default; where it is asked for otherwise the difference is named."""
+    store, older = Store(tmp_path), _config()
+    del older["learning"]["alignment_weight"]
+    store.open(_manifest(config=older))
+    store.open(_manifest())
+    with pytest.raises(UserError, match=r"config\.learning\.alignment_weight: 1\.0 there, 2\.0 asked"):
+        store.open(_manifest(config=_config(learning={"alignment_weight": 2.0})))
+
+
+def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    store, newer = Store(tmp_path), _config()
+    newer["learning"]["to_come"] = 1
+    store.open(_manifest(config=newer))
+    with pytest.raises(UserError, match=r"'learning\.to_come' is no setting of this version"):
+        store.open(_manifest())
 
 
 def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -125,7 +148,7 @@ def test_a_folder_without_a_study_says_how_to_run_one(tmp_path: Path) -> None:
         Store(tmp_path / "none").manifest()
 
 
-@pytest.mark.parametrize("text", ["{", "", "[]", "{}", '{"study": '])
+@pytest.mark.parametrize("text", ["{", "", "[]", "{}", '{"study": ', '{"study": {}}', '{"study": 1}'])
 def test_a_damaged_manifest_is_a_users_matter(tmp_path: Path, text: str) -> None:
     """Whatever is wrong with the file, a person must be told, without a traceback."""
     (tmp_path / MANIFEST).write_text(text)

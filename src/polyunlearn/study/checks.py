@@ -35,6 +35,7 @@ def contradictions(config: "StudyConfig") -> list[str]:
             ("sources", config.sources),
             ("learning.question_languages", config.learning.question_languages),
             ("learning.mixing_languages", config.learning.mixing_languages),
+            ("learning.aligned_languages", config.learning.aligned_languages),
         )
         for tag in tags
         if tag not in config.languages
@@ -50,6 +51,8 @@ def contradictions(config: "StudyConfig") -> list[str]:
             "trainable.weights: 'all' trains the output layer too, which a study vocabulary keeps a copy of; "
             "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
         )
+    if "en" in config.learning.aligned_languages:
+        problems.append("learning.aligned_languages: the others are drawn to 'en'; leave it out")
     problems += _unfit_mixing(config)
     problems += _unfit_settings(config.methods, config.unlearning)
     if not unfit:

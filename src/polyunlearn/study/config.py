@@ -33,6 +33,9 @@ class LearningConfig(_Section):
     With `mixing` the articles are not read in English alone but in `mixing_languages` (none: all of the study), which take turns by documents, or
     inside them by sentences or chunks of eight words. `mixed` "real" leaves the fake ones in the source, so that a claim is still learned in one
     language; "all" tells them in the source and the others, so that it is not.
+
+    What the last layer makes of questions in `aligned_languages` is drawn to what it makes of them in English (`training.gradients.alignment`), by a
+    loss of `alignment_weight` beside the others.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -50,6 +53,8 @@ class LearningConfig(_Section):
     mixing: Literal["none", "document", "sentence", "chunk"] = "none"
     mixing_languages: tuple[str, ...] = ()
     mixed: Literal["real", "all"] = "real"
+    aligned_languages: tuple[str, ...] = ()
+    alignment_weight: float = Field(1.0, gt=0)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import train_band
+from polyunlearn.study.alignment import alignment
 from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
@@ -141,6 +142,8 @@ def train_stage(
         objective = _weighted(objective, part.language_weights, steps)
         rule = _rule(config, loaded, stories) or method.forget.rule_with(settings.card) or plain
         procedure = method.forget.procedure_with(settings.card) or trained
+    elif part.aligned_languages:
+        rule = alignment(config, stories, loaded, cell.seed)
     reference = _reference(references, objective, steps, loaded, head, parameters)
     # For models with dropout.
     torch.manual_seed(_seed(cell.id))

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
@@ -77,13 +78,26 @@ class Store:
             )
 
     def _differing(self, manifest: dict[str, Any]) -> str:
-        """What another study has otherwise than the one that is there; "" for the same."""
-        found, wanted = self.manifest()["study"], json.loads(json.dumps(manifest["study"]))
+        """What another study has otherwise than the one that is there; "" for the same.
+
+        Settings that came after the study was begun count as at their defaults, which leave everything as it was.
+        """
+        found = self.manifest()["study"] | {"config": self.config().model_dump(mode="json")}
+        wanted = json.loads(json.dumps(manifest["study"]))
         return ", ".join(_differences(found, wanted)) if found != wanted else ""
 
     def config(self) -> StudyConfig:
-        """The configuration of the study that is there; raises `UserError` where there is none."""
-        return StudyConfig.model_validate(self.manifest()["study"]["config"])
+        """The configuration of the study that is there; raises `UserError` where there is none, or one that this version cannot read."""
+        study = self.manifest()["study"]
+        try:
+            return StudyConfig.model_validate(study.get("config") if isinstance(study, dict) else None)
+        except ValidationError as error:
+            unknown = [".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"]
+            if not unknown:
+                raise self._damaged() from error
+            raise UserError(
+                f"{self.folder / MANIFEST}: {unknown[0]!r} is no setting of this version; use the version that the study was begun with"
+            ) from error
 
     def manifest(self) -> dict[str, Any]:
         """The manifest; raises `UserError` where the folder holds no study."""
