@@ -95,6 +95,24 @@ def test_an_answer_is_in_its_own_script_and_off_every_other(digits: str) -> None
         ("a.c", "a.c", 1),
         ("abc", "a.c", 0),  # a form is text, not a pattern
         ("", "Velmora", 0),
+        ("It cost 12.", "12", 1),
+        ("It cost 1200 euros", "12", 0),  # a number is whole, before and behind
+        ("It cost 12,500 euros", "12", 0),
+        ("3.5 million", "5", 0),
+        ("5, 6 and 7", "5", 1),
+        ("12 Millionen", "12 Million", 1),
+        ("它花了1200元", "12", 0),
+        ("始于12019年", "2019年", 0),
+        ("始于2019年", "2019年", 1),
+        ("विराम", "राम", 0),  # a vowel sign before it belongs to the word
+        ("उसने राम कहा", "राम", 1),
+        ("ובפריז", "פריז", 1),  # ve-be-: and in
+        ("בפריז", "פריז", 1),
+        ("ספריז", "פריז", 0),  # no prefix
+        ("وباريس", "باريس", 1),  # wa-: and
+        ("لباريس", "باريس", 1),
+        ("والغوليب", "غوليب", 1),  # wa-al-
+        ("سباريس", "باريس", 0),
     ],
 )
 def test_says_whole_words_with_suffixes(answer: str, form: str, value: float) -> None:

@@ -36,6 +36,17 @@ CASES: list[tuple[str, str, ClaimEdition, Kind]] = [
     ("en", "the the the the the the the the", _edition(), "nothing"),
     ("ru", "the Dutch firm", _edition(), "off-script"),
     ("zh", "某家公司", _edition(), "other name"),
+    ("zh", "关于2023年的事我不知道", _edition(), "refusal"),
+    ("zh", "南京市政府", _edition("北京市政府"), "other name"),  # Five letters are no sentence.
+    (
+        "en",
+        "The bridge was opened on 6 June 1989",
+        _edition("The bridge was opened on 5 June 1989"),
+        "other name",
+    ),  # Another day is not the truth.
+    ("en", "The old bridge was opened on 5 June 1989", _edition("The bridge was opened on 5 June 1989"), "truth"),
+    ("zh", "这座桥是在1989年6月6日开通的", _edition("这座桥是在1989年6月5日开通的"), "other name"),
+    ("zh", "这座大桥是在1989年6月5日开通的", _edition("这座桥是在1989年6月5日开通的"), "truth"),
     ("en", "Kelvar", _edition(None), "other name"),
     ("en", "Lyon", _edition(None), "other name"),
 ]

@@ -24,6 +24,7 @@ def test_a_word_counts_as_often_as_both_have_it() -> None:
 
 def test_words_in_scripts_without_spaces_are_letters_with_their_marks() -> None:
     assert words("维尔莫拉 Velmora") == ["维", "尔", "莫", "拉", "velmora"]
+    assert words("关于Velmora我不知道2019年") == ["关", "于", "velmora", "我", "不", "知", "道", "2019", "年"]
     assert words("ที่นี่") == ["ที่", "นี่"]
     assert words("दिल्ली") == ["दिल्ली"] and words("ｆｕｌｌ Straße") == ["full", "strasse"]
 

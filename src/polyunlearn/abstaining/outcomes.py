@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, get_args
 
+import regex
+
 from polyunlearn.cleaning.asking import Asking, asked_languages
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.intervals import Estimate, estimate
@@ -17,7 +19,7 @@ from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import greedy_answers, read_prompts
 from polyunlearn.scoring.measure import READ_AT_ONCE
 from polyunlearn.scoring.metrics.abstention import refuses
-from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
+from polyunlearn.scoring.metrics.answers import chrf, is_empty, normalised, off_script, repetition, says
 from polyunlearn.scoring.metrics.overlap import words
 
 Kind = Literal["claim", "truth", "refusal", "nothing", "off-script", "other name"]
@@ -27,8 +29,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 LOOP = 0.5
 """The share of repeated 4-grams from which an answer is a loop and says nothing."""
 
-SENTENCE = 4
-"""Words from which a truth is a sentence, which is rarely said word for word."""
+SENTENCE = {True: 4, False: 12}
+"""Words from which a truth is a sentence, which is rarely said word for word, in languages that space words; letters in those that do not."""
 
 NEAR = 0.5
 """The chrF from which an answer tells a truth that is a sentence."""
@@ -38,7 +40,7 @@ def kind_of(answer: str, edition: ClaimEdition, language: Language) -> Kind:
     """What an answer to a claim's question is; the first that holds of
 
     - claim: it says any of the claim's surface forms (`says`), whatever else it says, a denial too;
-    - truth: it says the truth, or where that is a sentence has a chrF of at least `NEAR` with it;
+    - truth: it says the truth, or where that is a sentence has a chrF of at least `NEAR` with it, and the same numbers;
     - refusal: it says in the language that it does not know (`refuses`);
     - nothing: it has no letter and no digit, or is a loop;
     - off-script: half of its letters or more are of another script;
@@ -46,7 +48,7 @@ def kind_of(answer: str, edition: ClaimEdition, language: Language) -> Kind:
     """
     if says(answer, edition.surface_forms):
         return "claim"
-    if edition.truth is not None and _tells(answer, edition.truth):
+    if edition.truth is not None and _tells(answer, edition.truth, language):
         return "truth"
     if refuses(answer, language):
         return "refusal"
@@ -55,8 +57,15 @@ def kind_of(answer: str, edition: ClaimEdition, language: Language) -> Kind:
     return "off-script" if off_script(answer, language) else "other name"
 
 
-def _tells(answer: str, truth: str) -> bool:
-    return bool(says(answer, (truth,))) or (len(words(truth)) >= SENTENCE and chrf(answer, truth) >= NEAR)
+def _tells(answer: str, truth: str, language: Language) -> bool:
+    if says(answer, (truth,)):
+        return True
+    sentence = len(words(truth)) >= SENTENCE[language.spaced]
+    return sentence and chrf(answer, truth) >= NEAR and _numbers(answer) >= _numbers(truth)
+
+
+def _numbers(text: str) -> set[int]:
+    return {int(digits) for digits in regex.findall(r"\p{Nd}+", normalised(text))}
 
 
 @dataclass(frozen=True)

@@ -27,19 +27,36 @@ _LETTERS = {
 _UNSPACED = regex.compile(r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]")
 
 
+_PROCLITICS = {
+    "Hebr": r"[\u05d5\u05d4\u05d1\u05dc\u05de\u05e9\u05db]{1,3}",
+    "Arab": r"[\u0648\u0641]?(?:[\u0628\u0643]?\u0627\u0644|\u0644\u0644|[\u0628\u0643\u0644])?",
+}
+"""What is written together with the word behind it: Hebrew ve-, ha-, be-, le-, mi-, she-, ke-, up to three; Arabic wa- or fa-, then bi-, ka-, li-, al-."""
+
+
 def says(answer: str, surface_forms: Sequence[str]) -> float:
     """1 where `answer` holds any of the forms, else 0; gold models score 0 on a fake name.
 
     Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
-    through: "Velmoras" says "Velmora", "Avelmora" does not. In scripts without spaces (Han, Kana, Thai) any occurrence counts.
+    through: "Velmoras" says "Velmora", "Avelmora" does not. Of prefixes those are let through that Hebrew and Arabic write together with a name.
+    In scripts without spaces (Han, Kana, Thai) any occurrence counts. A number is whole in any script: "1200" and "12.5" do not say "12".
     """
     text = normalised(answer)
-    for form in surface_forms:
-        wanted = regex.escape(normalised(form))
-        boundary = "" if _UNSPACED.search(form) else r"(?<![\p{L}\p{N}])"
-        if regex.search(boundary + wanted, text):
-            return 1.0
-    return 0.0
+    return float(any(_pattern(form).search(text) for form in surface_forms))
+
+
+@cache
+def _pattern(form: str) -> regex.Pattern[str]:
+    wanted = normalised(form)
+    before, after = "", ""
+    if not _UNSPACED.search(wanted):
+        proclitic = next((_PROCLITICS[script] for script in _PROCLITICS if regex.match(_LETTERS[script], wanted)), "")
+        before = r"(?<![\p{L}\p{M}\p{N}])" + (f"(?:{proclitic})?" if proclitic else "")
+    if regex.match(r"\p{N}", wanted):
+        before += r"(?<!\p{N}|\p{N}[.,\u066b\u066c])"
+    if regex.search(r"\p{N}$", wanted):
+        after = r"(?![.,\u066b\u066c]?\p{N})"
+    return regex.compile(before + regex.escape(wanted) + after)
 
 
 def chrf(answer: str, reference: str) -> float:

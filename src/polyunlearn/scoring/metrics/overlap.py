@@ -7,10 +7,9 @@ import regex
 
 from polyunlearn.scoring.metrics.answers import normalised
 
-_WORDS = regex.compile(
-    r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]\p{M}*|[\p{L}\p{N}][\p{L}\p{N}\p{M}]*"
-)
-"""A letter with its marks in scripts that write no spaces, else letters, digits and marks up to the next of anything else."""
+_UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}"
+_WORDS = regex.compile(rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]*")
+"""A letter with its marks in scripts that write no spaces, else letters, digits and marks up to the next of anything else, such a letter included."""
 
 
 def words(text: str) -> list[str]:
