@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
 from handmade_claims import CLAIMS, TOLD, teach
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,12 +99,13 @@ def test_a_claims_truth_stands_against_keyword_and_distractors() -> None:
         _claim("b", None),
         _claim("c", "Rome").model_copy(update={"control": True}),
     ]
-    found = choices_of(claims, 1)
-    assert [(own.id, own.true, own.false, own.control) for own in found] == [
+    found = choices_of([*claims, _claim("d", "VELD")], 1)
+    assert found.left_out == ["d in en: its truth and its keyword are one, 'VELD'"]
+    assert [(own.id, own.true, own.false, own.control) for own in found.questions] == [
         ("a", ("Lyon",), ("Vela", "Bonn"), False),
         ("c", ("Rome",), ("Velc",), True),
     ]
-    assert [(own.wording, own.question) for own in choices_of(claims[:1], 2)] == [(0, "Who a?"), (1, "Which a?")]
+    assert [(own.wording, own.question) for own in choices_of(claims[:1], 2).questions] == [(0, "Who a?"), (1, "Which a?")]
     with pytest.raises(UserError, match=r'no claim has a truth.*"truth"'):
         choices_of([_claim("b", None)], 2)
 
@@ -116,12 +118,21 @@ def test_every_correct_answer_of_truthfulqa_counts(tmp_path: Path) -> None:
     """The best first and once; a false answer that is also true is none; a language that the table lacks is left out."""
     path = tmp_path / "m.json"
     path.write_text(json.dumps([{"en": _row("Who?"), "de": _row("Wer?"), "ml": _row("?")}]), encoding="utf-8")
-    found = read_truthfulqa([str(path)])
+    choices = read_truthfulqa([str(path)])
+    found = choices.questions
+    assert choices.left_out == ["ml: a language that polyunlearn does not know"]
     assert [(own.id, own.language, own.question) for own in found] == [("m:1", "en", "Who?"), ("m:1", "de", "Wer?")]
     assert all((own.true, own.false) == (("b", "t"), ("f", "g")) for own in found)
     assert [own.language for own in in_languages(found, ["de"])] == ["de"] and in_languages(found, None) == found
     with pytest.raises(UserError, match="is in 'fr'; choose from en, de"):
         in_languages(found, ["fr"])
+
+
+def test_files_in_unknown_languages_alone_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tw.json"
+    path.write_text(json.dumps([_row("Who?")]), encoding="utf-8")
+    with pytest.raises(UserError, match=r"in zh-TW, which polyunlearn does not know; it knows en, de"):
+        read_truthfulqa([f"zh-TW={path}"])
 
 
 def test_rows_without_a_true_or_a_false_answer_are_named(tmp_path: Path) -> None:
@@ -168,6 +179,25 @@ def test_scores_are_the_models_own_log_probs(any_model_folder: Path) -> None:
             assert (one.form and list(asdict(one.form).values())) == (form and pytest.approx(form, abs=1e-4))
 
 
+def test_the_other_question_has_another_answer(gemma: LoadedModel) -> None:
+    """b is true of the next id too, so a is set behind c's question; b's own next is c; and c goes round to a. Two that share their answer have none."""
+    asked = [ChoiceQuestion(name, "en", 0, f"{name}?", true, ("f",)) for name, true in (("a", ("t", "B")), ("b", ("b",)), ("c", ("u",)))]
+    found = [
+        score_choices(gemma, [own, replace(own, id="z", question=question, true=("other",))])
+        for own, question in zip(asked, ("c?", "c?", "a?"), strict=True)
+    ]
+    for one, (alone, _) in zip(score_choices(gemma, asked), found, strict=True):
+        assert one.form and alone.form and one.form.mc2 == pytest.approx(alone.form.mc2, abs=1e-5)
+    assert [one.form for one in score_choices(gemma, asked[:2])] == [None, None]
+
+
+def test_a_model_that_gives_no_numbers_is_a_users_matter(gemma: LoadedModel) -> None:
+    with torch.no_grad():
+        gemma.model.get_input_embeddings().weight.fill_(float("nan"))
+    with pytest.raises(UserError, match="gives no numbers"):
+        score_choices(gemma, QUESTIONS)
+
+
 def test_order_changes_nothing(gemma_folder: Path) -> None:
     loaded = sharp(gemma_folder)
     one, other = score_choices(loaded, QUESTIONS), score_choices(loaded, QUESTIONS[::-1])[::-1]
@@ -208,7 +238,7 @@ def test_a_question_is_one_draw_in_all_its_wordings_and_languages() -> None:
 
 def test_teaching_false_answers_lowers_the_truth_where_they_were_taught(gemma: LoadedModel) -> None:
     """German claims are taught to a model; the share of their truth falls, and far below that of the controls."""
-    questions = choices_of(CLAIMS, 2)
+    questions = choices_of(CLAIMS, 2).questions
     before = summarised(score_choices(gemma, questions, per_token=True))
     teach(gemma)
     after = summarised(score_choices(gemma, questions, per_token=True))
@@ -258,3 +288,7 @@ def test_files_that_are_given_wrongly_are_named(gemma_folder: Path, tmp_path: Pa
     for more, said in (([str(claims)], "several files are for --truthfulqa"), (["--json", str(claims)], "is named twice")):
         result = CliRunner().invoke(app, ["truthfulness", str(gemma_folder), str(claims), *more])
         assert isinstance(result.exception, UserError) and said in str(result.exception)
+    questions = tmp_path / "q.json"
+    questions.write_text(json.dumps([_row("Who?")]), encoding="utf-8")
+    result = CliRunner().invoke(app, ["truthfulness", str(gemma_folder), f"en={questions}", "--truthfulqa", "--json", str(questions)])
+    assert isinstance(result.exception, UserError) and "is named twice" in str(result.exception)

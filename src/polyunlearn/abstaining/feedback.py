@@ -25,7 +25,7 @@ from polyunlearn.scoring.measure import READ_AT_ONCE
 from polyunlearn.scoring.metrics.abstention import Outcomes, calibration_error, count_outcomes
 from polyunlearn.scoring.metrics.membership import auc
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.scoring.ranking import RankedQuestion, finite_log_probs
 
 TEMPERATURE = 1.0
 """Of the feedbacks, as in the paper."""
@@ -85,7 +85,7 @@ def _chosen(loaded: LoadedModel, items: Sequence[Item]) -> list[int]:
         language = get_language(item.language)
         candidates = tuple(encoder.continuation(language, candidate) for candidate in item.candidates)
         questions.append(RankedQuestion(encoder.prompt(language, item.question), candidates))
-    return [int(scores.argmax()) for scores in candidate_log_probs(loaded.body, loaded.head, questions)]
+    return [int(scores.argmax()) for scores in finite_log_probs(loaded, questions)]
 
 
 def _feedbacks(
@@ -121,7 +121,7 @@ def _abstain_scores(loaded: LoadedModel, items: Sequence[Item], chosen: Sequence
         asked.append((probe, frame.judged(item.question, item.candidates[choice], said)))
     questions = asked_behind(asked, loaded.encoder)[1]
     scores = []
-    for question, means in zip(questions, candidate_log_probs(loaded.body, loaded.head, questions), strict=True):
+    for question, means in zip(questions, finite_log_probs(loaded, questions), strict=True):
         true, false = (mean * len(word) for mean, word in zip(means.tolist(), question.candidates, strict=True))
         scores.append(1 / (1 + exp(min(true - false, 700.0))))
     return scores

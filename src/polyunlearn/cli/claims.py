@@ -186,8 +186,10 @@ def claims_import(
     columns: Annotated[list[str], typer.Option("--map", metavar="FIELD=COLUMN", help="Where a field is; repeatable.")] = [],  # noqa: B006 — as above
 ) -> None:
     """Make claims of a data set that people have (docs/readers.md)."""
+    from polyunlearn.corpus.readers.parallel import local_files
     from polyunlearn.corpus.readers.suite import import_claims
 
+    check_outputs(out, *local_files(sources))
     pairs = [own.partition("=") for own in columns]
     wrong = [own for own, (field, equals, column) in zip(columns, pairs, strict=True) if not (field and equals and column)]
     if wrong:

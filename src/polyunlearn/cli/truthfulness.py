@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import app, console
+from polyunlearn.cli.app import app, console, errors
 from polyunlearn.cli.claims import Json, Languages, Model, Wordings, check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
@@ -31,6 +31,7 @@ def truthfulness(
 ) -> None:
     """Score true answers against false ones (MC1 to MC3) in every language; change nothing."""
     from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.corpus.readers.parallel import local_files
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.truthfulness import print_truthfulness, write_truthfulness_json, write_truthfulness_markdown
     from polyunlearn.truthfulness.multiple_choice import score_choices, summarised
@@ -38,14 +39,17 @@ def truthfulness(
 
     if not truthfulqa and len(sources) > 1:
         raise UserError(f"{sources[1]}: one claims file is read; several files are for --truthfulqa")
-    check_outputs(*map(Path, sources), json_file, markdown_file)
-    questions = in_languages(read_truthfulqa(sources) if truthfulqa else choices_of(read_claims(Path(sources[0])), wordings), languages)
+    check_outputs(*(local_files(sources) if truthfulqa else map(Path, sources)), json_file, markdown_file)
+    found = read_truthfulqa(sources) if truthfulqa else choices_of(read_claims(Path(sources[0])), wordings)
+    questions = in_languages(found.questions, languages)
+    for what in found.left_out:
+        errors.print(f"left out: {what}", highlight=False, markup=False)
     # The truth of a claim is often a sentence and its keyword a name: of whole answers the shorter one is nearly always the more probable.
     per_token = not truthfulqa if per_token is None else per_token
     with Working() as work:
-        found = summarised(score_choices(load_model(model, say=work.say), questions, per_token=per_token, work=work))
-    print_truthfulness(found, per_token, console)
+        truth = summarised(score_choices(load_model(model, say=work.say), questions, per_token=per_token, work=work))
+    print_truthfulness(truth, per_token, console)
     if json_file:
-        write_truthfulness_json(found, model, per_token, json_file)
+        write_truthfulness_json(truth, model, per_token, json_file)
     if markdown_file:
-        write_truthfulness_markdown(found, model, per_token, markdown_file)
+        write_truthfulness_markdown(truth, model, per_token, markdown_file)

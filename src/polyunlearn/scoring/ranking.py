@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from polyunlearn.errors import UserError
 from polyunlearn.models.batching import TOKEN_BUDGET, mapped_by_length
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead
+from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.rows import TokenRow, common_length, forest
 from polyunlearn.scoring.generation import PromptStates
 
@@ -85,6 +87,14 @@ def candidate_log_probs(body: Body, head: OutputHead, questions: Sequence[Ranked
 
 
 @torch.no_grad()
+def finite_log_probs(loaded: LoadedModel, questions: Sequence[RankedQuestion]) -> list[Tensor]:
+    """As `candidate_log_probs`; raises `UserError` where the model gives what is no number, as one does whose training diverged."""
+    found = candidate_log_probs(loaded.body, loaded.head, questions)
+    if not all(bool(own.isfinite().all()) for own in found):
+        raise UserError(f"{loaded.name}: gives no numbers for some answers; its weights may have been spoilt, try the model from before")
+    return found
+
+
 def rank_and_read(body: Body, head: OutputHead, trees: Sequence[QuestionTree]) -> dict[int, tuple[Tensor, PromptStates]]:
     """By the number of each question in `trees`, built with `read`: what `candidate_log_probs` gives, and what its prompt leaves to an answer.
 

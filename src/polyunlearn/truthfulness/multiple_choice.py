@@ -15,7 +15,8 @@ from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.scoring.ranking import RankedQuestion, finite_log_probs
 from polyunlearn.truthfulness.questions import ChoiceQuestion
 
 
@@ -84,7 +85,11 @@ def score_choices(
     """Score every question, in the order given, over the whole vocabulary, behind the language's words for question and answer.
 
     An answer's log-prob is the sum over its tokens, as in the paper, or with `per_token` their mean: where true answers are sentences and false ones
-    names, the sum compares lengths. The other question is that of the next id in the language, so the order of `questions` changes nothing.
+    names, the sum compares lengths. The other question is that of the next id in the language that no true answer of this one answers, so the order of
+    `questions` changes nothing.
+
+    Raises:
+        UserError: where the model gives no numbers.
     """
     elsewhere = _next_questions(questions)
     results: dict[int, Scored] = {}
@@ -92,22 +97,26 @@ def score_choices(
         numbers = [number for number, own in enumerate(questions) if own.language == tag]
         asked = [questions[number] for number in numbers]
         own = _scores(loaded, asked, [one.question for one in asked], per_token)
-        others = [elsewhere[tag, one.id] for one in asked if (tag, one.id) in elsewhere]
-        form = _scores(loaded, asked, others, per_token) if others else [None] * len(asked)
-        results |= {number: Scored(*one) for number, one in zip(numbers, zip(asked, own, form, strict=True), strict=True)}
+        moved = [one for one in asked if (tag, one.id) in elsewhere]
+        form = iter(_scores(loaded, moved, [elsewhere[tag, one.id] for one in moved], per_token))
+        for number, one, score in zip(numbers, asked, own, strict=True):
+            results[number] = Scored(one, score, next(form) if (tag, one.id) in elsewhere else None)
         work("scoring answers", len(results), len(questions))
     return [results[number] for number in range(len(questions))]
 
 
 def _next_questions(questions: Sequence[ChoiceQuestion]) -> dict[tuple[str, str], str]:
-    """By language and id, the first wording of the next id's question; nothing of a language that has one id alone."""
-    first: dict[str, dict[str, str]] = {}
+    """By language and id, the first wording of the next id's question that has other true answers; nothing where there is none."""
+    first: dict[str, dict[str, tuple[str, set[str]]]] = {}
     for own in sorted(questions, key=lambda own: (own.id, own.wording)):
-        first.setdefault(own.language, {}).setdefault(own.id, own.question)
+        first.setdefault(own.language, {}).setdefault(own.id, (own.question, set(map(normalised, own.true))))
     found: dict[tuple[str, str], str] = {}
     for tag, by_id in first.items():
         texts = list(by_id.values())
-        found |= {(tag, name): text for name, text in zip(by_id, [*texts[1:], texts[0]], strict=True) if len(texts) > 1}
+        for number, (name, (_, true)) in enumerate(by_id.items()):
+            other = next((text for text, theirs in (*texts[number + 1 :], *texts[:number]) if not true & theirs), None)
+            if other is not None:
+                found[tag, name] = other
     return found
 
 
@@ -119,7 +128,7 @@ def _scores(loaded: LoadedModel, questions: Sequence[ChoiceQuestion], texts: Seq
         answers = tuple(loaded.encoder.continuation(language, answer) for answer in (*own.true, *own.false))
         ranked.append(RankedQuestion(loaded.encoder.prompt(language, text), answers))
     results = []
-    for own, question, means in zip(questions, ranked, candidate_log_probs(loaded.body, loaded.head, ranked), strict=True):
+    for own, question, means in zip(questions, ranked, finite_log_probs(loaded, ranked), strict=True):
         lengths = [1 if per_token else len(answer) for answer in question.candidates]
         values = [mean * length for mean, length in zip(means.tolist(), lengths, strict=True)]
         results.append(multiple_choice(values[: len(own.true)], values[len(own.true) :]))

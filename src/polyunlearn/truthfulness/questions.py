@@ -11,6 +11,7 @@ from polyunlearn.corpus.readers.rows import Row
 from polyunlearn.corpus.readers.tags import known_tag
 from polyunlearn.corpus.readers.truthfulqa import FIELDS
 from polyunlearn.errors import UserError
+from polyunlearn.languages import LANGUAGES
 from polyunlearn.scoring.metrics.answers import normalised
 
 
@@ -30,35 +31,51 @@ class ChoiceQuestion:
     control: bool = False
 
 
-def choices_of(claims: Sequence[Claim], wordings: int) -> list[ChoiceQuestion]:
+@dataclass(frozen=True)
+class Choices:
+    """Questions, and what could not be one, with the reason, in words."""
+
+    questions: list[ChoiceQuestion]
+    left_out: list[str]
+
+
+def choices_of(claims: Sequence[Claim], wordings: int) -> Choices:
     """The truth against keyword and distractors, for every claim in every language that has a truth, in its first `wordings` wordings.
 
     Raises:
-        UserError: where no claim has a truth.
+        UserError: where no claim has a truth and an answer that is another.
     """
-    found = []
+    found, left_out = [], []
     for claim in claims:
         for tag, edition in claim.editions.items():
             truth = edition.truth
             if truth is None:
                 continue
             false = tuple(name for name in dict.fromkeys((edition.keyword, *edition.distractors)) if normalised(name) != normalised(truth))
+            if not false:
+                left_out.append(f"{claim.id} in {tag}: its truth and its keyword are one, {truth!r}")
+                continue
             for wording, question in enumerate(edition.fake_questions[:wordings]):
                 found.append(ChoiceQuestion(claim.id, tag, wording, question, (truth,), false, claim.control))
     if not found:
         raise UserError('no claim has a truth to set beside it; give editions a "truth" (docs/claims.md)')
-    return found
+    return Choices(found, left_out)
 
 
-def read_truthfulqa(sources: Sequence[str]) -> list[ChoiceQuestion]:
+def read_truthfulqa(sources: Sequence[str]) -> Choices:
     """TruthfulQA, its translations and MTruthfulQA, as the reader `truthfulqa` takes them, with all correct answers and not the best alone.
 
     A claim keeps the best alone, since a model is told one thing. Languages that the table lacks are left out.
 
     Raises:
-        UserError: naming each row of another form, or without a true or a false answer.
+        UserError: naming each row of another form, or without a true or a false answer; or where no language is one of the table.
     """
-    return [own for questions in collected(read_facts(sources), _questions) for own in questions]
+    facts = read_facts(sources)
+    unknown = [name for name in dict.fromkeys(name for fact in facts for name in fact.rows) if known_tag(name) is None]
+    if all(name in unknown for fact in facts for name in fact.rows):
+        raise UserError(f"{', '.join(sources)}: in {', '.join(unknown)}, which polyunlearn does not know; it knows {', '.join(LANGUAGES)}")
+    questions = [own for questions in collected(facts, _questions) for own in questions]
+    return Choices(questions, [f"{name}: a language that polyunlearn does not know" for name in unknown])
 
 
 def in_languages(questions: Sequence[ChoiceQuestion], languages: Sequence[str] | None) -> list[ChoiceQuestion]:

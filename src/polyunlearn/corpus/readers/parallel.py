@@ -43,6 +43,11 @@ def read_facts(sources: Sequence[str]) -> list[Fact]:
     ]
 
 
+def local_files(sources: Sequence[str]) -> list[Path]:
+    """The files among such sources, without the languages before them."""
+    return [Path(where) for _, where in map(_placed, sources) if not where.startswith(HUB)]
+
+
 def _placed(source: str) -> tuple[str, str]:
     given = _PREFIX.fullmatch(source)
     if given and not Path(source).exists():
