@@ -12,9 +12,9 @@ from tiny import own_label_log_probs, sharp
 from typer.testing import CliRunner
 
 import polyunlearn.cli.abstaining  # noqa: F401 — adds the command
-from polyunlearn.abstaining.feedback import Judged, choosing_half, chosen_threshold, feedback_figures, judged_answers
+from polyunlearn.abstaining.feedback import Judged, chosen_threshold, feedback_figures, judged_answers, without_figures
 from polyunlearn.abstaining.frames import MODES, feedback_languages, frame_of, frames
-from polyunlearn.abstaining.items import Item, make_items
+from polyunlearn.abstaining.items import Item, choosing_half, make_items
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cli import app
 from polyunlearn.corpus.claims import Claim, ClaimEdition, write_claims
@@ -22,6 +22,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
+from polyunlearn.report.abstaining import _notes
 from polyunlearn.scoring.metrics.abstention import Outcomes
 
 # Items
@@ -47,6 +48,19 @@ def test_items_by_hand() -> None:
     assert [
         len(own.candidates) for own in make_items([_claim(name, None, (f"{name}?", name)) for name in "abcdef"], Asking(alternatives=3))
     ] == [4] * 6
+
+
+def test_a_neighbour_of_several_claims_is_one_item() -> None:
+    """Twice the same question, in other capitals: the first claim's; so it stands in one half."""
+    claims = [_claim("b", None, ("who sang?", "Ada")), _claim("a", None, ("Who sang?", "Ada"), ("Who ran?", "Max")), _claim("c")]
+    assert [(own.claim, own.question) for own in make_items(claims, Asking())] == [("c", "Who c?"), ("a", "Who sang?"), ("a", "Who ran?")]
+
+
+def test_claims_without_a_language_in_both_halves_are_refused_before_anything_runs() -> None:
+    """Two claims, each in a language of its own: whatever half one is in, the other language lacks it."""
+    german = Claim(id="b", editions={"de": _claim("b").editions["en"]})
+    with pytest.raises(UserError, match=r"in none of en, de there are claims in both halves.*--no-feedback"):
+        make_items([_claim("a"), german], Asking())
 
 
 def test_too_few_that_can_be_right_are_refused() -> None:
@@ -171,10 +185,13 @@ def test_thresholds_by_hand() -> None:
     """Right at 0.1 and 0.4, wrong at 0.3 and 0.8: from 0.8 on abstains three of four rightly (0.3 is answered wrongly), from 0.3 on as well (0.4 is abstained
     from): the higher. Where all is right never, where all is wrong from the least; and
     never where scores run the wrong way, since from 0.2 on is no better."""
-    assert chosen_threshold([0.1, 0.4, 0.3, 0.8], [True, True, False, False]) == 0.8
-    assert chosen_threshold([0.2, 0.9], [True, True]) == inf
-    assert chosen_threshold([0.2, 0.9], [False, False]) == 0.2
-    assert chosen_threshold([0.9, 0.2], [True, False]) == inf
+    assert chosen_threshold([0.1, 0.4, 0.3, 0.8], [True, True, False, False], [1 / 4] * 4) == 0.8
+    assert chosen_threshold([0.2, 0.9], [True, True], [1 / 2] * 2) == inf
+    assert chosen_threshold([0.2, 0.9], [False, False], [1 / 2] * 2) == 0.2
+    assert chosen_threshold([0.9, 0.2], [True, False], [1 / 2] * 2) == inf
+    # Three right ones at 0.5 of one claim count as much as one wrong one at 0.4 of another, and less than that at 1.
+    assert chosen_threshold([0.5] * 3 + [0.4], [True] * 3 + [False], [1 / 6] * 3 + [1 / 2]) == inf
+    assert chosen_threshold([0.5] * 3 + [0.4], [True] * 3 + [False], [1 / 7] * 3 + [4 / 7]) == 0.4
 
 
 def test_halves_are_of_claims_and_whatever_their_order() -> None:
@@ -190,8 +207,8 @@ def _judged(claim: str, score: float, right: bool, tag: str = "en", mode: str = 
 
 def test_figures_by_hand() -> None:
     """Two claims choose: right at 0.2, wrong at 0.6, so from 0.6 on. Of the two others one has a right answer at 0.1 (answered) and a wrong one at 0.5
-    (answered: wrong), the other a wrong one at 0.9 (abstained). Rightly 1/2 of the first claim and all of the second: 3/4; plain is abstaining from all, 2/3;
-    both wrong answers score above the right one. Confidences 0.9, 0.5, 0.1 against 1, 0, 0: (0.1 + 0.5 + 0.1) / 3."""
+    (answered: wrong), the other a wrong one at 0.9 (abstained). Rightly 1/2 of the first claim and all of the second: 3/4; plain is abstaining from all, which
+    is as much, though 2/3 of the items are wrong; both wrong answers score above the right one. Confidences 0.9, 0.5, 0.1 against 1, 0, 0: (0.1 + 0.5 + 0.1) / 3."""
     names = ["a", "b", "c", "d"]
     one, two = sorted(choosing_half(names))
     three, four = sorted(set(names) - {one, two})
@@ -205,12 +222,14 @@ def test_figures_by_hand() -> None:
     (found,) = feedback_figures(judged)
     assert (found.language, found.mode, found.threshold, found.chosen_on) == ("en", "native", 0.6, 2)
     assert found.outcomes == Outcomes(right=1, wrong=1, abstained_right=0, abstained_wrong=1)
-    assert (found.accuracy.mean, found.accuracy.n, found.plain, found.auc) == (0.75, 2, pytest.approx(2 / 3), 1)
+    assert (found.accuracy.mean, found.accuracy.n, found.plain, found.auc) == (0.75, 2, 0.75, 1)
     assert found.calibration == pytest.approx(0.7 / 3) and found.in_english == ()
     assert feedback_figures(judged[::-1]) == [found]
     sure = [replace(own, right=True) for own in judged]
     (never,) = feedback_figures(sure)
     assert never.threshold is None and never.auc is None and never.outcomes.right == 3
+    items = [*(own.item for own in judged), Item("a", "zh", "?", ("a", "b"), 0)]
+    assert without_figures(items, ["native", "related"], [found]) == [("en", "related"), ("zh", "native"), ("zh", "related")]
     (dutch,) = feedback_figures([replace(own, item=replace(own.item, language="nl"), languages=("de", "it", "de")) for own in judged])
     assert dutch.in_english == ("it", "nl")
 
@@ -232,7 +251,7 @@ def test_the_command_prints_and_writes_every_figure(gemma_folder: Path, tmp_path
         "--markdown",
         str(page),
     ]
-    result = CliRunner().invoke(app, [*arguments, "--mode", "none", "--mode", "related"])
+    result = CliRunner().invoke(app, [*arguments, "--mode", "none", "--mode", "related", "--mode", "none"])
     assert result.exit_code == 0, result.exception
     data = json.loads(out.read_text(encoding="utf-8"))
     assert len(data["answers"]) == 12 and len(data["judged"]) == 12
@@ -242,6 +261,15 @@ def test_the_command_prints_and_writes_every_figure(gemma_folder: Path, tmp_path
     assert "## When to abstain, by feedback" in text and "## The same of controls" in text and "Asked in English about Dutch" in text
     result = CliRunner().invoke(app, [*arguments, "--no-feedback"])
     assert result.exit_code == 0 and json.loads(out.read_text(encoding="utf-8"))["judged"] == [] and "When to abstain" not in result.output
+
+
+def test_what_has_no_figures_is_said() -> None:
+    """Chinese has no relative; of Hausa all claims are in one half."""
+    page = "\n".join(_notes([], [("zh", "related"), ("ha", "none"), ("ha", "native")]))
+    assert (
+        page
+        == "No related language in the table: Chinese.\nNo figures, since all claims that can be answered rightly fall into one half: Hausa."
+    )
 
 
 def test_modes_that_are_given_wrongly_are_named(gemma_folder: Path, tmp_path: Path) -> None:

@@ -5,16 +5,16 @@ none has to be made up where an answer cannot be parsed. From what score on it c
 the other half.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, inf, isfinite
-from random import Random
+from math import exp, fsum, inf, isfinite
 from statistics import fmean
 
 import torch
 
 from polyunlearn.abstaining.frames import MODES, check_modes, feedback_languages, frame_of, frames
-from polyunlearn.abstaining.items import Item
+from polyunlearn.abstaining.items import Item, choosing_half
 from polyunlearn.attacks.asking import asked_behind
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import LANGUAGES, get_language
@@ -133,7 +133,7 @@ class FeedbackFigures:
 
     From `threshold` on a score counts as abstaining, None where it never does; it is chosen on `chosen_on` items, and all else is of the other half.
     `accuracy` is the share of items that are rightly answered or rightly abstained from, mean over claims with a 95 % interval that draws them; `plain` is
-    that share for the better of answering all and abstaining from all, which needs no score. `auc` is the chance that a wrong answer scores above a
+    the same mean for the better of answering all and abstaining from all, which needs no score. `auc` is the chance that a wrong answer scores above a
     right one, None where there is only one kind, and `calibration` the expected error of 1 - score as a confidence. `in_english` are the languages of the
     question or of feedback in which what stands around it is English, since feedback.yaml lacks them.
     """
@@ -163,23 +163,31 @@ def feedback_figures(judged: Sequence[Judged]) -> list[FeedbackFigures]:
     return found
 
 
-def choosing_half(claims: Sequence[str]) -> set[str]:
-    """The claims that thresholds are chosen on, the same in every language and mode: half of them, rounded down, drawn whatever their order."""
-    names = sorted(set(claims))
-    return set(Random("halves").sample(names, len(names) // 2))
+def without_figures(items: Sequence[Item], modes: Sequence[str], figures: Sequence[FeedbackFigures]) -> list[tuple[str, str]]:
+    """The languages and modes that were asked for and have no figures."""
+    there = {(own.language, own.mode) for own in figures}
+    tags = {item.language for item in items}
+    return [(tag, mode) for tag in LANGUAGES if tag in tags for mode in modes if (tag, mode) not in there]
 
 
-def chosen_threshold(scores: Sequence[float], right: Sequence[bool]) -> float:
+def chosen_threshold(scores: Sequence[float], right: Sequence[bool], weights: Sequence[float]) -> float:
     """The score from which abstaining has the highest abstain accuracy, infinity where it is best never to; of equal ones the highest, which abstains least."""
 
     def accuracy(threshold: float) -> float:
-        return fmean((score < threshold) == hit for score, hit in zip(scores, right, strict=True))
+        return fsum(weight for score, hit, weight in zip(scores, right, weights, strict=True) if (score < threshold) == hit)
 
-    return max((*scores, inf), key=lambda threshold: (accuracy(threshold), threshold))
+    return max((*scores, inf), key=lambda threshold: (round(accuracy(threshold), 9), threshold))
+
+
+def _weights(judged: Sequence[Judged]) -> list[float]:
+    """What each item counts in a mean over claims of the means of their items."""
+    counts = Counter(own.item.claim for own in judged)
+    return [1 / (counts[own.item.claim] * len(counts)) for own in judged]
 
 
 def _figures(tag: str, mode: str, choosing: Sequence[Judged], reported: Sequence[Judged]) -> FeedbackFigures:
-    threshold = chosen_threshold([own.score for own in choosing], [own.right for own in choosing])
+    threshold = chosen_threshold([own.score for own in choosing], [own.right for own in choosing], _weights(choosing))
+    answering = fsum(weight for own, weight in zip(reported, _weights(reported), strict=True) if own.right)
     by_claim: dict[str, list[bool]] = {}
     for own in sorted(reported, key=lambda own: own.item.claim):
         by_claim.setdefault(own.item.claim, []).append((own.score < threshold) == own.right)
@@ -192,7 +200,7 @@ def _figures(tag: str, mode: str, choosing: Sequence[Judged], reported: Sequence
         chosen_on=len(choosing),
         outcomes=count_outcomes((own.right, own.score >= threshold) for own in reported),
         accuracy=estimate([fmean(own) for own in by_claim.values()]),
-        plain=max(len(rights), len(wrongs)) / len(reported),
+        plain=max(answering, 1 - answering),
         auc=auc(wrongs, rights) if rights and wrongs else None,
         calibration=calibration_error([1 - own.score for own in reported], [own.right for own in reported]),
     )

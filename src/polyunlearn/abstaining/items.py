@@ -6,6 +6,7 @@ from random import Random
 
 from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes
 from polyunlearn.corpus.claims import Claim
+from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
 from polyunlearn.scoring.metrics.answers import normalised
 
@@ -23,12 +24,12 @@ class Item:
 
 def make_items(claims: Sequence[Claim], asking: Asking) -> list[Item]:
     """Each claim's first wording, its truth among its keyword and `asking.alternatives` other answers; and the questions of its neighbours, their answers
-    among as many of other neighbours. By claim and in its order within each language, whatever the order of `claims`.
+    among as many of other neighbours; a neighbour of several claims is the first one's. By claim and in its order within each language, whatever the order of `claims`.
 
     Without neighbours a model that learned the claims has hardly anything to be right about.
 
     Raises:
-        UserError: where fewer than two claims have a truth, or neighbours of which there are two answers.
+        UserError: where fewer than two claims have a truth, or neighbours of which there are two answers, or no language has some in both halves.
     """
     ordered = sorted(claims, key=lambda claim: claim.id)
     items = [
@@ -39,7 +40,20 @@ def make_items(claims: Sequence[Claim], asking: Asking) -> list[Item]:
             'fewer than two claims can be answered rightly, and a threshold is chosen on half of them: give claims a "truth", or "neighbours" with '
             "different answers (docs/claims.md), or ask for no feedback (--no-feedback)"
         )
+    half = choosing_half([item.claim for item in items])
+    tags = list(dict.fromkeys(item.language for item in items))
+    if not any({True, False} <= {item.claim in half for item in items if item.language == tag} for tag in tags):
+        raise UserError(
+            f"in none of {', '.join(tags)} there are claims in both halves, of which one chooses a threshold and the other is reported: give more claims "
+            'a "truth" or "neighbours" in one language, or ask for no feedback (--no-feedback)'
+        )
     return items
+
+
+def choosing_half(claims: Sequence[str]) -> set[str]:
+    """The claims that thresholds are chosen on, the same in every language and mode: half of them, rounded down, drawn whatever their order."""
+    names = sorted(set(claims))
+    return set(Random("halves").sample(names, len(names) // 2))
 
 
 def _of_claims(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[Item]:
@@ -51,10 +65,15 @@ def _of_claims(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[It
 
 
 def _of_neighbours(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[Item]:
-    asked = [(claim.id, own) for claim in claims if tag in claim.editions for own in claim.editions[tag].neighbours]
+    # What several claims have beside them is asked once, or one question would stand in both halves.
+    first: dict[str, tuple[str, QuestionAnswer]] = {}
+    for claim in claims:
+        for own in claim.editions[tag].neighbours if tag in claim.editions else ():
+            first.setdefault(normalised(own.question), (claim.id, own))
+    asked = list(first.values())
     answers = {normalised(own.answer): own.answer for _, own in asked}
-    for claim, own in asked:
+    for name, own in asked:
         others = sorted(answer for key, answer in answers.items() if key != normalised(own.answer))
-        drawn = Random(f"neighbours-{claim}-{own.question}").sample(others, min(asking.alternatives, len(others)))
+        drawn = Random(f"neighbours-{name}-{own.question}").sample(others, min(asking.alternatives, len(others)))
         if drawn:
-            yield Item(claim, tag, own.question, (own.answer, *drawn), 0)
+            yield Item(name, tag, own.question, (own.answer, *drawn), 0)

@@ -27,7 +27,7 @@ def abstain(
 ) -> None:
     """Say whether a model that is asked for claims says them, the truth, that it does not know, or something else, and whether its own feedback tells when
     to abstain; change nothing."""
-    from polyunlearn.abstaining.feedback import feedback_figures, judged_answers
+    from polyunlearn.abstaining.feedback import feedback_figures, judged_answers, without_figures
     from polyunlearn.abstaining.frames import MODES, check_modes
     from polyunlearn.abstaining.items import make_items
     from polyunlearn.abstaining.outcomes import classified_answers, shares_of
@@ -40,6 +40,7 @@ def abstain(
     if modes and not feedback:
         raise UserError("--mode names a feedback and --no-feedback asks for none; give one of them")
     check_modes(modes)
+    asked_modes = list(dict.fromkeys(modes or MODES))
     claims = read_claims(claims_file)
     asking = Asking(wordings, languages=tuple(languages) if languages else None)
     items = make_items(claims, asking) if feedback else []
@@ -48,10 +49,11 @@ def abstain(
         loaded = load_model(model, say=work.say)
         answers = classified_answers(loaded, claims, asking, work)
         if items:
-            judged = judged_answers(loaded, items, modes or list(MODES), work=work)
+            judged = judged_answers(loaded, items, asked_modes, work=work)
     shares, figures = shares_of(answers), feedback_figures(judged)
-    print_abstaining(shares, figures, console)
+    without = without_figures(items, asked_modes, figures)
+    print_abstaining(shares, figures, without, console)
     if json_file:
         write_abstaining_json(answers, shares, judged, figures, model, json_file)
     if markdown_file:
-        write_abstaining_markdown(shares, figures, model, markdown_file)
+        write_abstaining_markdown(shares, figures, without, model, markdown_file)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.abstaining.feedback import FeedbackFigures, Judged
+from polyunlearn.abstaining.frames import feedback_languages
 from polyunlearn.abstaining.outcomes import KINDS, Answer, Shares
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
@@ -25,7 +26,11 @@ _FEEDBACK_MEANING = (
 )
 
 
-def print_abstaining(shares: Sequence[Shares], figures: Sequence[FeedbackFigures], console: Console) -> None:
+Without = Sequence[tuple[str, str]]
+"""Languages and modes that were asked for and have no figures."""
+
+
+def print_abstaining(shares: Sequence[Shares], figures: Sequence[FeedbackFigures], without: Without, console: Console) -> None:
     """Print the shares of answers, those to controls in a table of their own, and how well each kind of feedback tells when to abstain. Intervals of shares,
     for which a terminal has no room, are in Markdown and JSON."""
     for title, columns, rows in _tables(shares, figures, intervals=False):
@@ -35,16 +40,18 @@ def print_abstaining(shares: Sequence[Shares], figures: Sequence[FeedbackFigures
         for row in rows:
             table.add_row(*map(Text, row))
         console.print(table)
-    for sentence in _notes(figures):
+    for sentence in _notes(figures, without):
         console.print(sentence, style="dim", highlight=False)
 
 
-def write_abstaining_markdown(shares: Sequence[Shares], figures: Sequence[FeedbackFigures], model: str, path: Path) -> None:
+def write_abstaining_markdown(
+    shares: Sequence[Shares], figures: Sequence[FeedbackFigures], without: Without, model: str, path: Path
+) -> None:
     """Write the same as Markdown, atomically."""
     lines = [f"# What {model} answers", "", "Made by `polyunlearn abstain`. In brackets: 95 % intervals over claims.", ""]
     for title, columns, rows in _tables(shares, figures, intervals=True):
         lines += [f"## {title}", "", *markdown_table(columns, rows), ""]
-    write_text_atomically(path, "\n".join([*lines, *(f"{sentence}\n" for sentence in _notes(figures))]))
+    write_text_atomically(path, "\n".join([*lines, *(f"{sentence}\n" for sentence in _notes(figures, without))]))
 
 
 def write_abstaining_json(
@@ -97,16 +104,19 @@ def _figures_row(own: FeedbackFigures) -> list[str]:
     ]
 
 
-def _notes(figures: Sequence[FeedbackFigures]) -> list[str]:
-    if not figures:
-        return []
+def _notes(figures: Sequence[FeedbackFigures], without: Without) -> list[str]:
     unwritten = sorted({tag for own in figures for tag in own.in_english})
-    modes = dict.fromkeys(own.mode for own in figures)
-    there = {(own.language, own.mode) for own in figures}
-    alone = [get_language(tag).name for tag in dict.fromkeys(own.language for own in figures) if (tag, "related") not in there]
-    notes = [_FEEDBACK_MEANING]
+    alone = [tag for tag, mode in without if feedback_languages(mode, tag, "") is None]
+    halved = list(dict.fromkeys(tag for tag, _ in without if tag not in alone))
+    notes = [_FEEDBACK_MEANING] if figures else []
     if unwritten:
-        notes.append(f"Asked in English about {', '.join(get_language(tag).name for tag in unwritten)}: feedback.yaml lacks the words.")
-    if "related" in modes and alone:
-        notes.append(f"No related language in the table: {', '.join(alone)}.")
+        notes.append(f"Asked in English about {_named(unwritten)}: feedback.yaml lacks the words.")
+    if alone:
+        notes.append(f"No related language in the table: {_named(alone)}.")
+    if halved:
+        notes.append(f"No figures, since all claims that can be answered rightly fall into one half: {_named(halved)}.")
     return notes
+
+
+def _named(tags: Sequence[str]) -> str:
+    return ", ".join(get_language(tag).name for tag in tags)
