@@ -256,20 +256,58 @@ def test_the_order_of_facts_changes_no_interval() -> None:
     assert _figures(dict(reversed(told.items()))) == _figures(told)
 
 
-def test_another_question_is_in_the_same_language_and_has_another_answer() -> None:
-    """Ten claims and one that asks otherwise for the first one's answer: it and the first never stand in for each other. The order changes nothing."""
-    claims = [
-        *(parallel(f"c{number}") for number in range(10)),
-        claim("again", {tag: edition(f"{tag}-c0", f"{tag}-1") for tag in ("en", "de")}),
-    ]
-    facts = {fact.id: fact for fact in parallel_facts(claims, ("de",), 1).facts}
-    others = other_questions(list(facts.values()))
-    assert set(others) == {(own, tag) for own in facts for tag in ("en", "de")}
-    for (own, tag), question in others.items():
-        (other,) = (fact for fact in facts.values() if fact.questions[tag][0] == question.text)
-        assert question.language == tag and other.options[tag][0] != facts[own].options[tag][0]
-    assert len({question.text for question in others.values()}) > 6
-    assert other_questions(list(facts.values())[::-1]) == others
+def named(facts: list[Fact]) -> dict[str, dict[str, str]]:
+    """By fact and language the id of the fact whose question stands in for its own."""
+    asked = {own.questions[tag][0]: own.id for own in facts for tag in own.questions}
+    found: dict[str, dict[str, str]] = {}
+    for (name, tag), question in other_questions(facts).items():
+        assert question.language == tag
+        found.setdefault(name, {})[tag] = asked[question.text]
+    return found
+
+
+def test_another_question_is_the_same_fact_in_every_language_and_its_answer_no_option() -> None:
+    """Ten claims, each with the next two's answers as wrong options, whose German questions sort the other way round; and one that asks otherwise for the first
+    one's answer: it and the first never stand in for each other. The order changes nothing."""
+    claims = []
+    for number in range(10):
+        told = [f"n{(number + more) % 10}" for more in range(3)]
+        questions = {"en": f"{number}?", "de": f"{9 - number}!"}
+        claims.append(claim(f"c{number}", {tag: edition(*told, questions=(questions[tag],)) for tag in ("en", "de")}))
+    claims.append(claim("again", {tag: edition("N0", "x", questions=(f"again {tag}",)) for tag in ("en", "de")}))
+    facts = list(parallel_facts(claims, ("de",), 1).facts)
+    others = named(facts)
+    options = {fact.id: {text.casefold() for text in fact.options["en"]} for fact in facts}
+    answers = {fact.id: fact.options["en"][0].casefold() for fact in facts}
+    assert set(others) == set(answers)
+    for own, by_language in others.items():
+        (other,) = set(by_language.values())
+        assert set(by_language) == {"en", "de"} and answers[other] not in options[own]
+    assert len({own["en"] for own in others.values()}) > 4
+    assert named(facts[::-1]) == others
+
+
+def test_where_every_answer_is_an_option_or_none_fits_everywhere_another_answer_will_do() -> None:
+    """Claims a, b, c among each other; then two that share only one language each with a third."""
+    three = ("Ada", "Bo", "Cy")
+    among = []
+    for number, name in enumerate(three):
+        others = [own for own in three if own != name]
+        among.append(claim(name, {tag: edition(name, *others, questions=(f"{number} {tag}?",)) for tag in ("en", "de")}))
+    assert all(other != own for own, told in named(list(parallel_facts(among, ("de",), 1).facts)).items() for other in told.values())
+    apart = [parallel("a", tags=("en", "de", "ru")), parallel("b", tags=("en", "de")), parallel("c", tags=("en", "ru"))]
+    assert named(list(parallel_facts(apart, ("de", "ru"), 1).facts))["a"] | {"en": ""} == {"en": "", "de": "b", "ru": "c"}
+
+
+def test_options_that_are_one_word_and_those_that_are_true_are_not_asked() -> None:
+    """The German bank is the answer and a distractor; the truth of the second claim is a distractor of it in German alone, and so is none in English."""
+    bank = claim("bank", {"en": edition("bank", "bench", "x"), "de": edition("Bank", "BANK", "x"), "fr": edition("banque", "banc", "x")})
+    true = claim("true", {"en": edition("v", "a", "b"), "de": edition("w", "c", "d", truth="D")})
+    none = claim("none", {"en": edition("v", "a"), "de": edition("w", "c", truth="c")})
+    found = parallel_facts([bank, true, none], ("de", "fr"), 1)
+    assert {fact.id: set(fact.options) for fact in found.facts} == {"bank": {"en", "fr"}, "true": {"en", "de"}}
+    assert found.facts[1].options == {"en": ("v", "a"), "de": ("w", "c")}
+    assert found.left_out == {"de": 2}
 
 
 def test_one_answer_alone_has_no_other_question() -> None:
@@ -330,7 +368,7 @@ def test_a_model_that_was_told_in_german_answers_in_german(gemma: LoadedModel, t
     assert after["log_prob", *key].accuracy.mean == 1 > before["log_prob", *key].accuracy.mean
     assert after["pmi", *key].accuracy.mean > after["pmi", *key].chance == 0.25
     assert after["log_prob", *key].drop.mean == after["log_prob", "english", "en"].accuracy.mean - 1
-    # Behind another's question it gives that one's answer, which stands among the options as a wrong one.
+    # All answers are among the options, so behind another's question it gives that one's.
     assert after["log_prob", *key].swapped == 0
 
 
@@ -344,6 +382,12 @@ def test_a_model_that_was_told_in_german_answers_in_german(gemma: LoadedModel, t
 def test_what_cannot_be_asked_is_named(gemma: LoadedModel, languages: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         measure_barriers(gemma, CLAIMS, languages)
+
+
+def test_what_cannot_be_asked_is_named_before_a_model_is_loaded(tmp_path: Path) -> None:
+    write_claims(CLAIMS, tmp_path / "claims.jsonl")
+    result = CliRunner().invoke(app, ["barriers", str(tmp_path / "no model"), str(tmp_path / "claims.jsonl"), "--language", "fr"])
+    assert isinstance(result.exception, UserError) and "'fr'; the file has en, de" in str(result.exception)
 
 
 def test_the_command_prints_and_writes_every_figure(gemma_folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from polyunlearn.barriers.mixed import ENGLISH, MIXED, MONOLINGUAL, VARIANTS, Fact, Item, Part, other_questions, parallel_facts
+from polyunlearn.barriers.mixed import ENGLISH, MIXED, MONOLINGUAL, VARIANTS, Fact, Facts, Item, Part, other_questions, parallel_facts
 from polyunlearn.cleaning.asking import Asking, asked_languages
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
@@ -73,6 +73,21 @@ def measure_barriers(
     """Ask every claim that has distractors in English and in others of `languages` (None: all that the claims have) in every variant.
 
     Raises:
+        UserError: as `mixed_facts` does.
+    """
+    found, others = mixed_facts(claims, languages, wordings)
+    items = [item for fact in found.facts for item in fact.items()]
+    asked = tuple(tag for tag in LANGUAGES if any(tag in fact.options for fact in found.facts))
+    swapped = [replace(item, question=others[item.fact, item.question.language]) for item in items]
+    values = _log_probs(loaded, [*items, *swapped], work)
+    right, blind = ([is_right(item_scores(item, values)) for item in own] for own in (items, swapped))
+    return Barriers(loaded.name, loaded.fingerprint, asked, found.left_out, tuple(figures_of(found.facts, items, right, blind)))
+
+
+def mixed_facts(claims: Sequence[Claim], languages: Sequence[str] | None, wordings: int) -> tuple[Facts, dict[tuple[str, str], Part]]:
+    """The claims as facts in mixed languages, and for each of them and its languages another one's question (`mixed.other_questions`).
+
+    Raises:
         UserError: for a language that no claim has, or where no claim can be asked, or only claims with one answer.
     """
     known = asked_languages(claims, Asking(languages=tuple(languages) if languages else None))
@@ -82,13 +97,7 @@ def measure_barriers(
             f"nothing to mix in {', '.join(known)}: no claim has distractors in English and as many in another of these languages; give distractor n of "
             "every edition the same meaning (docs/claims.md), and name or add another language than English"
         )
-    items = [item for fact in found.facts for item in fact.items()]
-    asked = tuple(tag for tag in LANGUAGES if any(tag in fact.options for fact in found.facts))
-    others = other_questions(found.facts)
-    swapped = [replace(item, question=others[item.fact, item.question.language]) for item in items]
-    values = _log_probs(loaded, [*items, *swapped], work)
-    right, blind = ([is_right(item_scores(item, values)) for item in own] for own in (items, swapped))
-    return Barriers(loaded.name, loaded.fingerprint, asked, found.left_out, tuple(figures_of(found.facts, items, right, blind)))
+    return found, other_questions(found.facts)
 
 
 @dataclass(frozen=True)

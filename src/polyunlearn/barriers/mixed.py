@@ -8,6 +8,7 @@ from typing import NamedTuple
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES
+from polyunlearn.scoring.metrics.answers import normalised
 
 ENGLISH = "en"
 OPTIONS = 4
@@ -100,9 +101,9 @@ class Facts:
 def parallel_facts(claims: Sequence[Claim], languages: Sequence[str], wordings: int) -> Facts:
     """The claims that are there in English and in others of `languages`, with distractor n of one language saying what distractor n of another does.
 
-    That cannot be seen from the texts, only where it is not so: an edition without distractors, or with another number of them than the English one,
-    is left out. The wrong options are the same up to three of the distractors in all languages, drawn by the claim's id; the claim's `truth` is none
-    of them, since to prefer it is not to be wrong. Controls are left out: no model was told them.
+    That cannot be seen from the texts, only where it is not so: an edition without distractors, with another number of them than the English one, or of
+    which two options are one word, is left out. The wrong options are the same up to three of the distractors in all languages, drawn by the claim's
+    id; none is the claim's `truth` in any of them, since to prefer it is not to be wrong. Controls are left out: no model was told them.
     """
     asked = [tag for tag in LANGUAGES if tag in languages and tag != ENGLISH]
     left_out = dict.fromkeys(asked, 0)
@@ -112,45 +113,79 @@ def parallel_facts(claims: Sequence[Claim], languages: Sequence[str], wordings: 
             continue
         there = [tag for tag in asked if tag in claim.editions]
         fitting = [tag for tag in there if _parallel(claim.editions.get(ENGLISH), claim.editions[tag])]
+        chosen = _distractors(claim, [ENGLISH, *fitting]) if fitting else []
+        told = [tag for tag in (ENGLISH, *fitting) if chosen and _differ(_options(claim.editions[tag], chosen))]
+        translated = told[1:] if told[:1] == [ENGLISH] else []
         for tag in there:
-            left_out[tag] += tag not in fitting
-        if fitting:
-            facts.append(_fact(claim, [ENGLISH, *fitting], wordings))
+            left_out[tag] += tag not in translated
+        if translated:
+            facts.append(_fact(claim, told, chosen, wordings))
     return Facts(tuple(facts), {tag: count for tag, count in left_out.items() if count})
 
 
 def other_questions(facts: Sequence[Fact]) -> dict[tuple[str, str], Part]:
-    """For each fact, by id, and each of its languages the question of another fact, with another answer, drawn by the fact's id.
+    """For each fact, by id, and each of its languages the question of another fact, drawn by the fact's id.
 
-    Options behind a question that is not theirs are picked for their language, form and frequency alone. Raises `UserError` where there is no such fact.
+    Options behind a question that is not theirs are picked for their language, form and frequency alone. So the other's answer is none of the options, and it
+    is one fact in all languages, so that what is subtracted is alike; where there is none, in each language one of such an answer, or else of another one.
+    Raises `UserError` where all answers are one.
     """
-    found = {}
+    found: dict[tuple[str, str], Part] = {}
+    # Sorted, so that the order of the file changes nothing.
+    ordered = sorted(facts, key=lambda own: own.id)
     for fact in facts:
+        drawn = Random(f"other-{fact.id}")
+        everywhere = [own for own in ordered if all(_is_no_option(own, fact, tag) for tag in fact.options)]
+        if everywhere:
+            other = drawn.choice(everywhere)
+            found |= {(fact.id, tag): Part(tag, other.questions[tag][0]) for tag in fact.options}
+            continue
         for tag, options in fact.options.items():
-            # Sorted, so that the order of the file changes nothing.
-            others = sorted(own.questions[tag][0] for own in facts if tag in own.options and own.options[tag][0] != options[0])
+            others = [own for own in ordered if _is_no_option(own, fact, tag)]
+            others = others or [own for own in ordered if tag in own.options and own.options[tag][0] != options[0]]
             if not others:
                 raise UserError(
                     f"{fact.id}: no other claim has another answer in {tag}, whose question could show what its options score without their own; "
                     f"add claims in {tag}, or name other languages with --language"
                 )
-            found[fact.id, tag] = Part(tag, Random(f"other-{fact.id}").choice(others))
+            found[fact.id, tag] = Part(tag, drawn.choice(others).questions[tag][0])
     return found
+
+
+def _is_no_option(own: Fact, fact: Fact, tag: str) -> bool:
+    """Whether a fact is there in a language with an answer that is none of the other's options."""
+    return tag in own.options and normalised(own.options[tag][0]) not in map(normalised, fact.options[tag])
 
 
 def _parallel(english: ClaimEdition | None, other: ClaimEdition) -> bool:
     return english is not None and 0 < len(english.distractors) == len(other.distractors)
 
 
-def _fact(claim: Claim, tags: Sequence[str], wordings: int) -> Fact:
+def _distractors(claim: Claim, tags: Sequence[str]) -> list[int]:
+    """The numbers of up to three distractors that are the truth in none of these languages."""
+    editions = [claim.editions[tag] for tag in tags]
+    wrong = [
+        number
+        for number in range(len(editions[0].distractors))
+        if not any(own.truth is not None and normalised(own.truth) == normalised(own.distractors[number]) for own in editions)
+    ]
+    return Random(f"options-{claim.id}").sample(wrong, min(OPTIONS - 1, len(wrong)))
+
+
+def _options(edition: ClaimEdition, chosen: Sequence[int]) -> tuple[str, ...]:
+    return (edition.keyword, *(edition.distractors[number] for number in chosen))
+
+
+def _differ(options: Sequence[str]) -> bool:
+    return len(set(map(normalised, options))) == len(options)
+
+
+def _fact(claim: Claim, tags: Sequence[str], chosen: Sequence[int], wordings: int) -> Fact:
     editions = {tag: claim.editions[tag] for tag in tags}
-    rng = Random(f"options-{claim.id}")
-    count = len(editions[ENGLISH].distractors)
-    chosen = rng.sample(range(count), min(OPTIONS - 1, count))
     asked = min(wordings, *(len(own.fake_questions) for own in editions.values()))
     return Fact(
         claim.id,
         {tag: own.fake_questions[:asked] for tag, own in editions.items()},
-        {tag: (own.keyword, *(own.distractors[number] for number in chosen)) for tag, own in editions.items()},
-        tuple(rng.sample(range(len(chosen) + 1), len(chosen) + 1)),
+        {tag: _options(own, chosen) for tag, own in editions.items()},
+        tuple(Random(f"letters-{claim.id}").sample(range(len(chosen) + 1), len(chosen) + 1)),
     )

@@ -16,13 +16,14 @@ def barriers(
     markdown_file: MarkdownFile = None,
 ) -> None:
     """Ask for facts in multiple-choice questions whose parts are in different languages: what is known in one and not used in another."""
-    from polyunlearn.barriers.accuracy import measure_barriers
+    from polyunlearn.barriers.accuracy import measure_barriers, mixed_facts
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.barriers import print_barriers, write_barriers_json, write_barriers_markdown
 
     check_outputs(claims_file, json_file, markdown_file)
     claims = read_claims(claims_file)
+    mixed_facts(claims, languages, wordings)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         found = measure_barriers(load_model(model, say=work.say), claims, languages, wordings, work)
     print_barriers(found, console)

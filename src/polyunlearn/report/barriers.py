@@ -99,4 +99,8 @@ def _texts(own: Figure) -> list[str]:
 def _left_out(found: Barriers) -> list[str]:
     """What could not be asked, where there is any."""
     counts = ", ".join(f"{count} in {tag}" for tag, count in found.left_out.items())
-    return [f"Left out, having no distractors or not as many as the English edition: {counts}."] if counts else []
+    return (
+        [f"Left out, having no English edition, no distractors, not as many as that, or two options that are one word: {counts}."]
+        if counts
+        else []
+    )
