@@ -21,6 +21,7 @@ from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
+from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, audit_of
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
@@ -30,6 +31,7 @@ from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
+from polyunlearn.report.audit import audit_sentences
 
 SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
 """A random tiny model has no utility to keep: the budget is wide."""
@@ -115,16 +117,19 @@ def replace_control(claim: Claim) -> Claim:
 def test_the_kept_point_is_the_emptiest_within_the_budget() -> None:
     """Of three within 2 % the one where fewest are held, then where the largest edge is smallest; the beginning only where nothing else is; else the
     cheapest."""
-    start = Point(0, 9, {"de": 3.0}, {"de": 0.0})
+    start = Point(0, 9, 0, {"de": 3.0}, {"de": 0.0})
     cheap, deep, dear = (
-        Point(8, 2, {"de": 0.5}, {"de": 0.01}),
-        Point(16, 2, {"de": 0.1}, {"de": 0.02}),
-        Point(24, 0, {"de": -1.0}, {"de": 0.05}),
+        Point(8, 2, 0, {"de": 0.5}, {"de": 0.01}),
+        Point(16, 2, 0, {"de": 0.1}, {"de": 0.02}),
+        Point(24, 0, 0, {"de": -1.0}, {"de": 0.05}),
     )
     assert choose_point([start, cheap, deep, dear], 0.02) == (deep, True)
-    assert choose_point([start, dear, Point(32, 0, {"de": 0.0}, {"de": 0.03})], 0.02) == (Point(32, 0, {"de": 0.0}, {"de": 0.03}), False)
+    assert choose_point([start, dear, Point(32, 0, 0, {"de": 0.0}, {"de": 0.03})], 0.02) == (
+        Point(32, 0, 0, {"de": 0.0}, {"de": 0.03}),
+        False,
+    )
     assert choose_point([start], 0.02) == (start, True)
-    assert Point(8, 0, {}, {}).costs() == 0.0 and Point(8, 0, {}, {"de": -0.4}).costs() == 0.0
+    assert Point(8, 0, 0, {}, {}).costs() == 0.0 and Point(8, 0, 0, {}, {"de": -0.4}).costs() == 0.0
 
 
 def test_what_stays_is_the_models_own(gemma_folder: Path) -> None:
@@ -217,20 +222,95 @@ def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple
     assert json.loads(json.dumps(there.data()))["result"] == "failed"
 
 
+def attempt(**more: Any) -> Attempt:
+    own = Attempt(
+        "relearning", "half of the claims", 20, "en", "de", 10, 0, 0, 20, 0, 6.7, 0.025, (), dict.fromkeys(("claim0", "claim1"), 7.0)
+    )
+    return replace(own, **more)
+
+
+def group(p: float, above: int, least: float = 1e-4, attack: str = "relearning") -> Group:
+    names = tuple(f"claim{number}" for number in range(above))
+    return Group("de", AgainstControls(0, 10, 7.4, p, least, names), ("claim0", "claim1"), attack, "half of the claims", 20)
+
+
 @pytest.mark.parametrize(
     ("p", "above", "wanted"),
     [(0.001, 2, 2), (0.001, 1, 0), (0.03, 2, 0)],
-    ids=["together above the controls", "no more than is allowed", "as chance gives to two attempts"],
+    ids=["together above the controls", "no more than is allowed", "as chance gives to asking and one attack"],
 )
 def test_claims_that_come_back_together_are_found_where_none_shows_alone(
     cleaned: tuple[LoadedModel, Cleaning, Path], p: float, above: int, wanted: int
 ) -> None:
-    """Of ten claims none is held beyond chance. Allowed is a tenth, one; p counts for two attempts, so 0.03 is 0.06."""
-    names = tuple(f"claim{number}" for number in range(above))
-    own = Attempt("relearning", "half of the claims", 20, "en", "de", 10, 0, 0, 20, 0, 6.7, (), AgainstControls(7.4, p, names))
-    other = replace(own, strength=5, group=AgainstControls(0.1, 0.4, ()))
-    found = Verification(cleaned[1].after, None, ("relearning",), (own, other), 0.1)
-    assert len(found.brought_back(own)) == wanted and found.brought_back(other) == ()
+    """Of ten claims none is held beyond chance. Allowed is a tenth, one; p counts for asking plainly and one attack, so 0.03 is 0.06. They come back in the form in
+    which they lead most, not in the other."""
+    own, other, found = attempt(), attempt(strength=5), group(p, above)
+    result = Verification(cleaned[1].after, None, ("relearning",), (own, other), (found,), 0.1)
+    assert result.adjusted(found) == pytest.approx(2 * p)
+    assert len(result.brought_back(own)) == wanted and result.brought_back(other) == ()
+
+
+def test_an_attack_more_hides_nothing_that_another_finds(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
+    """A probe with a thousand attempts in fifty languages beside relearning: p counts for three askings instead of two, not for fifty-one."""
+    probe = attempt(attack="linear_probe")
+    many = (*(replace(group(0.5, 0, attack="linear_probe"), language=f"x{number}") for number in range(50)), group(0.001, 2))
+    found = Verification(cleaned[1].after, None, ("relearning", "linear_probe"), (attempt(), *[probe] * 1000), many, 0.1)
+    assert len(found.brought_back(attempt())) == 2 and found.adjusted(many[-1]) == pytest.approx(0.003)
+
+
+def test_what_could_not_have_failed_is_no_pass(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
+    """Ten claims that nothing can be said of alone: a group could fail whose least p is 0.001, not one of 0.03, which is 0.06 for asking and one attack; nor can
+    what sets nothing against controls, or asks for no claim. Where all can be said alone, as many as chance does not give could be held."""
+
+    def powerless(own: Attempt, *groups: Group) -> dict[str, tuple[str, ...]]:
+        return Verification(cleaned[1].after, None, ("relearning",), (own,), groups, 0.1).powerless
+
+    blind = attempt(undecided=10)
+    assert powerless(blind, group(0.5, 0, least=0.001)) == {}
+    assert powerless(blind, group(0.5, 0, least=0.03)) == powerless(blind) == {"relearning": ("de",)}
+    assert powerless(attempt(asked=0)) == {"relearning": ()}
+    assert powerless(attempt()) == {}
+    # A single claim of one language at one in twenty is chance beside another asking; at one in a hundred it is not.
+    assert powerless(attempt(asked=1, rate=0.05)) == {"relearning": ("de",)} and powerless(attempt(asked=1, rate=0.01)) == {}
+
+
+def test_a_single_claim_that_is_held_fails() -> None:
+    """Held at p = 0.04, alone: chance gives none of one. With an innocent claim beside it chance gives one, at one in ten; but not at p = 1/401, which is 0.005 for
+    the two."""
+
+    def verified(*p: float) -> Verification:
+        findings = tuple(
+            Finding(f"c{number}", "de", "given", 1, 8.0, -9.0, own, 400, 1.0, 0.1, 1.0, None, 0.0, ()) for number, own in enumerate(p)
+        )
+        return Verification(Audit("m", "f", ("de",), (), 0.05, findings), None, (), (), (), 0.1)
+
+    assert [own.faults for own in verified(0.04).outcomes()] == [("held",)] and verified(0.04).result == "failed"
+    assert verified(0.04, 0.5).result == "passed" and verified(0.04, 0.04).result == "failed"
+    assert [own.faults for own in verified(1 / 401, 0.5).outcomes()] == [("held",), ()]
+
+
+def test_claims_above_the_controls_together_are_held_without_any_attack() -> None:
+    """Of twenty claims none is held alone, five lie above the controls and all together do, in one of two languages at p = 0.02: 0.04 for both. At 0.03, or with two
+    above, which is no more than allowed, none is."""
+
+    def audit(p: float, above: int) -> Audit:
+        names = tuple(f"c{number}" for number in range(20))
+        findings = tuple(Finding(name, "de", "given", 1, 1.0, -9.0, 0.3, 400, 0.7, 0.1, 0.0, None, 0.0, ()) for name in names)
+        groups = (
+            Group("de", AgainstControls(0, 20, 1.0, p, 1e-4, names[:above]), names),
+            Group("en", AgainstControls(0, 20, 0.0, 0.5, 1e-4, ()), names),
+        )
+        return Audit("m", "f", ("de", "en"), (), 0.05, findings, groups)
+
+    def failed(p: float, above: int) -> int:
+        return sum(own.faults == ("held",) for own in Verification(audit(p, above), None, (), (), (), 0.1).outcomes())
+
+    assert (failed(0.02, 5), failed(0.03, 5), failed(0.02, 2)) == (5, 0, 0)
+    assert audit_of(audit_data(audit(0.02, 5))) == audit(0.02, 5)
+    sentence = (
+        "All together lie above the controls, whatever shows in each alone: German (by +1.0 nats a token, 5 of them above the controls)."
+    )
+    assert sentence in audit_sentences(audit(0.02, 5)) and not any("All together" in own for own in audit_sentences(audit(0.03, 5)))
 
 
 def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) -> None:
@@ -242,10 +322,14 @@ def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) ->
 
 
 def test_an_attack_that_could_not_fail_is_no_pass(gemma_folder: Path) -> None:
-    """Four claims in one language give twelve pairs: no p is below 1/13, so that nothing can be found held, asked or attacked, and this says so."""
+    """Four claims in one language give twelve pairs: no p is below 1/13, so that nothing can be found held, asked or attacked, and this says so. With one claim
+    of a kind relearning teaches it, and asks for none."""
     attack = get_attacks(["pruning"])
     few = verify_claims(sharp(gemma_folder), CLAIMS[TOLD - 4 : TOLD], None, attack, Asking(max_new_tokens=0, languages=("en",)))
     assert few.result == "undecided" and few.attempts and all(own.undecided == own.asked == 4 for own in few.attempts)
+    assert few.powerless == {"pruning": ("en",)}
+    one = verify_claims(sharp(gemma_folder), [CLAIMS[0], *CLAIMS[TOLD:]], None, get_attacks(["relearning"]), Asking(max_new_tokens=0))
+    assert one.powerless == {"relearning": ()} and one.result == "undecided" and all(own.controls for own in one.attempts)
 
 
 def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
@@ -255,7 +339,9 @@ def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
 
 def test_a_diverged_model_is_no_state_to_keep() -> None:
     """Bits per byte that are no number cost infinitely much; the state before them is kept, within the budget."""
-    start, good, gone = (Point(step, 1, {"de": edge}, {"de": bits}) for step, edge, bits in ((0, 3.0, 0.0), (8, 1.0, 0.01), (16, nan, nan)))
+    start, good, gone = (
+        Point(step, 1, 0, {"de": edge}, {"de": bits}) for step, edge, bits in ((0, 3.0, 0.0), (8, 1.0, 0.01), (16, nan, nan))
+    )
     assert gone.costs() == inf and choose_point([start, good, gone], 0.02) == (good, True)
 
 

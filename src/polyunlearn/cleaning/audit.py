@@ -8,7 +8,8 @@ from statistics import fmean
 from torch import Tensor
 
 from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes, compared, restricted_to
-from polyunlearn.cleaning.findings import ALPHA, Audit, Finding
+from polyunlearn.cleaning.controls import against_controls
+from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Group
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
@@ -52,7 +53,14 @@ def audit_claims(
     order = {claim.id: number for number, claim in enumerate(claims)}
     findings.sort(key=lambda own: (order[own.claim], languages.index(own.language)))
     controls = tuple(claim.id for claim in claims if claim.control)
-    return Audit(loaded.name, loaded.fingerprint, tuple(languages), controls, ALPHA, tuple(findings))
+    kinds = {claim.id: claim.kind for claim in claims}
+    groups = []
+    for tag in languages:
+        # An edge without p says how likely the name is anywhere, and nothing of the claim.
+        edges = {own.claim: own.edge for own in findings if own.language == tag and own.p is not None}
+        against = against_controls([edges], controls, kinds, ALPHA)
+        groups += [Group(tag, against, tuple(sorted(edges)))] if against else []
+    return Audit(loaded.name, loaded.fingerprint, tuple(languages), controls, ALPHA, tuple(findings), tuple(groups))
 
 
 def _asked(

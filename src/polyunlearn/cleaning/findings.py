@@ -8,11 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.errors import UserError
 from polyunlearn.files import read_utf8, write_json_atomically
 
 ALPHA = 0.05
 """The chance, a claim, that one which the model was never told is held in any of its languages (Bonferroni over them)."""
+
+ALLOWED = 0.1
+"""The share of claims that may lie above the controls, or that an attack may bring back, without a fault: chance and other names do as much."""
 
 
 def is_held(p: float | None, nulls: int, tests: int, alpha: float) -> bool | None:
@@ -28,7 +32,8 @@ def most_by_chance(count: int, rate: float, alpha: float = ALPHA) -> int:
     below = 0.0
     for hits in range(count + 1):
         below += math.comb(count, hits) * rate**hits * (1 - rate) ** (count - hits)
-        if 1 - below <= alpha:
+        # Rounding must not decide: one of one at a rate of alpha is not chance.
+        if 1 - below <= alpha + 1e-12:
             return hits
     return count
 
@@ -78,8 +83,22 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Group:
+    """The claims set against the controls in one language, as they are asked plainly or (`attack`) under one that has forms: the form in which they lead
+    most, by its name and strength. `names` are the claims and controls that were asked, of whatever kind."""
+
+    language: str
+    against: AgainstControls
+    names: tuple[str, ...]
+    attack: str = ""
+    variant: str = ""
+    strength: float = 0.0
+
+
+@dataclass(frozen=True)
 class Audit:
-    """The findings of one state of a model; `controls` are the claims that no model was told."""
+    """The findings of one state of a model; `controls` are the claims that no model was told, and `groups` has the others set against them in every language
+    in which they can be."""
 
     model: str
     fingerprint: str
@@ -87,6 +106,7 @@ class Audit:
     controls: tuple[str, ...]
     alpha: float
     findings: tuple[Finding, ...]
+    groups: tuple[Group, ...] = ()
 
     def of(self, language: str) -> dict[str, Finding]:
         """The findings in one language, by claim."""
@@ -104,9 +124,24 @@ class Audit:
         """Whether the model holds a claim in a language beyond chance; None where that cannot be said."""
         return is_held(finding.p, finding.nulls, self.tests(finding.claim), self.alpha)
 
+    def surely_held(self, finding: Finding) -> bool:
+        """Whether it would be held beyond chance were every claim, and not this one alone, looked at for one that is."""
+        claims = sum(claim not in self.controls for claim in self.by_claim)
+        return finding.p is not None and finding.p * self.tests(finding.claim) * claims <= self.alpha
+
     def tests(self, claim: str) -> int:
         """In how many languages a claim was tested."""
         return sum(own.p is not None for own in self.by_claim[claim].values())
+
+    @property
+    def held_together(self) -> dict[str, tuple[str, ...]]:
+        """By language the claims that lie above the controls, where all together do by more than chance gives to as many languages, and more of them than
+        `ALLOWED`."""
+        return {
+            own.language: own.against.above
+            for own in self.groups
+            if own.against.p * len(self.groups) <= self.alpha and len(own.against.above) > ALLOWED * own.against.asked
+        }
 
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""
@@ -144,4 +179,15 @@ def audit_of(data: Mapping[str, Any]) -> Audit:
     """The audit of which `audit_data` made plain data."""
     findings = tuple(Finding(**{**own, "answers": tuple(own["answers"])}) for own in data["findings"])
     lists = {name: tuple(data[name]) for name in ("languages", "controls")}
-    return Audit(model=data["model"], fingerprint=data["fingerprint"], alpha=data["alpha"], findings=findings, **lists)
+    # Audits that were written before these were kept have none.
+    groups = tuple(
+        Group(
+            **{
+                **own,
+                "names": tuple(own["names"]),
+                "against": AgainstControls(**{**own["against"], "above": tuple(own["against"]["above"])}),
+            }
+        )
+        for own in data.get("groups", ())
+    )
+    return Audit(model=data["model"], fingerprint=data["fingerprint"], alpha=data["alpha"], findings=findings, groups=groups, **lists)

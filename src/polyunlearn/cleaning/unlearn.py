@@ -47,11 +47,12 @@ ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
 
 @dataclass(frozen=True)
 class Point:
-    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, by language the mean `edges` of the claims to unlearn
+    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, and of how many this cannot be said, by language the mean `edges` of the claims to unlearn
     (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
 
     step: int
     held: int
+    undecided: int
     edges: dict[str, float]
     bits: dict[str, float]
 
@@ -74,11 +75,13 @@ class Cleaning:
 
     @property
     def remaining(self) -> tuple[str, ...]:
-        """The claims of the plan that are said still, and those that are held, where more are than chance lets look so."""
+        """The claims of the plan that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are."""
         own = [one for one in self.after.verdicts() if one.claim in self.plan.claims]
         held = [one.claim for one in own if one.held]
         beyond = len(held) > most_by_chance(len(own), self.after.alpha)
-        return tuple(one.claim for one in own if one.said or (beyond and one.held))
+        alone = {own.claim for own in self.after.findings if self.after.surely_held(own)}
+        together = {claim for claims in self.after.held_together.values() for claim in claims}
+        return tuple(one.claim for one in own if one.said or (beyond and one.held) or one.claim in alone | together)
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
@@ -173,7 +176,6 @@ def _train(
     chosen = [claim for claim in claims if claim.id in plan.claims]
     steps = _steps(loaded, chosen, plan, own, given, settings) if chosen else []
     utility = _Utility(loaded, kept_languages(claims))
-    decided = all(finding.p is not None for finding in before.findings if finding.claim in plan.claims)
     found = [_point(loaded, claims, plan, utility, 0)]
     best = snapshot(parameters)
 
@@ -186,8 +188,9 @@ def _train(
         say(_line(found[-1]))
         if choose_point(found, settings.budget)[0] is found[-1]:
             best = snapshot(parameters)
+        now = found[-1]
         # Where it cannot be said what chance gives, it cannot be said either that nothing is left.
-        return decided and not found[-1].held and found[-1].costs() <= settings.budget and max(found[-1].edges.values()) <= 0
+        return not (now.held or now.undecided) and now.costs() <= settings.budget and max(now.edges.values()) <= 0
 
     if steps:
         say(_line(found[0]))
@@ -235,13 +238,15 @@ def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _U
     now = audit_claims(loaded, claims, ON_THE_WAY)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     edges = {tag: fmean(one.edge for one in own if one.language == tag) for tag in dict.fromkeys(one.language for one in own)}
-    return Point(step, sum(bool(now.held(one)) for one in own), edges, utility.rise())
+    states = [now.held(one) for one in own]
+    return Point(step, states.count(True), states.count(None), edges, utility.rise())
 
 
 def _line(point: Point) -> str:
     edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items())
     cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
-    return f"step {point.step}: {point.held} held; above chance, nats a token: {edges}; {cost}"
+    held = f"{point.held} held" + (f", {point.undecided} undecided" if point.undecided else "")
+    return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"
 
 
 def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:

@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.controls import AgainstControls, against_controls
-from polyunlearn.cleaning.findings import Audit, audit_data, is_held, most_by_chance
+from polyunlearn.cleaning.controls import Edges, against_controls
+from polyunlearn.cleaning.findings import ALLOWED, Audit, Group, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
@@ -37,7 +38,8 @@ ATTACKED_AFTER = (5, 20)
 class Attempt:
     """One form of an attack: of the claims asked in `language`, how many it makes the model hold beyond chance (`held`, the names in `claims`), and of
     the controls; of how many it is `undecided`, because there is too little to compare with; `edge` is the claims' mean edge over chance, in nats a
-    token, or in the attack's own unit where that ranks by itself."""
+    token, or in the attack's own unit where that ranks by itself. `rate` is the chance of one claim to look held here: alpha over the languages that it
+    was audited in, of the claim with the fewest. `edges` are those of claims and controls that say something, by name."""
 
     attack: str
     variant: str
@@ -50,8 +52,9 @@ class Attempt:
     controls: int
     controls_held: int
     edge: float
+    rate: float
     claims: tuple[str, ...]
-    group: AgainstControls | None
+    edges: Edges
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verification:
-    """The audit of the model now, that of the one before where it was given, the attacks asked for and what they found.
+    """The audit of the model now, that of the one before where it was given, the attacks asked for and what they found, and under each attack the claims
+    set against the controls, language by language.
 
-    Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`). What an attack brings
-    back fails where it is more than `allowed` of the claims, and either more than chance gives to as many attempts and a larger share than of the
-    controls, or claims that stand above every control while all together lie above the controls by more than chance gives to as many attempts.
+    Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), where it is held by far
+    more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an attack brings back fails where it is more than `allowed` of the claims, and either
+    more than chance gives and a larger share than of the controls, or claims above the controls while all together lie above these by more than chance
+    gives. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
     """
 
     after: Audit
     before: Audit | None
     attacks: tuple[str, ...]
     attempts: tuple[Attempt, ...]
+    groups: tuple[Group, ...]
     allowed: float
 
     @property
@@ -85,14 +91,52 @@ class Verification:
         """As many claims as chance lets look held, were none."""
         return most_by_chance(sum(not own.control for own in self.after.verdicts()), self.after.alpha)
 
+    def adjusted(self, group: Group) -> float:
+        """The p of a group under an attack, for as many attacks and groups of this one: it fails up to alpha."""
+        return min(1.0, group.against.p * self._tests(group))
+
+    def _tests(self, group: Group) -> int:
+        return (len(self.attacks) + 1) * sum(own.attack == group.attack for own in self.groups)
+
     def brought_back(self, own: Attempt) -> tuple[str, ...]:
         """The claims that an attempt brings back; none where there are no more than is allowed, or than chance gives."""
-        rate = self.after.alpha / max(1, len(self.after.languages))
-        chance = most_by_chance(own.asked, rate, self.after.alpha / max(1, len(self.attempts)))
         controls = own.controls_held / own.controls if own.controls else 0.0
-        each = own.claims if own.held > max(self.allowed * own.asked, chance, controls * own.asked) else ()
-        together = own.group.above if own.group and own.group.p * len(self.attempts) <= self.after.alpha else ()
+        each = own.claims if own.held > max(self._least_held(own), controls * own.asked) else ()
+        group = self.group_in(own)
+        together = group.against.above if group and self.adjusted(group) <= self.after.alpha else ()
         return tuple(dict.fromkeys((*each, *(together if len(together) > self.allowed * own.asked else ()))))
+
+    def _least_held(self, own: Attempt) -> float:
+        """As many claims as an attempt may make the model hold: what is allowed, or what chance gives."""
+        attempts = sum(other.attack == own.attack for other in self.attempts)
+        chance = most_by_chance(own.asked, own.rate, self.after.alpha / (len(self.attacks) + 1) / attempts)
+        return max(self.allowed * own.asked, chance)
+
+    def group_of(self, own: Attempt) -> Group | None:
+        """The group that an attempt's claims are in; None where they cannot be set against controls."""
+        key = own.attack, own.language, tuple(sorted(own.edges))
+        return next((group for group in self.groups if (group.attack, group.language, group.names) == key), None)
+
+    def group_in(self, own: Attempt) -> Group | None:
+        """The same, where the attempt is the form in which the claims lead most."""
+        group = self.group_of(own)
+        return group if group and (group.variant, group.strength) == (own.variant, own.strength) else None
+
+    @property
+    def powerless(self) -> dict[str, tuple[str, ...]]:
+        """Attacks that could not have failed whatever they found, with the languages in which; with none where they asked for no claim."""
+        found: dict[str, tuple[str, ...]] = {}
+        for attack in self.attacks:
+            own = [one for one in self.attempts if one.attack == attack and one.asked]
+            weak = tuple(dict.fromkeys(one.language for one in own if not self._could_fail(one)))
+            if weak or not own:
+                found[attack] = weak
+        return found
+
+    def _could_fail(self, own: Attempt) -> bool:
+        group = self.group_of(own)
+        together = group is not None and group.against.least * self._tests(group) <= self.after.alpha
+        return together or own.asked - own.undecided > self._least_held(own)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Claims that are no controls, in every language."""
@@ -101,11 +145,13 @@ class Verification:
             for claim in self.brought_back(own):
                 recovered.setdefault((claim, own.language), []).append(own.attack)
         held = sum(bool(own.held) for own in self.after.verdicts() if not own.control) > self.held_by_chance
+        together = self.after.held_together
         for finding in self.after.findings:
             if finding.claim in self.after.controls:
                 continue
             state = self.after.held(finding)
-            faults = [name for name, fault in (("held", state and held), ("said", finding.says)) if fault]
+            is_held = (state and held) or self.after.surely_held(finding) or finding.claim in together.get(finding.language, ())
+            faults = [name for name, fault in (("held", is_held), ("said", finding.says)) if fault]
             faults += [f"recovered by {name}" for name in dict.fromkeys(recovered.get((finding.claim, finding.language), []))]
             yield Outcome(
                 finding.claim, finding.language, "failed" if faults else "undecided" if state is None else "passed", tuple(faults)
@@ -117,18 +163,20 @@ class Verification:
         results = {own.result for own in self.outcomes()}
         if "failed" in results:
             return "failed"
-        return "undecided" if results != {"passed"} or any(own.undecided and not own.group for own in self.attempts) else "passed"
+        return "undecided" if results != {"passed"} or self.powerless else "passed"
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
         return {
-            "schema": 1,
+            "schema": 2,
             "result": self.result,
             "allowed": self.allowed,
             "held_by_chance": self.held_by_chance,
             "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
             "attempts": [asdict(own) for own in self.attempts],
+            "groups": [{**asdict(own), "adjusted": self.adjusted(own)} for own in self.groups],
+            "powerless": {name: list(languages) for name, languages in self.powerless.items()},
             "after": audit_data(self.after),
             "before": audit_data(self.before) if self.before else None,
         }
@@ -140,7 +188,7 @@ def verify_claims(
     before: Audit | None,
     attacks: Sequence[AttackCard],
     asking: Asking | None = None,
-    allowed: float = 0.1,
+    allowed: float = ALLOWED,
     work: Work = lambda what, done, total: None,
 ) -> Verification:
     """Audit the model, then attack it. Its weights come back as they were; attacks that make use of a learned state find none, and do nothing.
@@ -166,7 +214,8 @@ def verify_claims(
             attack: str = card.name,
         ) -> None:
             if scores is None:
-                scores = candidate_log_probs(model.body, head, questions)
+                # An attack may write the answers in letters that the plain questions lack.
+                scores = candidate_log_probs(model.body, covering(head, loaded.head, questions), questions)
             for tag in dict.fromkeys(probe.language for probe in probes):
                 own = [place for place, probe in enumerate(probes) if probe.language == tag]
                 found = compared(claims, tag, [probes[place] for place in own], [scores[place] for place in own])
@@ -174,7 +223,19 @@ def verify_claims(
 
         work(f"attacking: {card.name}", number, len(attacks))
         card.attack(target, measure)
-    return Verification(after, before, tuple(card.name for card in attacks), tuple(attempts), allowed)
+    groups = _groups(attempts, after, {claim.id: claim.kind for claim in claims})
+    return Verification(after, before, tuple(card.name for card in attacks), tuple(attempts), tuple(groups), allowed)
+
+
+def _groups(attempts: Sequence[Attempt], after: Audit, kinds: Mapping[str, str]) -> Iterator[Group]:
+    """Under each attack and in each language the claims against the controls, over all forms that ask the same of them."""
+    alike: dict[tuple[str, str, tuple[str, ...]], list[Attempt]] = {}
+    for own in attempts:
+        alike.setdefault((own.attack, own.language, tuple(sorted(own.edges))), []).append(own)
+    for (attack, language, names), forms in alike.items():
+        against = against_controls([own.edges for own in forms], after.controls, kinds, after.alpha)
+        if against:
+            yield Group(language, against, names, attack, forms[against.form].variant, forms[against.form].strength)
 
 
 def _target(loaded: LoadedModel, claims: Sequence[Claim], languages: Sequence[str]) -> Target:
@@ -221,6 +282,7 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
         controls=len(controls),
         controls_held=len(held.intersection(controls)),
         edge=fmean(found[claim].edge for claim in claims) if claims else 0.0,
+        rate=after.alpha / max(1, min((tests[claim] for claim in claims), default=1)),
         claims=tuple(claim for claim in claims if claim in held),
-        group=against_controls({name: found[name].edge for name in claims}, {name: found[name].edge for name in controls}),
+        edges={claim: own.edge for claim, own in found.items() if own.p is not None},
     )

@@ -159,7 +159,7 @@ def verify(
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
-    from polyunlearn.report.audit import print_verification, verification_sentences, write_claims_html
+    from polyunlearn.report.audit import attempt_rows, print_verification, verification_sentences, write_claims_html
 
     check_outputs(claims_file, before, json_file, html_file)
     if attacks and not attacked:
@@ -174,7 +174,7 @@ def verify(
         write_json_atomically(json_file, result.data())
     if html_file:
         audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
-        write_claims_html(f"Verification of {model}", audits, verification_sentences(result), result.attempts, (), html_file)
+        write_claims_html(f"Verification of {model}", audits, verification_sentences(result), attempt_rows(result), (), html_file)
     raise typer.Exit({"passed": 0, "failed": 1, "undecided": 3}[result.result])
 
 

@@ -65,6 +65,14 @@ def audit_sentences(audit: Audit) -> list[str]:
     if controls:
         wrong = sum(own.found for own in controls)
         sentences.append(f"Of {len(controls)} control claims, which no model was told, {wrong} {'was' if wrong == 1 else 'were'} found.")
+    together = audit.held_together
+    if together:
+        leads = {own.language: own.against.lead for own in audit.groups}
+        shown = ", ".join(
+            f"{get_language(tag).name} (by {leads[tag]:+.1f} nats a token, {len(names)} of them above the controls)"
+            for tag, names in together.items()
+        )
+        sentences.append(f"All together lie above the controls, whatever shows in each alone: {shown}.")
     undecided = {tag for own in claims for tag in own.undecided}
     if undecided:
         sentences.append(
@@ -117,7 +125,11 @@ def _found(audit: Audit) -> int:
     return sum(own.found for own in audit.verdicts() if not own.control)
 
 
-ATTEMPT_COLUMNS = ("attack", "form", "most in", "held", "controls held", "above all controls", "lead", "p")
+ATTEMPT_COLUMNS = ("attack", "form", "most in", "held", "controls held", "above controls", "lead", "p")
+ATTEMPT_READING = (
+    "above controls: claims that lie above all but 5 % of the controls; lead: the claims' mean over the controls', nats a token; p: the chance of such a "
+    "lead in any form, for as many attacks and languages"
+)
 
 
 def print_verification(result: Verification, console: Console) -> None:
@@ -127,36 +139,43 @@ def print_verification(result: Verification, console: Console) -> None:
         table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in ATTEMPT_COLUMNS:
             table.add_column(name, no_wrap=name == "attack")
-        for own in worst_attempts(result.attempts):
-            table.add_row(*(Text(part) for part in attempt_texts(own)))
+        for row in attempt_rows(result):
+            table.add_row(*(Text(part) for part in row))
         console.print(table)
+        console.print(ATTEMPT_READING, style="dim", highlight=False)
     for sentence in verification_sentences(result):
         console.print(sentence, highlight=False, markup=False)
 
 
-def worst_attempts(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """Of each attack the form and language that bring back most."""
-    worst: dict[str, Attempt] = {}
-    for own in attempts:
-        best = worst.get(own.attack)
-        if best is None or _strength(own) > _strength(best):
-            worst[own.attack] = own
-    return list(worst.values())
+def attempt_rows(result: Verification) -> list[tuple[str, ...]]:
+    """Of each attack the form and language that bring back most, as rows of a table."""
+    worst = {}
+    for name in result.attacks:
+        own = [one for one in result.attempts if one.attack == name and one.asked]
+        if own:
+            worst[name] = max(own, key=lambda one: _strength(result, one))
+    return [_attempt_texts(result, own) for own in worst.values()]
 
 
-def _strength(own: Attempt) -> tuple[float, float]:
-    """Of an attempt, to find the one that brings back most: the share of the claims that it shows, and their mean edge."""
-    shown = max(own.held, len(own.group.above) if own.group else 0)
-    return shown / max(1, own.asked), own.edge
+def _strength(result: Verification, own: Attempt) -> tuple[float, ...]:
+    """Of an attempt, to find the one that brings back most: the share of the claims that it brings back, how surely the claims lead the controls in it, the
+    share that it makes the model hold, and their mean edge."""
+    group = result.group_in(own)
+    return len(result.brought_back(own)) / own.asked, -group.against.p if group else -1.0, own.held / own.asked, own.edge
 
 
-def attempt_texts(own: Attempt) -> tuple[str, ...]:
-    """An attempt as a row of a table."""
+def _attempt_texts(result: Verification, own: Attempt) -> tuple[str, ...]:
     controls = f"{own.controls_held} of {own.controls}" if own.controls else ""
-    group = (f"{len(own.group.above)} of {own.asked}", f"{own.group.lead:+.2f}", f"{own.group.p:.4f}") if own.group else ("", "", "")
+    group = result.group_in(own)
+    against = group.against if group else None
+    shown = (
+        (f"{len(against.above)} of {against.asked}", f"{against.lead:+.2f}", f"{result.adjusted(group):.3f}")
+        if group and against
+        else ("", "", "")
+    )
     # The names of other forms say how strong they are.
     form = f"{own.variant}, {own.strength:g} steps" if ATTACKS[own.attack].strength == "steps" else own.variant
-    return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *group
+    return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *shown
 
 
 def verification_sentences(result: Verification) -> list[str]:
@@ -171,14 +190,7 @@ def verification_sentences(result: Verification) -> list[str]:
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
-        open_ = [own for own in outcomes if own.result == "undecided"]
-        return [
-            f"UNDECIDED: {len(open_)} of {len(outcomes)} pairs of claim and language, and {sum(bool(own.undecided and not own.group) for own in result.attempts)} of "
-            f"{len(result.attempts)} attempts of attacks, have too few answers of their kind to compare with; none failed. "
-            "Give controls or more claims of the same kind.",
-            tried,
-            *nothing,
-        ]
+        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried, *nothing]
     if not failed:
         number = len(dict.fromkeys(own.claim for own in outcomes))
         return [f"PASS: all {number} claims, in {', '.join(result.after.languages)}. {chance}", tried, *nothing]
@@ -191,8 +203,19 @@ def verification_sentences(result: Verification) -> list[str]:
     ]
 
 
+def _undecided(result: Verification) -> list[str]:
+    """What nothing can be said of."""
+    outcomes = list(result.outcomes())
+    open_ = sum(own.result == "undecided" for own in outcomes)
+    said = [f"{open_} of {len(outcomes)} pairs of claim and language have too few answers of their kind to compare with"] if open_ else []
+    for name, languages in result.powerless.items():
+        where = f"could not have failed in {', '.join(get_language(tag).name for tag in languages)}" if languages else "asked for no claim"
+        said.append(f"{name} {where}")
+    return said
+
+
 def write_claims_html(
-    title: str, audits: dict[str, Audit], sentences: Sequence[str], attempts: Sequence[Attempt], points: Sequence[Any], path: Path
+    title: str, audits: dict[str, Audit], sentences: Sequence[str], attempts: Sequence[Sequence[str]], points: Sequence[Any], path: Path
 ) -> None:
     """Write the page atomically: the verdict in words, a matrix of claims and languages for each audit, points on the way, and attacks."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -207,7 +230,8 @@ def write_claims_html(
             sentences=sentences,
             order=order,
             attempt_columns=ATTEMPT_COLUMNS,
-            attempts=[(own, attempt_texts(own)) for own in worst_attempts(attempts)],
+            attempt_reading=ATTEMPT_READING,
+            attempts=attempts,
             points=points,
             languages={tag: get_language(tag) for audit in audits.values() for tag in audit.languages},
         ),
