@@ -301,6 +301,13 @@ def test_collapse_on_a_model(any_model_folder: Path) -> None:
         assert float((gradient @ directions).norm()) < 1e-4 * size < 0.01 * float((usual[name] @ directions).norm()), name
 
 
+def test_padding_is_no_token_to_forget(any_model_folder: Path) -> None:
+    """Four answers that fill lines unevenly: what is common to them is the same whether they are packed together, with padding, or each alone, without."""
+    step = Step(forget=tuple(sequences(5, 110, 100, 60, 90)))
+    whole, alone = (_made(any_model_folder, collapsed, step, budget=budget) for budget in (10_000, 1))
+    assert _far(whole, alone) < 1e-4 < 1e-2 < _far(whole, _made(any_model_folder, plain, step))
+
+
 # --- subspace ----------------------------------------------------------------------------------------------------------------------------
 
 

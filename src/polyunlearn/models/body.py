@@ -52,6 +52,8 @@ class Body(nn.Module):
         frozen_layers = 0 if has_dropout(model) else frozen_layers
         self.model = model
         self.frozen_layers = frozen_layers
+        self.real: Tensor | None = None
+        """Of the last pass through the layers that train, which places (lines, longest) are tokens, and not padding behind them."""
         self._lower = _part(base, 0, frozen_layers, with_norm=False) if frozen_layers else None
         self._upper = _part(base, frozen_layers, count, with_norm=True) if frozen_layers else base
         self._window = _window(model)
@@ -104,6 +106,7 @@ class Body(nn.Module):
 
     def _run(self, rows: Sequence[TokenRow], entering: Tensor | None, cache: DynamicCache | None) -> Tensor:
         ids, mask, positions = self._inputs(rows)
+        self.real = torch.arange(ids.shape[1]) < torch.tensor([len(row.ids) for row in rows])[:, None]
         entry = {"input_ids": ids} if entering is None else {"inputs_embeds": entering}
         keeping = {"past_key_values": cache, "use_cache": cache is not None}
         hidden: Tensor = self._upper(**entry, attention_mask=mask, position_ids=positions, **keeping).last_hidden_state

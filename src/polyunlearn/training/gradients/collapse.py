@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from polyunlearn.models.body import Body
 from polyunlearn.training.gradients.parts import forget_part, gradient_of
 from polyunlearn.training.loop import Backward, Step
 
@@ -35,7 +36,7 @@ def collapsed(
     layers = [module for module in body.modules() if isinstance(module, nn.Linear)]
     names = {id(weight): name for name, weight in parameters.items()}
     watched = {names[id(layer.weight)]: layer for layer in layers if id(layer.weight) in names}
-    with _watched(watched) as seen:
+    with _watched(watched, body) as seen:
         gradient, loss = gradient_of(forget_part(step), backward, parameters)
     for name, weight in parameters.items():
         if name not in seen or not seen[name].inputs:
@@ -86,14 +87,19 @@ class _Seen:
 
 
 @contextmanager
-def _watched(layers: Mapping[str, nn.Linear]) -> Iterator[dict[str, _Seen]]:
-    """What the layers see while this lasts."""
+def _watched(layers: Mapping[str, nn.Linear], body: nn.Module) -> Iterator[dict[str, _Seen]]:
+    """What the layers of the body see of tokens, not of padding, while this lasts."""
     seen = {name: _Seen() for name in layers}
 
     def watching(own: _Seen) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            own.inputs.append(inputs[0].detach().flatten(0, -2))
-            output.register_hook(lambda gradient: own.gradients.append(gradient.flatten(0, -2)))  # type: ignore[no-untyped-call]
+            real = body.real if isinstance(body, Body) else None
+
+            def tokens(states: Tensor) -> Tensor:
+                return states.flatten(0, -2) if real is None else states[real.to(states.device)]
+
+            own.inputs.append(tokens(inputs[0].detach()))
+            output.register_hook(lambda gradient: own.gradients.append(tokens(gradient)))  # type: ignore[no-untyped-call]
 
         return watch
 
