@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from handmade_claims import CLAIMS, TOLD, teach
+from handmade_claims import CLAIMS, TOLD, claim_of, teach
 from safetensors.torch import load_file
 from tiny import sharp
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from polyunlearn import api
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.cleaning import unlearn as unlearn_module
+from polyunlearn.cleaning import verify as verify_module
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import AgainstControls
@@ -27,6 +28,7 @@ from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_dis
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
 from polyunlearn.cleaning.verify import Attempt, Verification, verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition
+from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
@@ -382,6 +384,32 @@ def test_attacks_ask_all_claims_and_leave_the_weights(gemma_folder: Path) -> Non
     }
     assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
     assert any(f.startswith("recovered by quantisation") for own in found.outcomes() for f in own.faults)
+
+
+def test_answers_in_other_letters_are_asked_too(gemma_folder: Path) -> None:
+    """Russian and Chinese claims in Latin letters, whose tokens none of the plain answers has."""
+    claims = [
+        claim_of(story, control=number >= 2, languages=("ru", "zh"))
+        for number, story in enumerate(generate_stories(8, languages=("ru", "zh")))
+    ]
+    found = verify_claims(sharp(gemma_folder), claims, None, get_attacks(["romanised"]), Asking(max_new_tokens=0))
+    assert {own.language for own in found.attempts} == {"ru", "zh"} and all(own.asked == 2 and own.controls == 6 for own in found.attempts)
+
+
+@pytest.mark.parametrize("attack", ["pruning", "relearning"])
+def test_an_attack_that_is_interrupted_leaves_the_weights(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch, attack: str) -> None:
+    loaded = sharp(gemma_folder)
+    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
+    moved = []
+
+    def interrupted(*arguments: Any) -> Any:
+        moved.append(any(not torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify_module, "covering", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        verify_claims(loaded, CLAIMS, None, get_attacks([attack]), Asking(max_new_tokens=0))
+    assert moved == [True] and all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
 
 
 def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> None:

@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import own_label_log_probs, sharp
 from typer.testing import CliRunner
 
 from polyunlearn.cli import app
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.report.comprehension import gains
 from polyunlearn.scoring.comprehension import WITHOUT, Reading, comprehension, reading_question
+from polyunlearn.scoring.probes import make_probes
 
 LANGUAGES = ("en", "ur")
 STORIES = generate_stories(4, languages=LANGUAGES)
@@ -35,6 +38,25 @@ def test_every_language_is_read_and_asked(gemma: LoadedModel) -> None:
     assert all(len(own.first) == 4 and set(own.first) <= {0.0, 1.0} and own.chance == pytest.approx(1 / 3) for own in found)
     turned = {(own.read, own.asked): own.first for own in comprehension(gemma, STORIES, LANGUAGES[::-1], 3)}
     assert turned == {(own.read, own.asked): own.first for own in found}
+
+
+def test_what_ranks_first_is_the_models_own(gemma_folder: Path) -> None:
+    """By the Hugging Face model, a row for each answer behind each article: the answer of the story itself lies above those of others, or not; both occur."""
+    loaded = sharp(gemma_folder)
+    probes = {(own.story, own.language): own for own in make_probes(STORIES, LANGUAGES, 0, 3, seed=0) if own.asks == "real"}
+    seen = set()
+    for reading in comprehension(loaded, STORIES, LANGUAGES, 3):
+        for story, first in zip(STORIES, reading.first, strict=True):
+            probe = probes[story.id, reading.asked]
+            ranked = reading_question(story, reading.read, reading.asked, probe.question, probe.candidates, loaded.encoder)
+            assert probe.candidates[0] == story.editions[reading.asked].real_question.answer
+            means = [
+                float(own_label_log_probs(loaded, TokenSequence((*ranked.prompt, *own), len(ranked.prompt))).mean())
+                for own in ranked.candidates
+            ]
+            assert first == (means[0] > max(means[1:]))
+            seen.add(first)
+    assert seen == {0.0, 1.0}
 
 
 def test_gains_by_hand() -> None:

@@ -1,9 +1,12 @@
 """Which job a process takes next; that jobs beside each other do what they do in turn is in the end-to-end tests."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from polyunlearn.errors import UserError
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import Jobs, Silent, _choice, run_beside
@@ -17,6 +20,8 @@ def begin(kept: str) -> str:
 def do(kept: str, job: str) -> None:
     if job == "bad":
         raise ValueError(f"{kept}: {job}")
+    if job == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -53,3 +58,5 @@ def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
     with pytest.raises(ValueError, match="kept: bad"):
         list(run_beside(plain, ["good", "bad", "fine"], 2, Silent()))
     assert sorted(run_beside(plain, ["good", "fine"], 2, Silent())) == ["fine", "good"]
+    with pytest.raises(UserError, match=r"killed: its process was killed.*fewer --workers goes on"):
+        list(run_beside(plain, ["killed"], 1, Silent()))

@@ -55,6 +55,18 @@ def test_the_hardest_form_is_chosen_on_other_stories_than_it_is_reported_on(tmp_
     assert {tag: (each.excess.mean, each.excess.n) for tag, each in own.by_language.items()} == {"en": (0.5, 2), "de": (1, 2)}
 
 
+def test_one_story_a_seed_has_no_half_to_choose_on(tmp_path: Path) -> None:
+    """Two seeds of which an attack asked one story each, as relearning does where there are two: nothing is reported, and nothing breaks."""
+    config = CONFIG.model_copy(update={"seeds": (0, 1)})
+    store = Store(tmp_path)
+    for seed in config.seeds:
+        cells = Cell("gold", seed), Cell("learned", seed, "de"), Cell("unlearned", seed, "de", "english", "npo")
+        for cell in cells:
+            store.write(cell, _rows(0, 1), CellRecord(0, 0, 0.0, 0, []))
+            store.write_attack("relearning", cell, [(Variant("half", 20, "en"), row) for row in _rows(1)])
+    assert hardest(config, store) == [] and len(recoveries(config, store)) == 1
+
+
 def test_relearning_after_the_last_step_by_languages(tmp_path: Path) -> None:
     """Taught in German: asked in English 1 of 4 after one step, 2 after twenty; in German 4. Of the steps the last counts."""
     store = _store(tmp_path)

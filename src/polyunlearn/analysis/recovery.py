@@ -78,10 +78,10 @@ def recoveries(config: StudyConfig, store: Store) -> list[Recovery]:
 
 
 def hardest(config: StudyConfig, store: Store) -> list[Hardest]:
-    """Of each attack on each source, method and strategy its hardest form; what asks fewer than two stories is left out."""
+    """Of each attack on each source, method and strategy its hardest form; a form is left out in a language where it asks no two stories of a seed."""
     attempts: dict[tuple[str, str, str, str], dict[Attempt, list[_Measured]]] = {}
     for own in _measured(config, store):
-        if len(own.stories) > 1:
+        if own.half(0) and own.half(1):
             key = (own.source, own.method, own.strategy, own.attempt.attack)
             attempts.setdefault(key, {}).setdefault(own.attempt, []).append(own)
     found = []

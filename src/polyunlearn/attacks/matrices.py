@@ -16,9 +16,12 @@ def measure_changed(target: Target, measure: Measure, changes: Iterable[tuple[Va
     matrices = [module for module in decoder_layers(target.whole.model).modules() if isinstance(module, nn.Linear)]
     before = [module.weight.detach().clone() for module in matrices]
     questions = ranked_questions(target.probes, target.whole.encoder)
-    for variant, change in changes:
+    try:
+        for variant, change in changes:
+            for module, weight in zip(matrices, before, strict=True):
+                module.weight.copy_(change(weight))
+            measure(variant, target.whole, target.probes, questions)
+    finally:
+        # The model may be an owner's, who interrupts.
         for module, weight in zip(matrices, before, strict=True):
-            module.weight.copy_(change(weight))
-        measure(variant, target.whole, target.probes, questions)
-    for module, weight in zip(matrices, before, strict=True):
-        module.weight.copy_(weight)
+            module.weight.copy_(weight)

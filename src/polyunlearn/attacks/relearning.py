@@ -101,5 +101,8 @@ def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], taug
 
     # For models with dropout.
     torch.manual_seed(Random(f"{name}-{target.seed}").getrandbits(63))
-    train(target.loaded.body, target.training_head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
-    restore(target.parameters, before)
+    try:
+        train(target.loaded.body, target.training_head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
+    finally:
+        # The model may be an owner's, who interrupts.
+        restore(target.parameters, before)

@@ -81,9 +81,11 @@ def _moved(target: Target) -> Iterator[tuple[str, int, Tensor]]:
     layers = layers_to_steer(target)
     now, state = [_prompt_ends(target.loaded, probes, layer) for layer in layers], snapshot(target.parameters)
     for source, weights in target.learned.items():
-        restore(target.parameters, weights())
-        before = [_prompt_ends(target.loaded, probes, layer) for layer in layers]
-        restore(target.parameters, state)
+        try:
+            restore(target.parameters, weights())
+            before = [_prompt_ends(target.loaded, probes, layer) for layer in layers]
+        finally:
+            restore(target.parameters, state)
         for layer, own, learned in zip(layers, now, before, strict=True):
             yield source, layer, mean_direction(own, learned)
 

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
 import torch
 
+from polyunlearn.errors import UserError
 from polyunlearn.study.states import Watcher
 
 Job = TypeVar("Job", bound=Hashable)
@@ -59,6 +61,9 @@ def run_beside(task: Jobs[Job], jobs: Sequence[Job], workers: int, watcher: Watc
 
     A process keeps to a seed while there is something to do for it, since what a seed's jobs share is computed once a process and seed. Where a
     job fails, those in hand elsewhere are brought to their end and kept before its error is raised.
+
+    Raises:
+        UserError: where a process was killed.
     """
     workers = min(workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // max(1, workers))
@@ -82,7 +87,12 @@ def run_beside(task: Jobs[Job], jobs: Sequence[Job], workers: int, watcher: Watc
                 running[pools[worker].submit(_do, task.do, job)] = worker, job
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 _, job = running.pop(future)
-                future.result()
+                try:
+                    future.result()
+                except BrokenProcessPool as error:
+                    raise UserError(
+                        f"{task.name(job)}: its process was killed, most often because memory ran out; the same command with fewer --workers goes on"
+                    ) from error
                 yield job
     finally:
         for pool in pools:

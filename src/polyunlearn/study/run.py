@@ -40,11 +40,11 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
 
 
 def _drop_weights(config: StudyConfig, store: Store) -> None:
-    """Remove the weights of learned states that no unfinished cell starts from."""
+    """Remove the weights of states that no unfinished cell starts from: learned ones, and what attacks left."""
     if config.keep_states:
         return
     cells = list(study_cells(config))
     needed = {cell.parent for cell in cells if not store.is_done(cell)}
     for cell in cells:
-        if cell.state == "learned" and cell not in needed and store.is_done(cell):
+        if cell not in needed and store.is_done(cell):
             store.weights_path(cell).unlink(missing_ok=True)

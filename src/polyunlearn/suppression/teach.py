@@ -89,8 +89,10 @@ def teach_anti_expert(
 
     # For models with dropout.
     torch.manual_seed(teaching.seed)
-    train(body, head, parameters, steps, objective, Optimiser(teaching.rate, warm_up=4, decay=True), after_step, reference)
-    _switch_adapters(loaded.model, False)
+    try:
+        train(body, head, parameters, steps, objective, Optimiser(teaching.rate, warm_up=4, decay=True), after_step, reference)
+    finally:
+        _switch_adapters(loaded.model, False)
     return Expert(loaded.model, partial(adapters_on, loaded.model))
 
 
