@@ -36,10 +36,19 @@ def _store(
     seeds: tuple[int, ...] = (0,),
     first_story: int = 0,
     name: str = "x",
+    corpus: str = "newsroom",
     rows: Callable[[str], list[Row]] = lambda tag: [],
 ) -> Store:
     """A study whose unlearned state has these fake ranks, and whose other states none, the same in every seed."""
-    settings = {"name": name, "stories": 6, "languages": tuple(ranks), "sources": ("de",), "strategies": ("english",), "seeds": seeds}
+    settings = {
+        "name": name,
+        "stories": 6,
+        "languages": tuple(ranks),
+        "sources": ("de",),
+        "strategies": ("english",),
+        "seeds": seeds,
+        "corpus": corpus,
+    }
     study = StudyConfig.model_validate(settings)
     store = Store(folder)
     store.open(manifest(study))
@@ -128,6 +137,32 @@ def test_holm_keeps_order_and_knows_no_other(p_values: list[float], random: Rand
     order = list(range(len(p_values)))
     random.shuffle(order)
     assert holm([p_values[at] for at in order]) == [adjusted[at] for at in order]
+
+
+def test_a_story_that_seeds_share_is_one(tmp_path: Path) -> None:
+    """Six stories of a file in three seeds have the figures of one seed, also where a study had other seeds; of the newsroom they are eighteen."""
+    ranks: Ranks = {"en": [(1, 1)] * 4 + [(0, 0)] * 2, "de": [(0, 0)] * 6}
+
+    def english(corpus: str, seeds: tuple[int, ...]) -> Difference:
+        a, b = (
+            _store(tmp_path / f"{name}-{corpus}-{len(seeds)}", own, seeds=seeds, corpus=corpus)
+            for name, own in (("a", NOTHING), ("b", ranks))
+        )
+        return _by_language(_unlearned(compare_studies(a, b)))["en"]
+
+    one, shared, apart = english("mine.jsonl", (0,)), english("mine.jsonl", (0, 1, 2)), english("newsroom", (0, 1, 2))
+    assert shared == one and one.p is not None and apart.p is not None and apart.p < one.p / 10
+    assert apart.low is not None and one.low is not None and apart.low > one.low
+
+
+def test_corpora_that_differ_and_too_many_comparisons_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = _store(tmp_path / "a", NOTHING, corpus="one.jsonl"), _store(tmp_path / "b", NOTHING, corpus="two.jsonl")
+    notes = compare_studies(a, b).notes
+    assert "the corpora differ: one.jsonl and two.jsonl; stories are paired by their ids, whatever they say" in notes
+    assert not any("too many" in own for own in notes)
+    monkeypatch.setattr("polyunlearn.analysis.pairing.EXCHANGES", 99)
+    # Four states with four figures each.
+    assert any(own.startswith("16 comparisons of a metric are too many for 100 exchanges") for own in compare_studies(a, b).notes)
 
 
 def test_weights_of_stories() -> None:

@@ -55,6 +55,20 @@ def test_the_hardest_form_is_chosen_on_other_stories_than_it_is_reported_on(tmp_
     assert {tag: (each.excess.mean, each.excess.n) for tag, each in own.by_language.items()} == {"en": (0.5, 2), "de": (1, 2)}
 
 
+def test_a_story_that_seeds_share_is_one_cluster(tmp_path: Path) -> None:
+    """Four stories of a file in two seeds: the interval is of four draws, and of eight where the newsroom draws new ones."""
+    for corpus, clusters in (("mine.jsonl", 4), ("newsroom", 8)):
+        config = CONFIG.model_copy(update={"seeds": (0, 1), "corpus": corpus})
+        store = Store(tmp_path / corpus)
+        for seed in config.seeds:
+            for cell in (Cell("gold", seed), Cell("learned", seed, "de"), Cell("unlearned", seed, "de", "english", "npo")):
+                store.write(cell, _rows(0, 0, 0, 0), CellRecord(0, 0, 0.0, 0, []))
+                values = (1, 1, 0, seed) if cell.state == "unlearned" else (0, 0, 0, 0)
+                store.write_attack("pruning", cell, [(Variant("10 %", 0.1), row) for row in _rows(*values)])
+        (own,) = recoveries(config, store)
+        assert own.excess.n == clusters and own.excess.mean == 5 / 8
+
+
 def test_one_story_a_seed_has_no_half_to_choose_on(tmp_path: Path) -> None:
     """Two seeds of which an attack asked one story each, as relearning does where there are two: nothing is reported, and nothing breaks."""
     config = CONFIG.model_copy(update={"seeds": (0, 1)})

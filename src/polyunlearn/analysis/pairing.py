@@ -8,12 +8,13 @@ several.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
 
 from polyunlearn.analysis.clusters import FEWEST, Array, percentiles
-from polyunlearn.analysis.exchange import Exchange, exchange_paired, exchange_unpaired, holm
+from polyunlearn.analysis.exchange import EXCHANGES, Exchange, exchange_paired, exchange_unpaired, holm
 from polyunlearn.analysis.summary import Values
 from polyunlearn.errors import UserError
 from polyunlearn.study.cells import Cell, study_cells
@@ -122,9 +123,10 @@ def compare_studies(a: Store, b: Store, seed: int = 0) -> StudyComparison:
     if not shared:
         raise UserError(f"{a.folder} and {b.folder} have no finished cell in common; see: polyunlearn study status {a.folder}")
     values = Values(a), Values(b)
+    same = tuple(own.config().stories_are_shared for own in (a, b))
     cells = []
     for metric in METRICS:
-        own = [_compared(values, metric, languages, kind, (kinds_a[kind], kinds_b[kind]), seed) for kind in shared]
+        own = [_compared(values, metric, languages, kind, (kinds_a[kind], kinds_b[kind]), same, seed) for kind in shared]
         cells += _adjusted([cell for cell in own if cell])
     return StudyComparison(a.config().name, b.config().name, tuple(cells), tuple(_notes(a, b, kinds_a, kinds_b, cells)))
 
@@ -138,6 +140,20 @@ def _finished(store: Store) -> dict[Kind, list[Cell]]:
     return found
 
 
+def _pooled(stories: Stories) -> Stories:
+    """The means over seeds of the same stories, each as if of the first seed that has it: one event is one cluster, in however many seeds it was told."""
+    found: dict[str, list[tuple[int, dict[str, float]]]] = {}
+    for (seed, story), own in stories.items():
+        found.setdefault(story, []).append((seed, own))
+    first = min(seed for seed, _ in stories)
+    return {
+        (first, story): {
+            tag: fmean(own[tag] for _, own in parts if tag in own) for tag in dict.fromkeys(tag for _, own in parts for tag in own)
+        }
+        for story, parts in found.items()
+    }
+
+
 def _stories(values: Values, cells: Sequence[Cell], metric: Metric, languages: Sequence[str]) -> Stories:
     found: Stories = {}
     for cell in cells:
@@ -148,10 +164,17 @@ def _stories(values: Values, cells: Sequence[Cell], metric: Metric, languages: S
 
 
 def _compared(
-    values: tuple[Values, Values], metric: Metric, languages: Sequence[str], kind: Kind, cells: tuple[list[Cell], list[Cell]], seed: int
+    values: tuple[Values, Values],
+    metric: Metric,
+    languages: Sequence[str],
+    kind: Kind,
+    cells: tuple[list[Cell], list[Cell]],
+    same: Sequence[bool],
+    seed: int,
 ) -> CellComparison | None:
-    """The comparison of a cell; None where one of the studies did not measure this."""
-    stories = [_stories(own, some, metric, languages) for own, some in zip(values, cells, strict=True)]
+    """The comparison of a cell; None where one of the studies did not measure this. `same` says of which study all seeds have the same stories."""
+    measured = [_stories(own, some, metric, languages) for own, some in zip(values, cells, strict=True)]
+    stories = [_pooled(own) if own and one else own for own, one in zip(measured, same, strict=True)]
     tags = [tag for tag in languages if all(any(tag in own for own in side.values()) for side in stories)]
     keys = [sorted(key for key, own in side.items() if all(tag in own for tag in tags)) for side in stories]
     common = sorted(set(keys[0]) & set(keys[1]))
@@ -164,7 +187,11 @@ def _compared(
     seeds = [[key[0] for key in own] for own in keys]
     rng, figures = np.random.default_rng(seed), partial(_figures, metric)
     test = exchange_paired(a, b, seeds[0], figures, rng) if common else exchange_unpaired(a, b, seeds[0], seeds[1], figures, rng)
-    seeds_a, seeds_b = (tuple(dict.fromkeys(own)) for own in seeds)
+    # Of stories that seeds share all seeds are in the means.
+    seeds_a, seeds_b = (
+        tuple(dict.fromkeys(key[0] for key in every) if one else dict.fromkeys(own))
+        for every, one, own in zip(measured, same, seeds, strict=True)
+    )
     spread = _spread(b - a, seeds[0]) if common else None
     return CellComparison(
         *kind,
@@ -241,6 +268,17 @@ def _notes(
     if partly:
         notes.append(
             f"left out, since only one study asked about them: {'; '.join(f'{own} stories of {name}' for name, own in partly.items())}"
+        )
+    corpora = [own.config().corpus for own in (a, b)]
+    if corpora[0] != corpora[1]:
+        notes.append(f"the corpora differ: {corpora[0]} and {corpora[1]}; stories are paired by their ids, whatever they say")
+    tests = max(
+        (sum(own.p is not None for cell in cells if cell.metric == metric.name for own in cell.differences) for metric in METRICS),
+        default=0,
+    )
+    if tests > LEVEL * (1 + EXCHANGES):
+        notes.append(
+            f"{tests} comparisons of a metric are too many for {EXCHANGES + 1:,} exchanges: adjusted, no p can be {LEVEL} or less, so that none stands"
         )
     short = dict.fromkeys(cell.metric for cell in cells if min(cell.stories_a, cell.stories_b) < FEWEST)
     if short:

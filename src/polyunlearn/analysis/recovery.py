@@ -27,7 +27,8 @@ class Recovery:
     r"""What an attempt brings back in one query language, of a source unlearned with a method and strategy.
 
     Fake ranks in the first wording, before and after, of the unlearned state, of gold and of the learned one; means over stories and seeds. `excess` is
-    :math:`(u' - u) - (g' - g)`, paired by story, with an interval that draws stories of all seeds: above 0 the attack finds more than gold's
+    :math:`(u' - u) - (g' - g)`, paired by story, with an interval that draws stories of all seeds (a story that seeds
+    share is one): above 0 the attack finds more than gold's
     rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
     where it took nothing.
     """
@@ -130,9 +131,11 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
 
 @dataclass(frozen=True)
 class _Story:
-    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0."""
+    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0;
+    what it shares with another is one `cluster`."""
 
     number: int
+    cluster: tuple[int | None, str]
     before: float
     after: float
     gold_before: float
@@ -165,14 +168,19 @@ def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
         own = [cell for cell in cells if (cell.source, cell.method, cell.strategy) == (source, method, strategy)]
         for attempt in attempts:
             for tag in config.languages:
-                stories = [story for cell in own for story in _paired(before, after, attempt, tag, cell)]
+                stories = [story for cell in own for story in _paired(before, after, attempt, tag, cell, config.stories_are_shared)]
                 if stories:
                     found.append(_Measured(attempt, str(source), str(method), str(strategy), tag, stories))
     return found
 
 
 def _paired(
-    before: dict[tuple[str, str], Stories], after: dict[tuple[str, Attempt], dict[str, Stories]], attempt: Attempt, tag: str, cell: Cell
+    before: dict[tuple[str, str], Stories],
+    after: dict[tuple[str, Attempt], dict[str, Stories]],
+    attempt: Attempt,
+    tag: str,
+    cell: Cell,
+    shared: bool,
 ) -> list[_Story]:
     """The stories of a cell that an attempt asked about; none where the cell or its gold was not attacked so."""
     gold = Cell("gold", cell.seed)
@@ -180,7 +188,13 @@ def _paired(
     own, control = after.get((cell.id, attempt), {}).get(tag, {}), after.get((gold.id, attempt), {}).get(tag, {})
     return [
         _Story(
-            number, before[cell.id, tag][story], own[story], before[gold.id, tag][story], control[story], before[cell.parent.id, tag][story]
+            number,
+            (None if shared else cell.seed, story),
+            before[cell.id, tag][story],
+            own[story],
+            before[gold.id, tag][story],
+            control[story],
+            before[cell.parent.id, tag][story],
         )
         for number, story in enumerate(own)
         if story in control
@@ -188,6 +202,9 @@ def _paired(
 
 
 def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
+    clusters: dict[tuple[int | None, str], list[float]] = {}
+    for own in stories:
+        clusters.setdefault(own.cluster, []).append((own.after - own.before) - (own.gold_after - own.gold_before))
     return Recovery(
         attempt=measured.attempt,
         source=measured.source,
@@ -199,7 +216,7 @@ def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
         gold_before=_mean(own.gold_before for own in stories),
         gold_after=_mean(own.gold_after for own in stories),
         learned_before=_mean(own.learned for own in stories),
-        excess=estimate([(own.after - own.before) - (own.gold_after - own.gold_before) for own in stories]),
+        excess=estimate([_mean(values) for values in clusters.values()]),
     )
 
 

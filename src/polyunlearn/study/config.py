@@ -211,6 +211,11 @@ class StudyConfig(_Section):
     unlearning: UnlearningConfig = UnlearningConfig()
     scoring: ScoringConfig = ScoringConfig()
 
+    @property
+    def stories_are_shared(self) -> bool:
+        """Whether all seeds have the same stories: those of a file, while the newsroom draws new ones for each."""
+        return self.corpus != "newsroom"
+
     @field_validator("languages", "sources", "strategies", "methods", "seeds")
     @classmethod
     def _entries_are_known(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:

@@ -58,7 +58,7 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     held_out_languages = tuple(tag for tag in config.languages if tag in PAPER_LANGUAGES)
     count, told = config.scoring.held_out_stories, config.stories + config.neighbours
     needed = told + config.retain_stories
-    if config.corpus == "newsroom":
+    if not config.stories_are_shared:
         stories = generate_stories(needed + count, seed, config.languages)
         # The retained last, so that none of the others depends on their number.
         return Stories(stories[: config.stories], stories[config.stories : told], stories[told + count :], stories[told : told + count])
