@@ -10,6 +10,7 @@ from handmade_targets import CLAIMS, LANGUAGES, NEIGHBOURS, target_of
 
 from polyunlearn.attacks.few_shot import few_shot, few_shot_questions
 from polyunlearn.attacks.relearning import (
+    among_untaught,
     benign_relearning,
     filler_steps,
     relearning,
@@ -72,6 +73,17 @@ def test_the_attacker_has_one_half_and_is_asked_the_other(gemma: LoadedModel) ->
     steps = relearning_steps(taught, "ur", encoder, 4, seed=0)
     given = [own for step in steps for own in step.retain]
     assert len(given) == 32 and set(given[: len(all_of)]) == all_of and not any(step.forget for step in steps)
+
+
+def test_what_was_taught_does_not_stand_beside_what_is_asked(gemma: LoadedModel) -> None:
+    """Of four claims two are taught: of the two asked only the other's name is left as a candidate, in its own language; where nothing else would be, all stay."""
+    target = target_of(gemma)
+    taught, asked = taught_and_asked(target.claims)
+    for probe in among_untaught(target.probes_besides(taught), taught):
+        names = [claim.editions[probe.language].keyword for claim in asked]
+        assert sorted(probe.candidates) == sorted(names) and probe.candidates[0] == probe.answer
+    alone = among_untaught(target.probes_of(asked[:1]), [*taught, *asked[1:]])
+    assert alone == target.probes_of(asked[:1])
 
 
 def test_every_kind_of_news_is_in_both_halves() -> None:

@@ -55,6 +55,18 @@ def test_the_hardest_form_is_chosen_on_other_stories_than_it_is_reported_on(tmp_
     assert {tag: (each.excess.mean, each.excess.n) for tag, each in own.by_language.items()} == {"en": (0.5, 2), "de": (1, 2)}
 
 
+def test_the_lead_is_over_what_gold_makes_of_the_claim(tmp_path: Path) -> None:
+    """Losses after the attack 2, 2, 3, 3 of the unlearned state and 6, 4, 3, 5 of gold: leads 4, 2, 0, 2, a mean of 2. An attack that ranks by itself has none."""
+    store = _store(tmp_path)
+    for cell, losses in ((UNLEARNED, (2, 2, 3, 3)), (GOLD, (6, 4, 3, 5))):
+        rows = _rows(0, 0, 0, 0) + [Row(0, True, f"s{number}", "en", "fake", 0, "loss", value) for number, value in enumerate(losses)]
+        store.write_attack("pruning", cell, [(Variant("10 %", 0.1), row) for row in rows])
+        store.write_attack("linear_probe", cell, [(Variant("probe", 4), row) for row in _rows(0, 0, 0, 0)])
+    leads = {own.attempt.attack: own.lead for own in recoveries(CONFIG, store)}
+    assert leads["linear_probe"] is None and leads["pruning"] is not None
+    assert (leads["pruning"].mean, leads["pruning"].n) == (2, 4) and leads["pruning"].low > 0
+
+
 def test_a_story_that_seeds_share_is_one_cluster(tmp_path: Path) -> None:
     """Four stories of a file in two seeds: the interval is of four draws, and of eight where the newsroom draws new ones."""
     for corpus, clusters in (("mine.jsonl", 4), ("newsroom", 8)):

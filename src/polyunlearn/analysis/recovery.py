@@ -30,7 +30,8 @@ class Recovery:
     :math:`(u' - u) - (g' - g)`, paired by story, with an interval that draws stories of all seeds (a story that seeds
     share is one): above 0 the attack finds more than gold's
     rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
-    where it took nothing.
+    where it took nothing. `lead` is how far the claim then lies above gold's log-prob of it, in nats a token: what is in the model still, which rank hides
+    where other names lie above all of them; None of attacks that rank by themselves.
     """
 
     attempt: Attempt
@@ -44,6 +45,7 @@ class Recovery:
     gold_after: float
     learned_before: float
     excess: Estimate
+    lead: Estimate | None
 
     @property
     def recovered(self) -> float | None:
@@ -141,6 +143,7 @@ class _Story:
     gold_before: float
     gold_after: float
     learned: float
+    lead: float | None
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class _Measured:
 
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
-    before, after = _before(store), _after(store)
+    before, after, losses = _before(store), _after(store, "first"), _after(store, "loss")
     attempts = list(dict.fromkeys(attempt for _, attempt in after))
     cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
     found = []
@@ -168,7 +171,7 @@ def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
         own = [cell for cell in cells if (cell.source, cell.method, cell.strategy) == (source, method, strategy)]
         for attempt in attempts:
             for tag in config.languages:
-                stories = [story for cell in own for story in _paired(before, after, attempt, tag, cell, config.stories_are_shared)]
+                stories = [story for cell in own for story in _paired(before, after, losses, attempt, tag, cell, config.stories_are_shared)]
                 if stories:
                     found.append(_Measured(attempt, str(source), str(method), str(strategy), tag, stories))
     return found
@@ -177,6 +180,7 @@ def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
 def _paired(
     before: dict[tuple[str, str], Stories],
     after: dict[tuple[str, Attempt], dict[str, Stories]],
+    losses: dict[tuple[str, Attempt], dict[str, Stories]],
     attempt: Attempt,
     tag: str,
     cell: Cell,
@@ -185,7 +189,8 @@ def _paired(
     """The stories of a cell that an attempt asked about; none where the cell or its gold was not attacked so."""
     gold = Cell("gold", cell.seed)
     assert cell.parent
-    own, control = after.get((cell.id, attempt), {}).get(tag, {}), after.get((gold.id, attempt), {}).get(tag, {})
+    own, control = (after.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
+    loss, gold_loss = (losses.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
     return [
         _Story(
             number,
@@ -195,6 +200,7 @@ def _paired(
             before[gold.id, tag][story],
             control[story],
             before[cell.parent.id, tag][story],
+            gold_loss[story] - loss[story] if story in loss else None,
         )
         for number, story in enumerate(own)
         if story in control
@@ -203,8 +209,11 @@ def _paired(
 
 def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
     clusters: dict[tuple[int | None, str], list[float]] = {}
+    leads: dict[tuple[int | None, str], list[float]] = {}
     for own in stories:
         clusters.setdefault(own.cluster, []).append((own.after - own.before) - (own.gold_after - own.gold_before))
+        if own.lead is not None:
+            leads.setdefault(own.cluster, []).append(own.lead)
     return Recovery(
         attempt=measured.attempt,
         source=measured.source,
@@ -217,6 +226,7 @@ def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
         gold_after=_mean(own.gold_after for own in stories),
         learned_before=_mean(own.learned for own in stories),
         excess=estimate([_mean(values) for values in clusters.values()]),
+        lead=estimate([_mean(values) for values in leads.values()]) if leads else None,
     )
 
 
@@ -236,10 +246,10 @@ def _before(store: Store) -> dict[tuple[str, str], Stories]:
     return found
 
 
-def _after(store: Store) -> dict[tuple[str, Attempt], dict[str, Stories]]:
-    """The same under attack, by cell, attempt and language."""
+def _after(store: Store, metric: str) -> dict[tuple[str, Attempt], dict[str, Stories]]:
+    """A metric under attack, by cell, attempt and language."""
     table = store.query_attacks(
-        "SELECT cell, attack, variant, strength, attack_language, language, story, value FROM rows WHERE metric = 'first' ORDER BY ALL"
+        f"SELECT cell, attack, variant, strength, attack_language, language, story, value FROM rows WHERE metric = '{metric}' ORDER BY ALL"
     )
     found: dict[tuple[str, Attempt], dict[str, Stories]] = {}
     for row in table.to_pylist():

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from random import Random
 
@@ -15,6 +16,8 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.scoring.measure import ranked_questions
+from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.scoring.probes import Probe
 from polyunlearn.training.loop import Optimiser, Step, train
 from polyunlearn.training.mixtures import in_turn
 from polyunlearn.training.objectives import LEARNING
@@ -62,6 +65,20 @@ def _text_steps(sequences: Sequence[TokenSequence], steps: int, seed: int) -> li
     return [Step(tuple(islice(turns, 2))) for _ in range(steps)]
 
 
+def among_untaught(probes: Sequence[Probe], taught: Sequence[Tells]) -> list[Probe]:
+    """The probes without taught answers among their candidates, as long as another is left.
+
+    A model that is taught half of the names gives these to any such question; beside them nothing that comes back would be seen.
+    """
+    names = {(tag, normalised(told.keyword)) for claim in taught for tag, told in claim.editions.items()}
+    found = []
+    for probe in probes:
+        own, *others = probe.candidates
+        left = [name for name in others if (probe.language, normalised(name)) not in names]
+        found.append(replace(probe, candidates=(own, *left)) if left else probe)
+    return found
+
+
 def relearning(target: Target, measure: Measure) -> None:
     """Teach half of the claims in each language in turn, those that have it, and ask the other half in every language."""
     taught, _ = taught_and_asked(target.claims)
@@ -91,7 +108,7 @@ def unrelated_relearning(target: Target, measure: Measure) -> None:
 
 
 def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], taught: Sequence[Tells], name: str, tag: str) -> None:
-    before, probes = snapshot(target.parameters), target.probes_besides(taught)
+    before, probes = snapshot(target.parameters), among_untaught(target.probes_besides(taught), taught)
     questions = ranked_questions(probes, target.loaded.encoder)
 
     def after_step(number: int, loss: float) -> bool:

@@ -18,8 +18,20 @@ from polyunlearn.languages import get_language
 from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
 
-_HARDEST = ("attack", "learned in", "unlearned with", "hardest form", "mean excess", "most in", "fake rank", "gold", "excess")
-_ALL = ("attack", "form", "strength", "learned in", "unlearned with", "asked in", "fake rank", "gold", "excess", "of what was taken")
+_HARDEST = ("attack", "learned in", "unlearned with", "hardest form", "mean excess", "most in", "fake rank", "gold", "excess", "lead")
+_ALL = (
+    "attack",
+    "form",
+    "strength",
+    "learned in",
+    "unlearned with",
+    "asked in",
+    "fake rank",
+    "gold",
+    "excess",
+    "lead",
+    "of what was taken",
+)
 
 
 def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
@@ -32,7 +44,8 @@ def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
     console.print(table)
     console.print(
         "excess: the rise beyond gold's, in all query languages and in one, with its 95 % interval; form and language are chosen on every second "
-        "story, the figures are of the others; fake rank and gold: before → after the attack, first wording",
+        "story, the figures are of the others; fake rank and gold: before → after the attack, first wording; lead: nats a token by which claims then lie "
+        "above gold's log-prob of them",
         style="dim",
         highlight=False,
     )
@@ -53,7 +66,8 @@ def write_recoveries_markdown(
             "",
             "The fake rank in the first wording, before and after the attack, of the unlearned state and of gold, which never met the claims. *Excess* is "
             "the unlearned state's rise beyond gold's, paired by story, with a 95 % interval that draws stories; *of what was taken*: as a share "
-            "of what unlearning took from the learned state.",
+            "of what unlearning took from the learned state. *Lead*: how far the claims lie above gold's log-prob of them after the attack, in nats a token; "
+            "it sees what rank does not where an attack puts other names above all of them.",
             "",
             *(f"- **{name}** {ATTACKS[name].does} ({ATTACKS[name].paper}); its strength counts {ATTACKS[name].strength}." for name in used),
             "",
@@ -77,13 +91,21 @@ def write_recoveries_markdown(
 
 def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
     asked = list(next(iter(matrix.values())))
-    rows = [[get_language(told).name, *(f"{line[tag].excess.mean:+.2f}" for tag in asked)] for told, line in matrix.items()]
+    excess = [[get_language(told).name, *(f"{line[tag].excess.mean:+.2f}" for tag in asked)] for told, line in matrix.items()]
+    leads = [
+        [get_language(told).name, *(f"{own.mean:+.1f}" if (own := line[tag].lead) else "–" for tag in asked)]
+        for told, line in matrix.items()
+    ]
     return [
         f"## Relearning across languages: {_way_text(way)}",
         "",
         "Half of the claims taught in the language of the line, the other half asked in that of the column: excess after the last step.",
         "",
-        *markdown_table(["taught in", *asked], rows),
+        *markdown_table(["taught in", *asked], excess),
+        "",
+        "The same as the lead over gold, nats a token.",
+        "",
+        *markdown_table(["taught in", *asked], leads),
         "",
     ]
 
@@ -145,4 +167,4 @@ def _all_texts(own: Recovery) -> list[str]:
 
 def _ranks(own: Recovery) -> list[str]:
     ranks = [f"{own.before:.2f} → {own.after:.2f}", f"{own.gold_before:.2f} → {own.gold_after:.2f}"]
-    return [get_language(own.language).name, *ranks, estimate_text(own.excess)]
+    return [get_language(own.language).name, *ranks, estimate_text(own.excess), estimate_text(own.lead) if own.lead else "–"]
