@@ -16,6 +16,7 @@ from polyunlearn.training.gradients.lookahead import looking_ahead
 from polyunlearn.training.gradients.projection import away_from_retained, lifts
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.gradients.subspace import within_subspace
+from polyunlearn.training.gradients.tampering import tamper_resistant
 from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
 from polyunlearn.training.objectives import get_method
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
@@ -26,6 +27,7 @@ DIFFERENCE = get_method("gradient_difference").objective()
 RULES: dict[str, Rule] = {
     "sharpness": sharpness_aware,
     "lookahead": looking_ahead,
+    "tampering": partial(tamper_resistant, reach=5e-3),
     "projection": away_from_retained,
     "collapse": collapsed,
 }
@@ -85,7 +87,7 @@ def test_without_anything_to_forget_it_is_the_plain_gradient(any_model_folder: P
     assert _far(_made(any_model_folder, plain, step), _made(any_model_folder, RULES[rule], step)) < 1e-5
 
 
-@pytest.mark.parametrize("rule", [name for name in RULES if name != "lookahead"])
+@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("lookahead", "tampering")])
 def test_the_loss_is_that_of_the_step(any_model_folder: Path, rule: str) -> None:
     loaded = sharp(any_model_folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
@@ -127,6 +129,27 @@ def test_lookahead_by_hand() -> None:
     loss, made = gradient_made(partial(looking_ahead, reach=0.5), body, HEAD, {"state": body.state}, step, objective)
     assert loss == pytest.approx(-1.386294 + 2.012820, abs=1e-5)
     assert made["state"].tolist() == pytest.approx([2.075766, -2.462117], abs=1e-5)
+
+
+def test_tampering_by_hand() -> None:
+    """Forgetting tokens 1 and 3 at h = (0, 0), where all have 1/4. Teaching token 1 again has the gradient -(1, 1), so a reach of 0.5 leads to (0.5, 0.5); there
+    p = 0.294934, 0.486264, 0.178887, 0.039915, whose mean row is (0.562396, 0.585321), and the gradient of log p_3 is (-1.562396, -2.585321). Teaching token 3
+    leads to (-0.5, -0.5), as far in both though its gradient (1, 2) is not; p = 0.093947, 0.056982, 0.154892, 0.694179 with a mean row of
+    (-0.698142, -1.176484), and the gradient of log p_1 is (1.698142, 2.176484). Half of both: (0.067873, -0.204419). Retaining token 0 at h = 0
+    adds -(1, 0). The loss: (ln 0.039915 + ln 0.056982) / 2 + ln 4.
+    """
+    step = Step(retain=(said(0, 0),), forget=(said(0, 1), said(0, 3)))
+    rule = partial(tamper_resistant, reach=0.5)
+    for budget in (1024, 1):
+        body = TwoWeights()
+        loss, made = gradient_made(rule, body, HEAD, {"state": body.state}, step, DIFFERENCE, budget)
+        assert loss == pytest.approx(-3.043012 + 1.386294, abs=1e-5)
+        assert made["state"].tolist() == pytest.approx([-0.932127, -0.204419], abs=1e-5)
+
+
+def test_an_answer_alone_is_taught_again_and_forgotten(any_model_folder: Path) -> None:
+    step = Step(forget=STEP.forget[:1], retain=STEP.retain)
+    assert _far(_made(any_model_folder, tamper_resistant, step), _made(any_model_folder, plain, step)) > 1e-3
 
 
 def test_the_length_of_the_gradient_does_not_count_in_how_far_the_weights_go(any_model_folder: Path) -> None:

@@ -56,7 +56,7 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("method", ["npo_sam", "npo_lookahead", "cir", "task_vector", "undo", "projection"])
+@pytest.mark.parametrize("method", ["npo_sam", "npo_lookahead", "npo_tamper", "cir", "task_vector", "undo", "projection"])
 def test_what_is_to_forget_becomes_less_probable(any_model_folder: Path, method: str) -> None:
     """By more than a nat a token, and by more than what is retained; weights that do not train stay as they are."""
     projection = method == "projection"

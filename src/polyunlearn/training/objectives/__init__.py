@@ -21,6 +21,7 @@ from polyunlearn.training.objectives.lingtea import LINGTEA, LINGTEA_PUBLISHED
 from polyunlearn.training.objectives.npo import NPO
 from polyunlearn.training.objectives.npo_lookahead import NPO_LOOKAHEAD
 from polyunlearn.training.objectives.npo_sam import NPO_SAM
+from polyunlearn.training.objectives.npo_tamper import NPO_TAMPER
 from polyunlearn.training.objectives.pdu import PDU
 from polyunlearn.training.objectives.rmu import RMU
 from polyunlearn.training.objectives.simnpo import SIMNPO
@@ -48,6 +49,7 @@ FORGET_TERMS = {
         RMU,
         NPO_SAM,
         NPO_LOOKAHEAD,
+        NPO_TAMPER,
         CIR,
         TASK_VECTOR,
         UNDO,

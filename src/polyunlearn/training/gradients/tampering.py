@@ -1,0 +1,47 @@
+"""Forgetting where an attacker would lead: what is forgotten of some claims after others have been taught again."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from polyunlearn.models.trainable import restore, snapshot
+from polyunlearn.training.gradients.parts import Gradient, gradient_of
+from polyunlearn.training.loop import Backward, Step
+
+EPSILON = 1e-8
+"""AdamW's own: a weight without a gradient does not move."""
+
+
+def tamper_resistant(
+    step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module, *, reach: float = 2e-4
+) -> float:
+    r"""The forget gradient of each half of the answers where the other half has been taught again, and the retain gradient where the weights are.
+
+    .. math:: \sum_{(A, B)} \nabla L_f^B\Bigl(\theta - \beta \frac{\nabla L_r^A(\theta)}{|\nabla L_r^A(\theta)| + \epsilon}\Bigr) + \nabla L_r(\theta)
+
+    over both ways to name the halves; :math:`L_r^A`, the retain term on what is to be forgotten, is what an attacker trains, and the quotient, weight by
+    weight, is AdamW's first step, whatever its rate: `reach` is :math:`\beta`, how far it moves each weight. After the tamper-resistant training of
+    Tamirisa et al. (arXiv 2408.00761), first-order and with one step of the attacker, whose claims are not those that are looked at: that relearning some
+    brings back the others is what an owner fears. One answer alone is its own other half. The loss is that of the places where the gradients are taken; the
+    weights return to :math:`\theta` bit for bit.
+    """
+    halves = step.forget[::2], step.forget[1::2] or step.forget[::2]
+    pairs = (halves, halves[::-1]) if len(step.forget) > 1 else (halves,) if step.forget else ()
+    before, loss = snapshot(parameters), 0.0
+    forgotten: Gradient = {}
+    for taught, asked in pairs:
+        relearned, _ = gradient_of(Step(retain=taught), backward, parameters)
+        with torch.no_grad():
+            for name, weight in parameters.items():
+                move = relearned.pop(name)
+                weight.sub_(move / (move.abs() + EPSILON), alpha=reach)
+        gradient, share = gradient_of(Step(forget=asked), backward, parameters)
+        restore(parameters, before)
+        loss += share
+        forgotten = {name: own + forgotten[name] if name in forgotten else own for name, own in gradient.items()}
+    loss += backward(Step(retain=step.retain))
+    for name, own in forgotten.items():
+        weight = parameters[name]
+        weight.grad = own if weight.grad is None else weight.grad + own
+    return loss
