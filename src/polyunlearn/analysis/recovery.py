@@ -110,11 +110,13 @@ def relearning_matrix(found: Sequence[Recovery]) -> dict[str, dict[str, Recovery
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Fake ranks after some steps of relearning, of the unlearned state and of gold, over all languages taught and asked."""
+    """Fake ranks after some steps of relearning, of the unlearned state and of gold, and the lead of the first over the second (`Recovery.lead`), over all
+    languages taught and asked; before the first step there is no lead."""
 
     step: float
     unlearned: float
     gold: float
+    lead: float | None = None
 
 
 def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
@@ -127,7 +129,9 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
             curves[attack] = [start]
             for step in sorted({one.attempt.strength for one in own}):
                 then = [one for one in own if one.attempt.strength == step]
-                curves[attack].append(CurvePoint(step, _mean(one.after for one in then), _mean(one.gold_after for one in then)))
+                leads = [one.lead.mean for one in then if one.lead]
+                ranks = _mean(one.after for one in then), _mean(one.gold_after for one in then)
+                curves[attack].append(CurvePoint(step, *ranks, _mean(leads) if leads else None))
     return curves
 
 

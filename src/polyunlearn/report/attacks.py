@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyunlearn.analysis.recovery import Attempt, Hardest, Recovery, relearning_matrix
+from polyunlearn.analysis.recovery import Attempt, CurvePoint, Hardest, Recovery, relearning_curves, relearning_matrix
 from polyunlearn.analysis.selectivity import Probed, Selectivity, Way
 from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.attacks.suite import ATTACKS
@@ -78,6 +78,9 @@ def write_recoveries_markdown(
             "",
             *markdown_table(_HARDEST, [_hardest_texts(own) for own in chosen]),
             "",
+            *_curve_lines(
+                {way: relearning_curves([own for own in found if (own.source, own.method, own.strategy) == way]) for way in ways}
+            ),
             *(line for way, matrix in matrices if matrix for line in _matrix_lines(way, matrix)),
             *(line for way, own in probed.items() for line in _probed_lines(way, own)),
             "## All",
@@ -87,6 +90,30 @@ def write_recoveries_markdown(
         ]
     )
     write_text_atomically(path, text)
+
+
+def _curve_lines(by_way: Mapping[Way, Mapping[str, Sequence[CurvePoint]]]) -> list[str]:
+    curves = [(way, attack, points) for way, own in by_way.items() for attack, points in own.items()]
+    if not curves:
+        return []
+    steps = sorted({point.step for _, _, points in curves for point in points if point.step})
+    rows = []
+    for way, attack, points in curves:
+        at = {point.step: point for point in points}
+        rows.append([_way_text(way), attack, *(_curve_text(at[step]) if step in at else "–" for step in steps)])
+    return [
+        "## Attacks that train, step by step",
+        "",
+        "The lead over gold in nats a token, and in brackets the fake rank, the unlearned state's and gold's: means over the languages taught and asked.",
+        "",
+        *markdown_table(["unlearned with", "attack", *(f"{step:g}" for step in steps)], rows),
+        "",
+    ]
+
+
+def _curve_text(point: CurvePoint) -> str:
+    lead = "–" if point.lead is None else f"{point.lead:+.1f}"
+    return f"{lead} ({point.unlearned:.2f}, {point.gold:.2f})"
 
 
 def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
