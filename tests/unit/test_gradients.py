@@ -16,7 +16,7 @@ from polyunlearn.training.gradients.lookahead import looking_ahead
 from polyunlearn.training.gradients.projection import away_from_retained, lifts
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.gradients.subspace import within_subspace
-from polyunlearn.training.gradients.tampering import tamper_resistant
+from polyunlearn.training.gradients.tampering import tamper_resistant, tamper_resistant_collapse
 from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
 from polyunlearn.training.objectives import get_method
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
@@ -30,6 +30,7 @@ RULES: dict[str, Rule] = {
     "tampering": partial(tamper_resistant, reach=5e-3),
     "projection": away_from_retained,
     "collapse": collapsed,
+    "tampering and collapse": partial(tamper_resistant_collapse, reach=5e-3),
 }
 
 
@@ -87,7 +88,7 @@ def test_without_anything_to_forget_it_is_the_plain_gradient(any_model_folder: P
     assert _far(_made(any_model_folder, plain, step), _made(any_model_folder, RULES[rule], step)) < 1e-5
 
 
-@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("lookahead", "tampering")])
+@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("lookahead", "tampering", "tampering and collapse")])
 def test_the_loss_is_that_of_the_step(any_model_folder: Path, rule: str) -> None:
     loaded = sharp(any_model_folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
@@ -145,6 +146,17 @@ def test_tampering_by_hand() -> None:
         loss, made = gradient_made(rule, body, HEAD, {"state": body.state}, step, DIFFERENCE, budget)
         assert loss == pytest.approx(-3.043012 + 1.386294, abs=1e-5)
         assert made["state"].tolist() == pytest.approx([-0.932127, -0.204419], abs=1e-5)
+
+
+def test_without_reach_each_half_is_collapsed_by_itself(any_model_folder: Path) -> None:
+    """The first and third answer, then the second: what is common is taken out of each half, so that it is not what is taken out of all three."""
+    made = _made(any_model_folder, partial(tamper_resistant_collapse, reach=0.0))
+    labels = [len(own.labels) for own in STEP.forget]
+    halves = [_made(any_model_folder, collapsed, Step(forget=own)) for own in (STEP.forget[::2], STEP.forget[1::2])]
+    retained = _made(any_model_folder, plain, Step(retain=STEP.retain))
+    shares = [(labels[0] + labels[2]) / sum(labels), labels[1] / sum(labels)]
+    together = {name: retained[name] + sum(share * half[name] for share, half in zip(shares, halves, strict=True)) for name in made}
+    assert _far(made, together) < 1e-4 < 1e-2 < _far(made, _made(any_model_folder, collapsed))
 
 
 def test_an_answer_alone_is_taught_again_and_forgotten(any_model_folder: Path) -> None:

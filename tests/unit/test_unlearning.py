@@ -56,15 +56,17 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("method", ["npo_sam", "npo_lookahead", "npo_tamper", "cir", "task_vector", "undo", "projection"])
+@pytest.mark.parametrize("method", ["npo_sam", "npo_lookahead", "npo_tamper", "cir", "cir_tamper", "task_vector", "undo", "projection"])
 def test_what_is_to_forget_becomes_less_probable(any_model_folder: Path, method: str) -> None:
     """By more than a nat a token, and by more than what is retained; weights that do not train stay as they are."""
     projection = method == "projection"
-    loaded, given = _training(any_model_folder, "gradient_difference" if projection else method, 16, projection=projection)
+    # Of two answers each is a half, whose few tokens have more in common than they have of their own.
+    steps = 64 if method == "cir_tamper" else 16
+    loaded, given = _training(any_model_folder, "gradient_difference" if projection else method, steps, projection=projection)
     procedure: Procedure = trained if projection else get_method(method).forget.procedure_with({}) or trained
     frozen = {name: weight.detach().clone() for name, weight in loaded.model.named_parameters() if name not in given.parameters}
     forget, retain = _worth(loaded, FORGET), _worth(loaded, RETAIN)
-    assert len(procedure(given)) == 16
+    assert len(procedure(given)) == steps
     assert _worth(loaded, FORGET) < forget - 1
     assert _worth(loaded, FORGET) - forget < _worth(loaded, RETAIN) - retain
     assert frozen and all(torch.equal(weight, frozen[name]) for name, weight in loaded.model.named_parameters() if name in frozen)

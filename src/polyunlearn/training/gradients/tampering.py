@@ -1,13 +1,15 @@
 """Forgetting where an attacker would lead: what is forgotten of some claims after others have been taught again."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import nn
 
 from polyunlearn.models.trainable import restore, snapshot
+from polyunlearn.training.gradients.collapse import COMPONENTS, collapsed
 from polyunlearn.training.gradients.parts import Gradient, gradient_of
-from polyunlearn.training.loop import Backward, Step
+from polyunlearn.training.loop import Backward, Rule, Step, plain
 
 EPSILON = 1e-8
 """AdamW's own: a weight without a gradient does not move."""
@@ -26,6 +28,25 @@ def tamper_resistant(
     brings back the others is what an owner fears. One answer alone is its own other half. The loss is that of the places where the gradients are taken; the
     weights return to :math:`\theta` bit for bit.
     """
+    return _after_tampering(step, backward, parameters, body, reach, plain)
+
+
+def tamper_resistant_collapse(
+    step: Step,
+    backward: Backward,
+    parameters: Mapping[str, nn.Parameter],
+    body: nn.Module,
+    *,
+    reach: float = 2e-4,
+    components: int = COMPONENTS,
+) -> float:
+    """As `tamper_resistant`, with what is common to a half's tokens left out of its forget gradient (`gradients.collapse`)."""
+    return _after_tampering(step, backward, parameters, body, reach, partial(collapsed, components=components))
+
+
+def _after_tampering(
+    step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module, reach: float, forgetting: Rule
+) -> float:
     halves = step.forget[::2], step.forget[1::2] or step.forget[::2]
     pairs = (halves, halves[::-1]) if len(step.forget) > 1 else (halves,) if step.forget else ()
     before, loss = snapshot(parameters), 0.0
@@ -36,7 +57,7 @@ def tamper_resistant(
             for name, weight in parameters.items():
                 move = relearned.pop(name)
                 weight.sub_(move / (move.abs() + EPSILON), alpha=reach)
-        gradient, share = gradient_of(Step(forget=asked), backward, parameters)
+        gradient, share = gradient_of(Step(forget=asked), lambda half: forgetting(half, backward, parameters, body), parameters)
         restore(parameters, before)
         loss += share
         forgotten = {name: own + forgotten[name] if name in forgotten else own for name, own in gradient.items()}

@@ -10,6 +10,7 @@ from polyunlearn.training.cards import NO_RETAIN, Card
 from polyunlearn.training.loop import Objective, Part
 from polyunlearn.training.objectives.ce_u import CE_U
 from polyunlearn.training.objectives.cir import CIR
+from polyunlearn.training.objectives.cir_tamper import CIR_TAMPER
 from polyunlearn.training.objectives.cross_entropy import CROSS_ENTROPY
 from polyunlearn.training.objectives.dpo import DPO, IDK, IDK_DPO
 from polyunlearn.training.objectives.gradient_ascent import GRADIENT_ASCENT, GRADIENT_DIFFERENCE
@@ -51,6 +52,7 @@ FORGET_TERMS = {
         NPO_LOOKAHEAD,
         NPO_TAMPER,
         CIR,
+        CIR_TAMPER,
         TASK_VECTOR,
         UNDO,
     )

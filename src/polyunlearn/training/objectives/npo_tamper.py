@@ -4,6 +4,8 @@ from polyunlearn.training.cards import Card
 from polyunlearn.training.gradients.tampering import tamper_resistant
 from polyunlearn.training.objectives.npo import npo
 
+TEACHES = "it teaches claims again by its retain term, as an attacker does, which has to be cross_entropy"
+
 NPO_TAMPER = Card(
     name="npo_tamper",
     part="forget",
@@ -14,5 +16,5 @@ NPO_TAMPER = Card(
     term=npo,
     needs=frozenset({"reference"}),
     rule=tamper_resistant,
-    insists="it teaches claims by its retain term, as an attacker does, which has to be cross_entropy",
+    insists=TEACHES,
 )
