@@ -10,7 +10,7 @@ from tiny import own_label_log_probs, sharp, tokens
 from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.scoring import ranking
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, question_trees
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 
 
 def _questions(seed: int) -> list[RankedQuestion]:
@@ -141,3 +141,14 @@ def test_sharing_a_beginning_changes_no_score(any_model_folder: Path, frozen: in
 def test_no_questions_give_no_scores(any_model_folder: Path) -> None:
     loaded = sharp(any_model_folder)
     assert candidate_log_probs(loaded.body, loaded.head, []) == []
+
+
+def test_nothing_that_is_read_holds_a_graph(any_model_folder: Path) -> None:
+    """Of weights that train, too: a graph of every question of an audit takes gigabytes."""
+    loaded = sharp(any_model_folder)
+    assert all(weight.requires_grad for weight in loaded.model.parameters())
+    questions = _questions(4)
+    read = rank_and_read(loaded.body, loaded.head, question_trees(questions, read=True))
+    assert not any(scores.requires_grad or prompt.last.requires_grad for scores, prompt in read.values())
+    assert not any(part.requires_grad for _, prompt in read.values() for part in prompt.keys_values)
+    assert not any(scores.requires_grad for scores in candidate_log_probs(loaded.body, loaded.head, questions))

@@ -86,7 +86,6 @@ def candidate_log_probs(body: Body, head: OutputHead, questions: Sequence[Ranked
     return [by_number[number] for number in range(len(questions))]
 
 
-@torch.no_grad()
 def finite_log_probs(loaded: LoadedModel, questions: Sequence[RankedQuestion]) -> list[Tensor]:
     """As `candidate_log_probs`; raises `UserError` where the model gives what is no number, as one does whose training diverged."""
     found = candidate_log_probs(loaded.body, loaded.head, questions)
@@ -95,6 +94,7 @@ def finite_log_probs(loaded: LoadedModel, questions: Sequence[RankedQuestion]) -
     return found
 
 
+@torch.no_grad()
 def rank_and_read(body: Body, head: OutputHead, trees: Sequence[QuestionTree]) -> dict[int, tuple[Tensor, PromptStates]]:
     """By the number of each question in `trees`, built with `read`: what `candidate_log_probs` gives, and what its prompt leaves to an answer.
 
