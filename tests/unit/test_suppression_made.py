@@ -303,6 +303,11 @@ def test_the_command_writes_what_it_found(gemma_folder: Path, tmp_path: Path) ->
     assert len(found["before"]["readings"]) == 2 * len(CLAIMS) and found["after"]["seconds_per_token"] > 0
     text = Path(markdown).read_text()
     assert "Made from German, English, in this order." in text and "| German | yes |" in text
+    result = CliRunner().invoke(app, [*arguments, "--ask-in", "en", "--json", json_file])
+    assert result.exit_code == 0, result.output
+    asked = json.loads(Path(json_file).read_text())
+    assert asked["languages"] == ["en"] and asked["made_from"] == ["de", "en"]
+    assert asked["before"]["readings"] == [own for own in found["before"]["readings"] if own["language"] == "en"]
 
 
 @pytest.mark.parametrize(
@@ -313,6 +318,7 @@ def test_the_command_writes_what_it_found(gemma_folder: Path, tmp_path: Path) ->
         (["--way", "datastore", "--in-order"], "leave out what is of the other"),
         (["--way", "datastore", "--alpha", "0"], "alpha 0: give a number above 0"),
         (["--way", "datastore", "--language", "fr"], "no claim has an edition in 'fr'"),
+        (["--way", "datastore", "--ask-in", "fr"], "no claim has an edition in 'fr'; the file has en, de"),
         (["--way", "datastore", "--json", "CLAIMS"], "is named twice"),
     ],
 )

@@ -21,6 +21,9 @@ def suppress(
     languages: Annotated[
         list[str] | None, typer.Option("--language", metavar="TAG", help="Make it from this language alone; repeatable, in this order.")
     ] = None,
+    asked: Annotated[
+        list[str] | None, typer.Option("--ask-in", metavar="TAG", help="Ask in this language alone, before and after; repeatable.")
+    ] = None,
     wordings: Wordings = 1,
     alpha: Annotated[float, typer.Option(help="How strongly to suppress.")] = 2.0,
     steps: Annotated[int | None, typer.Option(help="Of contrast: in how many steps the anti-expert learns the claims.")] = None,
@@ -29,7 +32,8 @@ def suppress(
     json_file: Json = None,
     markdown_file: MarkdownFile = None,
 ) -> None:
-    """Suppress claims while a model writes, its weights unchanged, and ask for them before and after in every language that they have."""
+    """Suppress claims while a model writes, its weights unchanged, and ask for them before and after, in every language that they have."""
+    from polyunlearn.cleaning.asking import Asking, asked_languages
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
@@ -50,6 +54,8 @@ def suppress(
     retrieval = Retrieval(alpha=alpha) if temperature is None else Retrieval(temperature=temperature, alpha=alpha)
     claims = read_claims(claims_file)
     chosen = chosen_languages(claims, languages)
+    asking = Asking(wordings, languages=tuple(asked) if asked else None)
+    asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         loaded = load_model(model, say=work.say)
 
@@ -61,7 +67,7 @@ def suppress(
                 datastore.add(claims, tag, wordings)
             return datastore
 
-        found = compare(loaded, claims, way, chosen, make, wordings, work)
+        found = compare(loaded, claims, way, chosen, make, asking, work)
     print_suppression(found, console)
     if json_file:
         write_json_atomically(json_file, found.data())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList
 
-from polyunlearn.cleaning.asking import Asking, claim_probes, restricted_to
+from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes, restricted_to
 from polyunlearn.cleaning.retain import held_out_stories
 from polyunlearn.corpus.claims import Claim, languages_of
 from polyunlearn.errors import UserError
@@ -85,13 +85,17 @@ def compare(
     name: str,
     made_from: Sequence[str],
     make: Callable[[], Way],
-    wordings: int = 1,
+    asking: Asking | None = None,
     work: Work = lambda what, done, total: None,
 ) -> Comparison:
     """Read the model as it is, let `make` make the way of suppressing from the languages `made_from`, and read it again; every claim and control is asked
-    in its first `wordings` wordings, in every language that it has. The weights stay."""
-    languages = languages_of(claims)
-    asking = Asking(wordings)
+    as `asking` says, unless given in one wording and in every language that it has. The weights stay.
+
+    Raises:
+        UserError: for a language to ask in that no claim has.
+    """
+    asking = asking or Asking(1)
+    languages = asked_languages(claims, asking)
     before = read_state(loaded, claims, asking, made_from, None, work)
     after = read_state(loaded, claims, asking, made_from, make(), work)
     return Comparison(loaded.name, name, tuple(made_from), tuple(languages), before, after)
@@ -112,7 +116,7 @@ def read_state(
     loaded: LoadedModel, claims: Sequence[Claim], asking: Asking, made_from: Sequence[str], way: Way | None, work: Work
 ) -> State:
     """What is read of a model, suppressed by `way` where there is one."""
-    languages = languages_of(claims)
+    languages = asked_languages(claims, asking)
     probes = {tag: claim_probes(claims, tag, asking) for tag in languages}
     scored = suppressed(loaded, way) if way else loaded
     head = restricted_to(scored, (probe for own in probes.values() for probe in own))
