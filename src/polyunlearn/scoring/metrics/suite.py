@@ -43,7 +43,12 @@ ANSWER_METRICS = {
     for metric in (
         AnswerMetric(
             _of_answer(
-                "says", "1 where any form of the answer stands in it as a word", "1[a form is in the answer]", "higher", "0", _PLAIN
+                "says",
+                "1 where any form of the answer stands in it as a word, suffixes and Hebrew and Arabic proclitics let through, numbers whole",
+                "1[a form is in the answer]",
+                "higher",
+                "0",
+                _PLAIN,
             ),
             lambda text, probe: says(text, probe.surface_forms),
         ),
