@@ -1,7 +1,9 @@
 """Verifying that claims are gone: an audit of the saved model, and attacks on it. Nothing here knows how it was unlearned."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Literal
 
@@ -56,6 +58,11 @@ class Attempt:
     claims: tuple[str, ...]
     edges: Edges
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The claims and controls that say something, in order: what attempts of one group have alike."""
+        return tuple(sorted(self.edges))
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -74,8 +81,8 @@ class Verification:
     set against the controls, language by language.
 
     Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), where it is held by far
-    more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an attack brings back fails where it is more than `allowed` of the claims, and either
-    more than chance gives and a larger share than of the controls, or claims above the controls while all together lie above these by more than chance
+    more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an
+    attack brings back fails where it is more than `allowed` of the claims, and either more than chance gives and a larger share than of the controls, or claims above the controls while all together lie above these by more than chance
     gives. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
     """
 
@@ -96,7 +103,7 @@ class Verification:
         return min(1.0, group.against.p * self._tests(group))
 
     def _tests(self, group: Group) -> int:
-        return (len(self.attacks) + 1) * sum(own.attack == group.attack for own in self.groups)
+        return (len(self.attacks) + 1) * self._groups_by_attack[group.attack]
 
     def brought_back(self, own: Attempt) -> tuple[str, ...]:
         """The claims that an attempt brings back; none where there are no more than is allowed, or than chance gives."""
@@ -108,14 +115,25 @@ class Verification:
 
     def _least_held(self, own: Attempt) -> float:
         """As many claims as an attempt may make the model hold: what is allowed, or what chance gives."""
-        attempts = sum(other.attack == own.attack for other in self.attempts)
+        attempts = self._attempts_by_attack[own.attack]
         chance = most_by_chance(own.asked, own.rate, self.after.alpha / (len(self.attacks) + 1) / attempts)
         return max(self.allowed * own.asked, chance)
 
     def group_of(self, own: Attempt) -> Group | None:
         """The group that an attempt's claims are in; None where they cannot be set against controls."""
-        key = own.attack, own.language, tuple(sorted(own.edges))
-        return next((group for group in self.groups if (group.attack, group.language, group.names) == key), None)
+        return self._group_of.get((own.attack, own.language, own.names))
+
+    @cached_property
+    def _group_of(self) -> dict[tuple[str, str, tuple[str, ...]], Group]:
+        return {(own.attack, own.language, own.names): own for own in self.groups}
+
+    @cached_property
+    def _groups_by_attack(self) -> Counter[str]:
+        return Counter(own.attack for own in self.groups)
+
+    @cached_property
+    def _attempts_by_attack(self) -> Counter[str]:
+        return Counter(own.attack for own in self.attempts)
 
     def group_in(self, own: Attempt) -> Group | None:
         """The same, where the attempt is the form in which the claims lead most."""
@@ -231,7 +249,7 @@ def _groups(attempts: Sequence[Attempt], after: Audit, kinds: Mapping[str, str])
     """Under each attack and in each language the claims against the controls, over all forms that ask the same of them."""
     alike: dict[tuple[str, str, tuple[str, ...]], list[Attempt]] = {}
     for own in attempts:
-        alike.setdefault((own.attack, own.language, tuple(sorted(own.edges))), []).append(own)
+        alike.setdefault((own.attack, own.language, own.names), []).append(own)
     for (attack, language, names), forms in alike.items():
         against = against_controls([own.edges for own in forms], after.controls, kinds, after.alpha)
         if against:

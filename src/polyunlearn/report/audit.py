@@ -167,12 +167,10 @@ def _strength(result: Verification, own: Attempt) -> tuple[float, ...]:
 def _attempt_texts(result: Verification, own: Attempt) -> tuple[str, ...]:
     controls = f"{own.controls_held} of {own.controls}" if own.controls else ""
     group = result.group_in(own)
-    against = group.against if group else None
-    shown = (
-        (f"{len(against.above)} of {against.asked}", f"{against.lead:+.2f}", f"{result.adjusted(group):.3f}")
-        if group and against
-        else ("", "", "")
-    )
+    shown = ("", "", "")
+    if group:
+        against = group.against
+        shown = f"{len(against.above)} of {against.asked}", f"{against.lead:+.2f}", f"{result.adjusted(group):.3f}"
     # The names of other forms say how strong they are.
     form = f"{own.variant}, {own.strength:g} steps" if ATTACKS[own.attack].strength == "steps" else own.variant
     return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *shown

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from polyunlearn.models.body import Body
 from polyunlearn.models.rows import TokenRow
+from polyunlearn.training.gradients.parts import within
 from polyunlearn.training.loop import Backward, Step
 
 PAIRS = 4
@@ -45,8 +46,8 @@ def lens(question: Question, english: Tensor, translated: Tensor, spaces: Spaces
     English is held where it was; t goes on along what tells its language from English, and comes to English in what all languages share. The three
     weigh alike, as in the published settings.
     """
-    moved = _within(translated - question.translated_before, spaces.specific) - spaces.directions[question.language]
-    apart = _within(english - translated, spaces.shared)
+    moved = within(translated - question.translated_before, spaces.specific) - spaces.directions[question.language]
+    apart = within(english - translated, spaces.shared)
     return (english - question.english_before).square().mean() + moved.square().mean() + apart.square().mean()
 
 
@@ -74,7 +75,3 @@ def mean_states(body: Body, rows: Sequence[TokenRow], layer: int) -> list[Tensor
     """Of each row its mean state (width,) over the tokens but the first, as it leaves a layer; see `tracing.similarity.mean_prompt_states`."""
     _, watched = body.packed_and_watched(rows, layer)
     return [own[1:].float().mean(0) for own in torch.split(watched, [len(row.ids) for row in rows])]
-
-
-def _within(states: Tensor, basis: Tensor) -> Tensor:
-    return states @ basis @ basis.T

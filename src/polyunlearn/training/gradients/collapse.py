@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from polyunlearn.models.body import Body
-from polyunlearn.training.gradients.parts import forget_part, gradient_of
+from polyunlearn.training.gradients.parts import forget_part, gradient_of, within
 from polyunlearn.training.loop import Backward, Step
 
 COMPONENTS = 4
@@ -71,7 +71,7 @@ def common(vectors: Tensor, components: int) -> Tensor:
 
 def without(gradient: Tensor, basis: Tensor) -> Tensor:
     """A gradient (any, width) less what lies in the span of an orthonormal basis (width, directions)."""
-    return gradient - (gradient @ basis) @ basis.T
+    return gradient - within(gradient, basis)
 
 
 def _last(columns: Tensor, count: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from polyunlearn.models.trainable import restore, snapshot
-from polyunlearn.training.gradients.parts import forget_part, gradient_of, inner
+from polyunlearn.training.gradients.parts import add_gradient, forget_part, gradient_of, inner
 from polyunlearn.training.loop import Backward, Step
 
 
@@ -29,6 +29,5 @@ def looking_ahead(step: Step, backward: Backward, parameters: Mapping[str, nn.Pa
             weight.sub_(gradient[name], alpha=reach / length if length > 0 else 0.0)
     loss += backward(Step(retain=step.retain))
     restore(parameters, before)
-    for name, weight in parameters.items():
-        weight.grad = gradient[name] if weight.grad is None else weight.grad + gradient[name]
+    add_gradient(gradient, parameters)
     return loss

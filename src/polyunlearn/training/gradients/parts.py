@@ -26,6 +26,18 @@ def gradient_of(part: Step, backward: Backward, parameters: Mapping[str, nn.Para
     return gradient, share
 
 
+def add_gradient(gradient: Gradient, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Add a gradient that was held apart to `.grad`."""
+    for name, own in gradient.items():
+        weight = parameters[name]
+        weight.grad = own if weight.grad is None else weight.grad + own
+
+
+def within(vectors: Tensor, basis: Tensor) -> Tensor:
+    """The part of vectors (any, width) that lies in the span of an orthonormal basis (width, directions)."""
+    return vectors @ basis @ basis.T
+
+
 def inner(one: Gradient, other: Gradient) -> float:
     """The inner product of two gradients, summed in double precision."""
     return sum(float(torch.sum(one[name] * other[name], dtype=torch.float64)) for name in one)

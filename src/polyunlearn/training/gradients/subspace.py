@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from polyunlearn.models.hooks import at_layers
-from polyunlearn.training.gradients.parts import forget_part
+from polyunlearn.training.gradients.parts import forget_part, within
 from polyunlearn.training.loop import Backward, Step
 
 
@@ -22,7 +22,7 @@ def within_subspace(
     def watch(number: int, states: Tensor) -> None:
         if states.requires_grad:
             basis = bases[number].to(states)
-            states.register_hook(lambda gradient: gradient @ basis @ basis.T)  # type: ignore[no-untyped-call]
+            states.register_hook(lambda gradient: within(gradient, basis))  # type: ignore[no-untyped-call]
 
     with at_layers(body.model, watch):
         loss = backward(forget_part(step))

@@ -8,7 +8,7 @@ from torch import nn
 
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.training.gradients.collapse import COMPONENTS, collapsed
-from polyunlearn.training.gradients.parts import Gradient, gradient_of
+from polyunlearn.training.gradients.parts import Gradient, add_gradient, gradient_of
 from polyunlearn.training.loop import Backward, Rule, Step, plain
 
 EPSILON = 1e-8
@@ -62,7 +62,5 @@ def _after_tampering(
         loss += share
         forgotten = {name: own + forgotten[name] if name in forgotten else own for name, own in gradient.items()}
     loss += backward(Step(retain=step.retain))
-    for name, own in forgotten.items():
-        weight = parameters[name]
-        weight.grad = own if weight.grad is None else weight.grad + own
+    add_gradient(forgotten, parameters)
     return loss
