@@ -142,16 +142,15 @@ def _finished(store: Store) -> dict[Kind, list[Cell]]:
 
 def _pooled(stories: Stories) -> Stories:
     """The means over seeds of the same stories, each as if of the first seed that has it: one event is one cluster, in however many seeds it was told."""
-    found: dict[str, list[tuple[int, dict[str, float]]]] = {}
-    for (seed, story), own in stories.items():
-        found.setdefault(story, []).append((seed, own))
     first = min(seed for seed, _ in stories)
-    return {
-        (first, story): {
-            tag: fmean(own[tag] for _, own in parts if tag in own) for tag in dict.fromkeys(tag for _, own in parts for tag in own)
-        }
-        for story, parts in found.items()
-    }
+    values: dict[tuple[str, str], list[float]] = {}
+    for (_, story), by_language in stories.items():
+        for tag, value in by_language.items():
+            values.setdefault((story, tag), []).append(value)
+    found: Stories = {}
+    for (story, tag), over_seeds in values.items():
+        found.setdefault((first, story), {})[tag] = fmean(over_seeds)
+    return found
 
 
 def _stories(values: Values, cells: Sequence[Cell], metric: Metric, languages: Sequence[str]) -> Stories:

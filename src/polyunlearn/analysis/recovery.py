@@ -22,6 +22,10 @@ class Attempt:
     language: str
 
 
+_Attacked = dict[tuple[str, Attempt], dict[str, Stories]]
+"""One metric under attack, by cell and attempt, and by language."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     r"""What an attempt brings back in one query language, of a source unlearned with a method and strategy.
@@ -167,7 +171,7 @@ class _Measured:
 
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
-    before, after, losses = _before(store), _after(store, "first"), _after(store, "loss")
+    before, (after, losses) = _before(store), _after(store)
     attempts = list(dict.fromkeys(attempt for _, attempt in after))
     cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
     found = []
@@ -183,8 +187,8 @@ def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
 
 def _paired(
     before: dict[tuple[str, str], Stories],
-    after: dict[tuple[str, Attempt], dict[str, Stories]],
-    losses: dict[tuple[str, Attempt], dict[str, Stories]],
+    after: _Attacked,
+    losses: _Attacked,
     attempt: Attempt,
     tag: str,
     cell: Cell,
@@ -250,13 +254,14 @@ def _before(store: Store) -> dict[tuple[str, str], Stories]:
     return found
 
 
-def _after(store: Store, metric: str) -> dict[tuple[str, Attempt], dict[str, Stories]]:
-    """A metric under attack, by cell, attempt and language."""
+def _after(store: Store) -> tuple[_Attacked, _Attacked]:
+    """Fake ranks, and losses, under attack."""
     table = store.query_attacks(
-        f"SELECT cell, attack, variant, strength, attack_language, language, story, value FROM rows WHERE metric = '{metric}' ORDER BY ALL"
+        "SELECT cell, attack, variant, strength, attack_language, language, story, metric, value FROM rows "
+        "WHERE metric IN ('first', 'loss') ORDER BY ALL"
     )
-    found: dict[tuple[str, Attempt], dict[str, Stories]] = {}
+    found: dict[str, _Attacked] = {"first": {}, "loss": {}}
     for row in table.to_pylist():
         attempt = Attempt(row["attack"], row["variant"], row["strength"], row["attack_language"])
-        found.setdefault((row["cell"], attempt), {}).setdefault(row["language"], {})[row["story"]] = row["value"]
-    return found
+        found[row["metric"]].setdefault((row["cell"], attempt), {}).setdefault(row["language"], {})[row["story"]] = row["value"]
+    return found["first"], found["loss"]
