@@ -59,3 +59,25 @@ def test_compare_writes_what_it_prints(finished: Path, tmp_path: Path, budget: s
 def test_the_report_has_the_comparison(finished: Path) -> None:
     report = (finished / "report.html").read_text()
     assert "At the same loss of utility" in report and "No question was answered greedily" in report
+
+
+def test_methods_that_differ_in_how_the_stage_trains_stand_in_one_comparison(gemma_folder: Path, tmp_path: Path) -> None:
+    """The preset of the systems: ten ways of the same steps, of which two, in branches, are measured at the end alone; layers of one's own."""
+    changes = ["learning.question_languages=[de]", *(item for item in SETTINGS if not item.startswith("methods="))]
+    band = ["unlearning.settings.npo@projected={projection: language, from_layer: 2, to_layer: 3}"]
+    out = tmp_path / "study"
+    words = [part for item in (f"model={gemma_folder}", *changes, "seeds=[1]", *band) for part in ("--set", item)]
+    result = command("study", "run", "systems", "--out", str(out), *words)
+    assert result.returncode == 0, result.stderr
+    result = command("study", "compare", str(out), "--json", str(tmp_path / "c.json"))
+    assert result.returncode == 0, result.stderr
+    ways = json.loads((tmp_path / "c.json").read_text())["ways"]
+    assert len(ways) == len({way["method"] for way in ways}) == 10 and all(way["cells"] == 1 for way in ways)
+    rows = duckdb.read_parquet([str(path) for path in (out / "cells").glob("unlearned-*.parquet")])  # noqa: F841 — read by its name
+    steps = dict(duckdb.sql("SELECT split_part(cell, 'source-', 2), list(DISTINCT step ORDER BY step) FROM rows GROUP BY cell").fetchall())
+    assert steps["npo@merged-seed1"] == [4] and steps["npo@distilled-seed1"] == [8] and steps["npo@shared-seed1"] == [1, 2, 3, 4]
+    ends = duckdb.sql(
+        "SELECT list(value ORDER BY story, language, wording) FROM rows WHERE \"end\" AND metric = 'loss' GROUP BY cell"
+    ).fetchall()
+    # No two ways are the same by a slip.
+    assert len({tuple(values) for (values,) in ends}) == 10

@@ -193,7 +193,6 @@ def test_the_student_is_asked_about_the_start_where_no_branch_unlearned(any_mode
     [
         ({"mixing": "token"}, "unlearning.branches: a branch has one language, so nothing to mix by token; set unlearning.mixing=fact"),
         ({"language_weights": "residual"}, "unlearning.branches: branches do not see what is left in each other's languages"),
-        ({"measure": "budget"}, "unlearning.branches: branches have no trajectory to measure; set unlearning.measure=loss"),
         ({"steps": 8}, "unlearning.branches: 9 languages share 8 steps; set unlearning.steps=9 or more"),
     ],
 )
@@ -214,17 +213,24 @@ def test_adapters_are_distilled_not_merged() -> None:
 # --- in a study --------------------------------------------------------------------------------------------------------------------------
 
 
-def _study(folder: Path, branches: str) -> StudyConfig:
-    unlearning = {"branches": branches, "steps": 5, "batch": 2, "retain_batch": 1, "rate": 1e-3, "measure_every": 2}
+def _study(folder: Path, branches: str, own: bool) -> StudyConfig:
+    """With `own` the method says so, and the stage has it otherwise."""
+    way = (
+        {"branches": "merge" if branches == "none" else "none", "settings": {"npo+kl": {"branches": branches}}}
+        if own
+        else {"branches": branches}
+    )
+    unlearning = {**way, "steps": 5, "batch": 2, "retain_batch": 1, "rate": 1e-3, "measure_every": 2}
     return StudyConfig(
         name="x", model=str(folder), sources=("ur",), stories=4, languages=("en", "ur", "zh"), methods=("npo+kl",), unlearning=unlearning
     )
 
 
+@pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize(("branches", "count"), [("none", 5), ("merge", 5), ("distil", 10)])
-def test_a_cell_of_a_study_trains_in_branches(gemma_folder: Path, tmp_path: Path, branches: str, count: int) -> None:
+def test_a_cell_of_a_study_trains_in_branches(gemma_folder: Path, tmp_path: Path, branches: str, count: int, own: bool) -> None:
     """Five steps, three English and two Urdu, all seen on the way; a student takes five more. Only without branches there is a trajectory."""
-    config, cell = _study(gemma_folder, branches), Cell("unlearned", 0, "ur", "english+source", "npo+kl")
+    config, cell = _study(gemma_folder, branches, own), Cell("unlearned", 0, "ur", "english+source", "npo+kl")
     loaded = sharp(gemma_folder)
     steps = cell_steps(config, cell, study_stories(config, 0), loaded)
     tags = [{own.language for own in step.forget} for step in steps]

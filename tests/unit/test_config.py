@@ -160,7 +160,33 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 1.0, "betta": 1.0}}}},
-            ["unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, to_layer, beta"],
+            [
+                "unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, from_layer, to_layer, projection,",
+                ", beta",
+            ],
+        ),
+        (
+            {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": "high"}}}},
+            ["unlearning.settings.npo.beta: must be a number (got 'high')"],
+        ),
+        (
+            {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": -1}}}},
+            ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1.0)"],
+        ),
+        (
+            {"methods": ["npo", "npo@own"], "unlearning": {"settings": {"npo@own": {"branches": "merged"}}}},
+            ["unlearning.settings.npo@own.branches: Input should be 'none', 'merge' or 'distil' (got 'merged')"],
+        ),
+        (
+            {"methods": ["npo", "npo@own"], "unlearning": {"steps": 9, "mixing": "token", "settings": {"npo@own": {"branches": "merge"}}}},
+            ["unlearning.settings.npo@own.branches: a branch has one language"],
+        ),
+        (
+            {
+                "methods": ["npo", "rmu"],
+                "unlearning": {"from_layer": 3, "settings": {"npo": {"from_layer": 1, "to_layer": 2}, "rmu": {"to_layer": 3}}},
+            },
+            ["unlearning.settings.rmu.to_layer: must be above from_layer"],
         ),
         ({"methods": ["npo+kl"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'npo+kl' asks for states", "weights=body"]),
         ({"methods": ["rmu"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'rmu' asks for states", "weights=body"]),
@@ -168,7 +194,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ({"unlearning": {"from_layer": 3, "to_layer": 3}}, ["unlearning.to_layer: must be above from_layer"]),
         (
             {"methods": ["rmu"], "unlearning": {"from_layer": 3, "settings": {"rmu": {"to_layer": 2}}}},
-            ["unlearning.to_layer: must be above from_layer"],
+            ["unlearning.settings.rmu.to_layer: must be above from_layer"],
         ),
         ({"methods": ["npo@a b"]}, ["methods: method 'npo@a b': after @ write a word"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),
@@ -179,6 +205,17 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
 def test_what_contradicts_the_rest_is_refused(tmp_path: Path, data: dict[str, Any], parts: list[str]) -> None:
     (message,) = problems(config_file(tmp_path, SMALLEST | data))
     assert [part for part in parts if part not in message] == []
+
+
+def test_a_method_has_the_stage_with_its_own_settings(tmp_path: Path) -> None:
+    """YAML takes 3e-5 for a text; what is a number is read as one. What one method changes no other sees."""
+    settings = {"npo@own": {"rate": "3e-5", "from_layer": 1, "stop_below": None, "language_weights": {"de": 2}, "beta": 0.5}}
+    data = {"methods": ["npo", "npo@own"], "unlearning": {"rate": 1e-5, "stop_below": -9, "settings": settings}}
+    config = load_config(str(config_file(tmp_path, SMALLEST | data)))
+    plain, own = config.ways
+    assert (plain.rate, plain.from_layer, plain.stop_below, plain.language_weights) == (1e-5, 0, -9, "equal")
+    assert (own.rate, own.from_layer, own.stop_below, own.language_weights) == (3e-5, 1, None, {"de": 2.0})
+    assert config.unlearning.on_card("npo@own") == {"beta": 0.5} and config.unlearning.on_card("npo") == {}
 
 
 # --- all at once -------------------------------------------------------------------------------------------------------------------------

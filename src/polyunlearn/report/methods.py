@@ -29,7 +29,7 @@ INSTEAD: Mapping[Instead, str] = {"truth": "the true answer", "refusal": "a refu
 
 INTRODUCTION = (
     "A method is a forget term, by its name, with the retain term that it comes with. Write `npo+kl` for another retain term, `npo+none` for none. "
-    "`unlearning.settings.METHOD.SETTING` in a study changes a setting, and `rate`, `retain_weight` or `stop_below` for one method. "
+    "`unlearning.settings.METHOD.SETTING` in a study changes a setting, and what the stage has for all (`rate`, `retain_weight`, `branches` …) for one method. "
     "In formulas f is what to forget, r what to retain, p the probability of a label or answer, z logits, h hidden states; log-probs are in nats. "
     "Cost is said beside a step of `gradient_difference`."
 )

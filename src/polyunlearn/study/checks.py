@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from polyunlearn.errors import UserError
 from polyunlearn.training.mixtures import TRACED, strategy_languages
 from polyunlearn.training.objectives import get_method
@@ -54,18 +56,9 @@ def contradictions(config: "StudyConfig") -> list[str]:
     if "en" in config.learning.aligned_languages:
         problems.append("learning.aligned_languages: the others are drawn to 'en'; leave it out")
     problems += _unfit_mixing(config)
-    problems += _unfit_settings(config.methods, config.unlearning)
-    if not unfit:
-        problems += _unfit_languages(config)
-    problems += _unfit_methods(config.methods, config.unlearning, config.trainable.weights)
-    if any(layer <= config.unlearning.from_layer for layer in config.unlearning.to_layers(config.methods)):
-        problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
     if config.unlearning.measure == "budget" and not config.scoring.held_out_stories:
         problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
-    if config.unlearning.projection != "none" and config.unlearning.subspace != "none":
-        problems.append("unlearning.subspace: does not go with a projection; set one of the two to none")
-    if config.unlearning.subspace != "none" and len(config.languages) < 2:
-        problems.append("unlearning.subspace: what languages share is told by two or more; name more languages")
+    problems += _unfit_settings(config) or _unfit_methods(config, bool(unfit))
     if config.unlearning.wordings > config.scoring.wordings:
         problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
     return problems
@@ -85,56 +78,89 @@ def _unfit_mixing(config: "StudyConfig") -> list[str]:
     return []
 
 
-def _unfit_settings(methods: Sequence[str], unlearning: "UnlearningConfig") -> list[str]:
+def _unfit_settings(config: "StudyConfig") -> list[str]:
+    """What is wrong with the settings of single methods."""
     problems = []
-    for method, changed in unlearning.settings.items():
-        if method not in methods:
-            problems.append(f"unlearning.settings: {method!r} is not among the methods ({', '.join(methods)})")
+    for method, changed in config.unlearning.settings.items():
+        if method not in config.methods:
+            problems.append(f"unlearning.settings: {method!r} is not among the methods ({', '.join(config.methods)})")
             continue
-        known = unlearning.known_settings(method)
+        known, where = config.unlearning.known_settings(method), f"unlearning.settings.{method}"
+        problems += [f"{where}: no setting {name!r}; it has {', '.join(known)}" for name in changed if name not in known]
         problems += [
-            f"unlearning.settings.{method}: no setting {name!r}; it has {', '.join(known)}" for name in changed if name not in known
+            f"{where}.{name}: must be a number (got {value!r})"
+            for name, value in config.unlearning.on_card(method).items()
+            if name in known and not isinstance(value, float)
         ]
+        try:
+            config.unlearning.of_method(method)
+        except ValidationError as error:
+            problems += [
+                f"{where}.{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+                for item in error.errors()
+            ]
     return problems
 
 
-def _unfit_methods(methods: Sequence[str], unlearning: "UnlearningConfig", weights: str) -> list[str]:
+def _unfit_methods(config: "StudyConfig", strategies_unfit: bool) -> list[str]:
+    """What contradicts itself in the stage as all methods have it, or as one has it by its own settings, which is then said."""
+    problems: dict[str, None] = {}
+    for name in config.methods:
+        part = config.unlearning.of_method(name)
+        found = _unfit_stage(part, config.languages) + _unfit_method(name, part, config.trainable.weights)
+        if not strategies_unfit:
+            found += _unfit_languages(config, part, get_method(name).forget.least_steps)
+        for problem in found:
+            own = problem.split(":")[0].removeprefix("unlearning.") in config.unlearning.settings.get(name, {})
+            problems[problem.replace("unlearning.", f"unlearning.settings.{name}.", 1) if own else problem] = None
+    return list(problems)
+
+
+def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str]) -> list[str]:
     problems = []
-    for name in methods:
-        method = get_method(name)
-        for what, own in (("projection", unlearning.projection), ("subspace", unlearning.subspace)):
-            if own != "none" and method.forget.rule:
-                problems.append(
-                    f"unlearning.{what}: method {name!r} makes its gradient in a way of its own, which does not go with a {what}; "
-                    f"set {what}=none, or leave the method out"
-                )
-        if unlearning.projection != "none" and not method.forget.rule and not method.retain:
-            problems.append(
-                f"unlearning.projection: method {name!r} has no retain term, so there is nothing to keep its gradient from; "
-                "set projection=none, or leave the method out"
-            )
-        if weights == "lora" and method.forget.refuses_adapters:
-            problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
-        needs = {need for card in method.cards for need in card.needs}
-        if weights == "all" and needs & {"states", "reference_logits"}:
-            problems.append(
-                f"trainable.weights: method {name!r} asks for states or predictions of the model before, and 'all' trains the output layer "
-                "that these go through; set weights=body"
-            )
-        if unlearning.form == "article" and method.forget.instead:
-            problems.append(
-                f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question"
-            )
-        if unlearning.goal == "told" and not method.retain:
-            problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
-        if unlearning.steps < method.forget.least_steps:
-            problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {unlearning.steps})")
+    if part.to_layer is not None and part.to_layer <= part.from_layer:
+        problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
+    if part.projection != "none" and part.subspace != "none":
+        problems.append("unlearning.subspace: does not go with a projection; set one of the two to none")
+    if part.subspace != "none" and len(languages) < 2:
+        problems.append("unlearning.subspace: what languages share is told by two or more; name more languages")
     return problems
 
 
-def _unfit_languages(config: "StudyConfig") -> list[str]:
-    """What contradicts the rest in how unlearning shares languages."""
-    part, problems = config.unlearning, []
+def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str]:
+    problems = []
+    method = get_method(name)
+    for what, own in (("projection", part.projection), ("subspace", part.subspace)):
+        if own != "none" and method.forget.rule:
+            problems.append(
+                f"unlearning.{what}: method {name!r} makes its gradient in a way of its own, which does not go with a {what}; "
+                f"set {what}=none, or leave the method out"
+            )
+    if part.projection != "none" and not method.forget.rule and not method.retain:
+        problems.append(
+            f"unlearning.projection: method {name!r} has no retain term, so there is nothing to keep its gradient from; "
+            "set projection=none, or leave the method out"
+        )
+    if weights == "lora" and method.forget.refuses_adapters:
+        problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
+    needs = {need for card in method.cards for need in card.needs}
+    if weights == "all" and needs & {"states", "reference_logits"}:
+        problems.append(
+            f"trainable.weights: method {name!r} asks for states or predictions of the model before, and 'all' trains the output layer "
+            "that these go through; set weights=body"
+        )
+    if part.form == "article" and method.forget.instead:
+        problems.append(f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question")
+    if part.goal == "told" and not method.retain:
+        problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
+    if part.steps < method.forget.least_steps:
+        problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {part.steps})")
+    return problems
+
+
+def _unfit_languages(config: "StudyConfig", part: "UnlearningConfig", least_steps: int) -> list[str]:
+    """What contradicts the rest in how unlearning shares languages; a method takes at least so many steps."""
+    problems = []
     if isinstance(part.language_weights, dict):
         outside = [tag for tag in part.language_weights if tag not in config.languages]
         problems += [f"unlearning.language_weights: {tag!r} is not among the languages" for tag in outside]
@@ -158,8 +184,6 @@ def _unfit_languages(config: "StudyConfig") -> list[str]:
             problems.append(
                 "unlearning.branches: branches do not see what is left in each other's languages; set unlearning.language_weights=equal"
             )
-        if part.measure == "budget":
-            problems.append("unlearning.branches: branches have no trajectory to measure; set unlearning.measure=loss")
         if part.branches == "merge" and config.trainable.weights == "lora":
             problems.append(
                 "unlearning.branches: a sum of adapters is not the sum of what they change; set trainable.weights=body or unlearning.branches=distil"
@@ -167,7 +191,7 @@ def _unfit_languages(config: "StudyConfig") -> list[str]:
         named = [strategy_languages(one, own, config.languages) for one in told_strategies(config.strategies) for own in config.sources]
         # Tracing may find a claim in every language.
         most = max(map(len, named if TRACED not in config.strategies else [config.languages]), default=1)
-        least = most * max((get_method(name).forget.least_steps for name in config.methods), default=1)
+        least = most * least_steps
         if part.steps < least:
             problems.append(f"unlearning.branches: {most} languages share {part.steps} steps; set unlearning.steps={least} or more")
     return problems

@@ -1,8 +1,6 @@
 """The configuration of a study, checked as a whole; `study.presets` reads it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -57,26 +55,29 @@ class LearningConfig(_Section):
     alignment_weight: float = Field(1.0, gt=0)
 
 
-@dataclass(frozen=True)
-class MethodSettings:
-    """What one method trains with: the stage's settings that a method may change, and those on its card that the study changes."""
+STAGE_SETTINGS = (
+    "rate",
+    "retain_weight",
+    "stop_below",
+    "from_layer",
+    "to_layer",
+    "projection",
+    "subspace",
+    "mixing",
+    "language_weights",
+    "branches",
+)
+"""What `unlearning.settings` may change of the stage for one method: how it trains, not on how much, nor what is measured."""
 
-    rate: float
-    retain_weight: float
-    stop_below: float | None
-    to_layer: int | None
-    card: Mapping[str, float]
-
-
-STAGE_SETTINGS = tuple(one.name for one in fields(MethodSettings) if one.name != "card")
-"""What `unlearning.settings` may change of the stage for one method."""
+# A number where it can be read as one: YAML takes 1e-4 for a text.
+_Setting = Annotated[float | str | dict[str, float] | None, Field(union_mode="left_to_right")]
 
 
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
 
     With `decay` the rate falls linearly to zero over the steps, so that the last states are settled ones. Layers train from `from_layer` on, up
-    to `to_layer` where it is given, which does not; the last of them is the one whose states some terms ask for. `settings` change, by method, the settings on its card and those of the stage in `MethodSettings`. The trajectory is measured every
+    to `to_layer` where it is given, which does not; the last of them is the one whose states some terms ask for. `settings` change, by method, the settings on its card and those of `STAGE_SETTINGS`. The trajectory is measured every
     `measure_every` steps in those of `trajectory_languages` that the study asks in, or in all where none is given; the end is measured in all.
     `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
     needs. `projection` "language" takes out of the forget gradient what works against any language that is retained
@@ -90,7 +91,7 @@ class UnlearningConfig(_Section):
 
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
-    branches are merged or distilled into one model (`training.branches`); there is then no trajectory, since no branch is on the way to it.
+    branches are merged or distilled into one model (`training.branches`); the end alone is measured then, since no branch is on the way to it.
     """
 
     from_layer: int = Field(0, ge=0)
@@ -116,28 +117,20 @@ class UnlearningConfig(_Section):
     stop_below: float | None = Field(None, lt=0)
     projection: Literal["none", "language"] = "none"
     subspace: Literal["none", "shared", "specific"] = "none"
-    settings: dict[str, dict[str, float]] = {}
+    settings: dict[str, dict[str, _Setting]] = {}
 
-    def of_method(self, name: str) -> MethodSettings:
-        """The settings of the stage for the method of this name."""
-        changed = self.settings.get(name, {})
-        to_layer = changed.get("to_layer", self.to_layer)
-        return MethodSettings(
-            rate=changed.get("rate", self.rate),
-            retain_weight=changed.get("retain_weight", self.retain_weight),
-            stop_below=changed.get("stop_below", self.stop_below),
-            to_layer=None if to_layer is None else int(to_layer),
-            card={setting: value for setting, value in changed.items() if setting not in STAGE_SETTINGS},
-        )
+    def of_method(self, name: str) -> "UnlearningConfig":
+        """The stage as the method of this name has it; raises pydantic's `ValidationError` where its settings are none of the stage's."""
+        changed = {setting: value for setting, value in self.settings.get(name, {}).items() if setting in STAGE_SETTINGS}
+        return UnlearningConfig.model_validate({**self.model_dump(exclude={"settings"}), **changed}) if changed else self
+
+    def on_card(self, name: str) -> dict[str, Any]:
+        """What the study changes of the settings on a method's card."""
+        return {setting: value for setting, value in self.settings.get(name, {}).items() if setting not in STAGE_SETTINGS}
 
     def known_settings(self, name: str) -> list[str]:
         """What `settings` may change for the method of this name."""
         return [*STAGE_SETTINGS, *get_method(name).defaults]
-
-    def to_layers(self, methods: Iterable[str]) -> list[int]:
-        """The upper ends of the bands that these methods train, those that have one."""
-        ends = (self.to_layer, *(self.of_method(name).to_layer for name in methods))
-        return [end for end in ends if end is not None]
 
     @field_validator("trajectory_languages")
     @classmethod
@@ -210,6 +203,11 @@ class StudyConfig(_Section):
     learning: LearningConfig = LearningConfig()
     unlearning: UnlearningConfig = UnlearningConfig()
     scoring: ScoringConfig = ScoringConfig()
+
+    @property
+    def ways(self) -> list[UnlearningConfig]:
+        """The unlearning stage as each of the methods has it."""
+        return [self.unlearning.of_method(method) for method in self.methods]
 
     @property
     def stories_are_shared(self) -> bool:

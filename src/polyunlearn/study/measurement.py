@@ -28,7 +28,7 @@ from polyunlearn.study.materials import Materials
 def trajectory_steps(config: StudyConfig, cell: Cell, steps: int) -> range:
     """After which of a cell's `steps` steps its trajectory is measured."""
     # No branch is on the way to the model that they become.
-    follows = cell.state == "unlearned" and config.unlearning.branches == "none"
+    follows = cell.method and config.unlearning.of_method(cell.method).branches == "none"
     return range(config.unlearning.measure_every, steps if follows else 0, config.unlearning.measure_every)
 
 

@@ -18,7 +18,7 @@ from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import train_band
 from polyunlearn.study.alignment import alignment
 from polyunlearn.study.cells import Cell, State
-from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.config import StudyConfig, UnlearningConfig
 from polyunlearn.study.materials import Stories
 from polyunlearn.tracing.subspaces import story_subspaces
 from polyunlearn.training.branches import distil, merge, student_steps
@@ -37,8 +37,8 @@ def frozen_layers(config: StudyConfig, state: State) -> int:
     """How many layers, from the first, are those of the base model in this state."""
     if config.trainable.weights == "all":
         return 0
-    learning, unlearning = config.learning.from_layer, config.unlearning.from_layer
-    return min(learning, unlearning) if state == "unlearned" else learning
+    learning = config.learning.from_layer
+    return min(learning, *(way.from_layer for way in config.ways)) if state == "unlearned" else learning
 
 
 def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, traced: Sequence[str] = ()) -> list[Step]:
@@ -69,7 +69,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             **_reading(config, cell.source),
         )
     assert cell.strategy and cell.method and cell.source
-    unlearning, method = config.unlearning, get_method(cell.method)
+    unlearning, method = config.unlearning.of_method(cell.method), get_method(cell.method)
     told = tuple(traced) if cell.strategy == TRACED else strategy_languages(cell.strategy, cell.source, config.languages)
     if not told:
         raise ValueError(f"{cell.id}: its languages are not known before it is traced")
@@ -129,19 +129,18 @@ def train_stage(
     `parameters` are all that the study trains, `references` the folder of what methods ask of the state before.
     """
     unlearns = cell.state == "unlearned"
-    part: Any = config.unlearning if unlearns else config.learning
-    objective, rate, to_layer = LEARNING, part.rate, None
+    part: Any = config.unlearning.of_method(str(cell.method)) if unlearns else config.learning
+    objective, to_layer = LEARNING, None
     rule: Rule = plain
     procedure: Procedure = trained
     if unlearns:
-        method, settings = get_method(str(cell.method)), part.of_method(str(cell.method))
-        rate, to_layer = settings.rate, settings.to_layer
+        method, on_card, to_layer = get_method(str(cell.method)), config.unlearning.on_card(str(cell.method)), part.to_layer
         # What is watched is what leaves the last layer that trains.
         watched = (to_layer or len(decoder_layers(loaded.model))) - 1
-        objective = method.objective(settings.retain_weight, settings.card, settings.stop_below, watched)
+        objective = method.objective(part.retain_weight, on_card, part.stop_below, watched)
         objective = _weighted(objective, part.language_weights, steps)
-        rule = _rule(config, loaded, stories) or method.forget.rule_with(settings.card) or plain
-        procedure = method.forget.procedure_with(settings.card) or trained
+        rule = _rule(part, config.languages, loaded, stories) or method.forget.rule_with(on_card) or plain
+        procedure = method.forget.procedure_with(on_card) or trained
     elif part.aligned_languages:
         rule = alignment(config, stories, loaded, cell.seed)
     reference = _reference(references, objective, steps, loaded, head, parameters)
@@ -150,21 +149,20 @@ def train_stage(
     # The same for all strategies, so that they differ in languages alone.
     generator = torch.Generator().manual_seed(_seed(f"noise-{cell.seed}"))
     chosen = train_band(parameters, part.from_layer, to_layer)
-    optimiser = Optimiser(rate, part.warm_up, decay=part.decay if unlearns else True)
+    optimiser = Optimiser(part.rate, part.warm_up, decay=part.decay if unlearns else True)
     training = Training(loaded.body, head, chosen, steps, objective, optimiser, generator, after_step, reference, rule)
     if unlearns and part.branches != "none":
         return (merge if part.branches == "merge" else distil)(training, procedure)
     return procedure(training)
 
 
-def _rule(config: StudyConfig, loaded: LoadedModel, stories: Stories) -> Rule | None:
-    """How the study makes the gradient of unlearning, whatever the method; None where it leaves that to the method."""
-    part = config.unlearning
+def _rule(part: UnlearningConfig, languages: Sequence[str], loaded: LoadedModel, stories: Stories) -> Rule | None:
+    """How the stage makes the gradient of unlearning, whatever the method; None where it leaves that to the method."""
     if part.projection == "language":
         return away_from_retained
     if part.subspace == "none":
         return None
-    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories.trained, config.languages)
+    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories.trained, languages)
     return partial(within_subspace, bases=[layer.shared if part.subspace == "shared" else layer.specific for layer in found])
 
 

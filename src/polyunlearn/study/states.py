@@ -79,8 +79,9 @@ class States:
         the study names."""
         stories = {seed: study_stories(config, seed) for seed in config.seeds}
         loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
-        ends = (end - 1 for end in config.unlearning.to_layers(config.methods))
-        for layer in (config.learning.from_layer, config.unlearning.from_layer, *ends):
+        ways = config.ways
+        ends = (way.to_layer - 1 for way in ways if way.to_layer)
+        for layer in (config.learning.from_layer, *(way.from_layer for way in ways), *ends):
             check_layer(loaded.model, layer)
         watcher.say(loaded.device_reason)
         if frozen_layers(config, "learned") and has_dropout(loaded.model):

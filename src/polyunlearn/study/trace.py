@@ -30,7 +30,8 @@ def trace_state(
     """
     assert cell.parent and cell.method
     held = compare(_losses(store, cell.parent), _losses(store, Cell("base", cell.seed)))
-    band = train_band(parameters, config.unlearning.from_layer, config.unlearning.of_method(cell.method).to_layer)
+    stage = config.unlearning.of_method(cell.method)
+    band = train_band(parameters, stage.from_layer, stage.to_layer)
     living, sketches = living_in(held), {}
     for number, tag in enumerate(living, start=1):
         sequences = claim_questions(materials.stories.trained, tag, loaded.encoder)
