@@ -4,6 +4,7 @@ from pathlib import Path
 
 from polyunlearn.analysis.recovery import CurvePoint, hardest, recoveries, relearning_curves, relearning_matrix
 from polyunlearn.attacks.target import Variant
+from polyunlearn.intervals import estimate
 from polyunlearn.report.attacks import write_recoveries_markdown
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
@@ -107,19 +108,21 @@ def test_relearning_after_the_last_step_by_languages(tmp_path: Path) -> None:
 
 
 def test_curves_are_means_over_languages(tmp_path: Path) -> None:
-    """Unlearned: 0 before; after one step 1/4 in English and 1 in German; gold stays at 1/4. In German it leads gold by 5 - 2 = 3 nats, and in English nobody
-    measured. In Markdown a line a way and attack."""
+    """Unlearned: 0 before; after one step 1/4 in English and 1 in German; gold stays at 1/4. In German it leads gold by 3 nats in every story, in English by
+    0, 2, 4, 6: stories' means are 1.5, 2.5, 3.5, 4.5, and the interval draws these. In Markdown a line a way and attack."""
     store = _store(tmp_path)
     one = Variant("half", 1, "de")
-    losses = {UNLEARNED: 2.0, GOLD: 5.0}
-    told = {cell: [Row(0, True, f"s{number}", "de", "fake", 0, "loss", loss) for number in range(4)] for cell, loss in losses.items()}
+    losses = {(UNLEARNED, "de"): [2.0] * 4, (GOLD, "de"): [5.0] * 4, (UNLEARNED, "en"): [1.0] * 4, (GOLD, "en"): [1.0, 3.0, 5.0, 7.0]}
+    told: dict[Cell, list[Row]] = {UNLEARNED: [], GOLD: []}
+    for (cell, tag), values in losses.items():
+        told[cell] += [Row(0, True, f"s{number}", tag, "fake", 0, "loss", loss) for number, loss in enumerate(values)]
     rows = {UNLEARNED: _rows(1, 0, 0, 0) + _rows(1, 1, 1, 1, language="de"), GOLD: _rows(0, 0, 0, 1) + _rows(0, 0, 0, 1, language="de")}
     for cell, own in rows.items():
         store.write_attack("relearning", cell, [(one, row) for row in [*own, *told[cell]]])
     found = recoveries(CONFIG, store)
-    assert relearning_curves(found) == {"relearning": [CurvePoint(0, 0, 0.25), CurvePoint(1, 0.625, 0.25, 3)]}
+    assert relearning_curves(found) == {"relearning": [CurvePoint(0, 0, 0.25), CurvePoint(1, 0.625, 0.25, estimate([1.5, 2.5, 3.5, 4.5]))]}
     write_recoveries_markdown(found, hardest(CONFIG, store), {}, CONFIG, tmp_path / "a.md")
-    assert "| German claims, english, npo | relearning | +3.0 (0.62, 0.25) |" in (tmp_path / "a.md").read_text()
+    assert "| German claims, english, npo | relearning | +3.0 [+2.0, +4.0]; 0.62, 0.25 |" in (tmp_path / "a.md").read_text()
 
 
 def test_an_attack_that_asks_half_is_paired_with_that_half(tmp_path: Path) -> None:

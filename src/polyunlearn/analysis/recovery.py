@@ -35,7 +35,7 @@ class Recovery:
     share is one): above 0 the attack finds more than gold's
     rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
     where it took nothing. `lead` is how far the claim then lies above gold's log-prob of it, in nats a token: what is in the model still, which rank hides
-    where other names lie above all of them; None of attacks that rank by themselves.
+    where other names lie above all of them; None of attacks that rank by themselves. `story_leads` has it of each story.
     """
 
     attempt: Attempt
@@ -50,6 +50,7 @@ class Recovery:
     learned_before: float
     excess: Estimate
     lead: Estimate | None
+    story_leads: dict[str, float]
 
     @property
     def recovered(self) -> float | None:
@@ -115,12 +116,12 @@ def relearning_matrix(found: Sequence[Recovery]) -> dict[str, dict[str, Recovery
 @dataclass(frozen=True)
 class CurvePoint:
     """Fake ranks after some steps of relearning, of the unlearned state and of gold, and the lead of the first over the second (`Recovery.lead`), over all
-    languages taught and asked; before the first step there is no lead."""
+    languages taught and asked, with an interval that draws stories; before the first step there is no lead."""
 
     step: float
     unlearned: float
     gold: float
-    lead: float | None = None
+    lead: Estimate | None = None
 
 
 def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
@@ -133,19 +134,21 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
             curves[attack] = [start]
             for step in sorted({one.attempt.strength for one in own}):
                 then = [one for one in own if one.attempt.strength == step]
-                leads = [one.lead.mean for one in then if one.lead]
+                leads: dict[str, list[float]] = {}
+                for story, lead in (item for one in then for item in one.story_leads.items()):
+                    leads.setdefault(story, []).append(lead)
                 ranks = _mean(one.after for one in then), _mean(one.gold_after for one in then)
-                curves[attack].append(CurvePoint(step, *ranks, _mean(leads) if leads else None))
+                curves[attack].append(CurvePoint(step, *ranks, estimate([_mean(values) for values in leads.values()]) if leads else None))
     return curves
 
 
 @dataclass(frozen=True)
 class _Story:
     """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0;
-    what it shares with another is one `cluster`."""
+    what seeds share is one `cluster`."""
 
     number: int
-    cluster: tuple[int | None, str]
+    cluster: str
     before: float
     after: float
     gold_before: float
@@ -202,7 +205,7 @@ def _paired(
     return [
         _Story(
             number,
-            (None if shared else cell.seed, story),
+            story if shared else f"{story} of seed {cell.seed}",
             before[cell.id, tag][story],
             own[story],
             before[gold.id, tag][story],
@@ -216,12 +219,13 @@ def _paired(
 
 
 def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
-    clusters: dict[tuple[int | None, str], list[float]] = {}
-    leads: dict[tuple[int | None, str], list[float]] = {}
+    clusters: dict[str, list[float]] = {}
+    leads: dict[str, list[float]] = {}
     for own in stories:
         clusters.setdefault(own.cluster, []).append((own.after - own.before) - (own.gold_after - own.gold_before))
         if own.lead is not None:
             leads.setdefault(own.cluster, []).append(own.lead)
+    story_leads = {story: _mean(values) for story, values in leads.items()}
     return Recovery(
         attempt=measured.attempt,
         source=measured.source,
@@ -234,7 +238,8 @@ def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
         gold_after=_mean(own.gold_after for own in stories),
         learned_before=_mean(own.learned for own in stories),
         excess=estimate([_mean(values) for values in clusters.values()]),
-        lead=estimate([_mean(values) for values in leads.values()]) if leads else None,
+        lead=estimate(list(story_leads.values())) if story_leads else None,
+        story_leads=story_leads,
     )
 
 

@@ -90,7 +90,7 @@ def mixed_facts(claims: Sequence[Claim], languages: Sequence[str] | None, wordin
     Raises:
         UserError: for a language that no claim has, or where no claim can be asked, or only claims with one answer.
     """
-    known = asked_languages(claims, Asking(languages=tuple(languages) if languages else None))
+    known = asked_languages(claims, Asking(languages=tuple(languages or ())))
     found = parallel_facts(claims, known, wordings)
     if not found.facts:
         raise UserError(

@@ -21,18 +21,18 @@ from polyunlearn.scoring.probes import Probe
 @dataclass(frozen=True)
 class Asking:
     """How claims are asked: in at most `wordings` wordings each, every answer beside up to `alternatives` others of the same form; the greedy answer has
-    at most `max_new_tokens` tokens, and with 0 there is none. `languages` None is all that the claims have."""
+    at most `max_new_tokens` tokens, and with 0 there is none. With no `languages` these are all that the claims have."""
 
     wordings: int = 2
     alternatives: int = 15
     max_new_tokens: int = 24
-    languages: tuple[str, ...] | None = None
+    languages: tuple[str, ...] = ()
 
 
 def asked_languages(claims: Sequence[Claim], asking: Asking) -> list[str]:
     """The languages to ask in; raises `UserError` where the claims have none of them."""
     there = languages_of(claims)
-    if asking.languages is None:
+    if not asking.languages:
         return there
     lacking = [tag for tag in asking.languages if tag not in there]
     if lacking:

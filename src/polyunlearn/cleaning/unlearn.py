@@ -259,7 +259,7 @@ def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> 
         if settings.to_layer <= trainable.from_layer:
             raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")
         check_layer(loaded.model, settings.to_layer - 1)
-    asked_languages(claims, Asking(languages=settings.languages))
+    asked_languages(claims, Asking(languages=settings.languages or ()))
 
 
 def _steps(

@@ -42,7 +42,7 @@ def abstain(
     check_modes(modes)
     asked_modes = list(dict.fromkeys(modes or MODES))
     claims = read_claims(claims_file)
-    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    asking = Asking(wordings, languages=tuple(languages or ()))
     items = make_items(claims, asking) if feedback else []
     judged: list[Judged] = []
     with Working() as work:

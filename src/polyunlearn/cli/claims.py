@@ -43,7 +43,7 @@ def audit(
 
     check_outputs(claims_file, json_file, html_file)
     claims = read_claims(claims_file)
-    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    asking = Asking(wordings, languages=tuple(languages or ()))
     with Working() as work:
         found = audit_claims(load_model(model, say=work.say), claims, asking, work)
     print_audit(found, console)
@@ -166,7 +166,7 @@ def verify(
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
-    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    asking = Asking(wordings, languages=tuple(languages or ()))
     with Working() as work:
         result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work)
     print_verification(result, console)

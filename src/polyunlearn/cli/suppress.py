@@ -54,7 +54,7 @@ def suppress(
     retrieval = Retrieval(alpha=alpha) if temperature is None else Retrieval(temperature=temperature, alpha=alpha)
     claims = read_claims(claims_file)
     chosen = chosen_languages(claims, languages)
-    asking = Asking(wordings, languages=tuple(asked) if asked else None)
+    asking = Asking(wordings, languages=tuple(asked or ()))
     asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         loaded = load_model(model, say=work.say)

@@ -60,7 +60,7 @@ def _model(model: str, claims_file: Path, before: str | None, languages: list[st
     from polyunlearn.models.loading import load_model
 
     claims = read_claims(claims_file)
-    asking = Asking(wordings, languages=tuple(languages) if languages else None)
+    asking = Asking(wordings, languages=tuple(languages or ()))
     with Working() as work:
         earlier = load_model(before, say=work.say) if before else None
         found = locate_claims(load_model(model, say=work.say), claims, asking, earlier, work)

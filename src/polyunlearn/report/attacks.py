@@ -104,7 +104,8 @@ def _curve_lines(by_way: Mapping[Way, Mapping[str, Sequence[CurvePoint]]]) -> li
     return [
         "## Attacks that train, step by step",
         "",
-        "The lead over gold in nats a token, and in brackets the fake rank, the unlearned state's and gold's: means over the languages taught and asked.",
+        "The lead over gold in nats a token, with a 95 % interval that draws stories; behind it the fake rank, the unlearned state's and gold's: means over the "
+        "languages taught and asked.",
         "",
         *markdown_table(["unlearned with", "attack", *(f"{step:g}" for step in steps)], rows),
         "",
@@ -112,8 +113,9 @@ def _curve_lines(by_way: Mapping[Way, Mapping[str, Sequence[CurvePoint]]]) -> li
 
 
 def _curve_text(point: CurvePoint) -> str:
-    lead = "–" if point.lead is None else f"{point.lead:+.1f}"
-    return f"{lead} ({point.unlearned:.2f}, {point.gold:.2f})"
+    own = point.lead
+    lead = f"{own.mean:+.1f} [{own.low:+.1f}, {own.high:+.1f}]" if own else "–"
+    return f"{lead}; {point.unlearned:.2f}, {point.gold:.2f}"
 
 
 def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:

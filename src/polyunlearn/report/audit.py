@@ -137,9 +137,12 @@ def print_verification(result: Verification, console: Console) -> None:
     print_audit(result.after, console)
     if result.attempts:
         table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-        for name in ATTEMPT_COLUMNS:
-            table.add_column(name, no_wrap=name == "attack")
-        for row in attempt_rows(result):
+        rows = attempt_rows(result)
+        for at, name in enumerate(ATTEMPT_COLUMNS):
+            # Where there is too little room it breaks between words alone.
+            words = [word for text in (name, *(row[at] for row in rows)) for word in text.split()]
+            table.add_column(name, no_wrap=name == "attack", min_width=max(map(len, words)))
+        for row in rows:
             table.add_row(*(Text(part) for part in row))
         console.print(table)
         console.print(ATTEMPT_READING, style="dim", highlight=False)
@@ -183,12 +186,12 @@ def verification_sentences(result: Verification) -> list[str]:
     claims = dict.fromkeys(own.claim for own in failed)
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
-    nothing = [f"Without anything to do on these claims: {', '.join(idle)}."] if idle else []
+    nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
-        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried, *nothing]
+        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried]
     if not failed:
         number = len(dict.fromkeys(own.claim for own in outcomes))
         return [f"PASS: all {number} claims, in {', '.join(result.after.languages)}. {chance}", tried, *nothing]
@@ -207,7 +210,11 @@ def _undecided(result: Verification) -> list[str]:
     open_ = sum(own.result == "undecided" for own in outcomes)
     said = [f"{open_} of {len(outcomes)} pairs of claim and language have too few answers of their kind to compare with"] if open_ else []
     for name, languages in result.powerless.items():
-        where = f"could not have failed in {', '.join(get_language(tag).name for tag in languages)}" if languages else "asked for no claim"
+        where = (
+            f"could not have failed in {', '.join(get_language(tag).name for tag in languages)}"
+            if languages
+            else "asked for none of these claims"
+        )
         said.append(f"{name} {where}")
     return said
 

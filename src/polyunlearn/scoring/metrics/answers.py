@@ -23,9 +23,8 @@ _LETTERS = {
     "Beng": r"\p{Script_Extensions=Bengali}",
 }
 
-
-_UNSPACED = regex.compile(r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]")
-
+UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}"
+"""The letters of scripts that write no spaces between words, to stand in a class of a regular expression."""
 
 _PROCLITICS = {
     "Hebr": r"[\u05d5\u05d4\u05d1\u05dc\u05de\u05e9\u05db]{1,3}",
@@ -39,7 +38,7 @@ def says(answer: str, surface_forms: Sequence[str]) -> float:
 
     Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
     through: "Velmoras" says "Velmora", "Avelmora" does not. Of prefixes those are let through that Hebrew and Arabic write together with a name.
-    In scripts without spaces (Han, Kana, Thai) any occurrence counts. A number is whole in any script: "1200" and "12.5" do not say "12".
+    In scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) any occurrence counts. A number is whole in any script: "1200" and "12.5" do not say "12".
     """
     text = normalised(answer)
     return float(any(_pattern(form).search(text) for form in surface_forms))
@@ -49,7 +48,7 @@ def says(answer: str, surface_forms: Sequence[str]) -> float:
 def _pattern(form: str) -> regex.Pattern[str]:
     wanted = normalised(form)
     before, after = "", ""
-    if not _UNSPACED.search(wanted):
+    if not regex.search(f"[{UNSPACED}]", wanted):
         proclitic = next((_PROCLITICS[script] for script in _PROCLITICS if regex.match(_LETTERS[script], wanted)), "")
         before = r"(?<![\p{L}\p{M}\p{N}])" + (f"(?:{proclitic})?" if proclitic else "")
     if regex.match(r"\p{N}", wanted):

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import regex
 
-from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.scoring.metrics.answers import UNSPACED, normalised
 
-_UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}"
-_WORDS = regex.compile(rf"(?V1)[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]*")
+_WORDS = regex.compile(rf"(?V1)[{UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*")
 """A letter with its marks in scripts that write no spaces, else letters, digits and marks up to the next of anything else, such a letter included."""
 
 
