@@ -104,6 +104,19 @@ def test_another_study_in_the_same_folder_is_refused(gemma_folder: Path, finishe
     assert "--out" in result.stderr
 
 
+def test_a_study_grows(gemma_folder: Path, tmp_path: Path) -> None:
+    """One more method and strategy: the cells that are there stay, byte by byte; the new ones start from a learned state that is trained once more."""
+    out = tmp_path / "study"
+    for more in (["strategies=[english]"], ["strategies=[english, source]", "methods=[gradient_difference, npo]"]):
+        before = {path.name: path.read_bytes() for path in out.glob("cells/*.parquet")}
+        result = command("study", "run", "quickstart", "--out", str(out), *settings(gemma_folder, "sources=[de]", *more))
+        assert result.returncode == 0, result.stderr
+        after = {path.name: path.read_bytes() for path in out.glob("cells/*.parquet")}
+        assert before.items() <= after.items()
+    assert len(before) == 4 and len(after) == 7
+    assert "7 of 7 cells are done" in command("study", "status", str(out)).stdout
+
+
 def test_status_and_plan(finished: Path, gemma_folder: Path) -> None:
     status = command("study", "status", str(finished))
     assert "12 of 12 cells are done" in status.stdout

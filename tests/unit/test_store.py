@@ -107,6 +107,56 @@ def test_a_key_that_only_one_study_has_is_named(tmp_path: Path) -> None:
         store.open(_manifest(more=1))
 
 
+GROWN = {"seeds": (0, 1), "strategies": ("english", "source"), "methods": ("npo", "npo@slow"), "learning": {"question_languages": ("de",)}}
+
+
+def _grown_manifest(**changes: Any) -> dict[str, Any]:
+    config = _config(**(GROWN | changes))
+    return {"study": {"config": config, "model": "m", "stories": {str(seed): {"count": 2} for seed in config["seeds"]}}}
+
+
+def test_a_study_may_grow(tmp_path: Path) -> None:
+    """More seeds, sources, strategies, methods with settings of their own: what is done stays, and the manifest says what there is now."""
+    store = Store(tmp_path)
+    store.open(_grown_manifest())
+    for changes in (
+        {"seeds": (2, 1, 0)},
+        {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "keep_states": True},
+        {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "strategies": ("all", "english", "source")},
+        {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "strategies": ("all", "english", "source"), "methods": ("npo", "dpo", "npo@slow"),
+         "unlearning": {"settings": {"dpo": {"rate": 1e-3}}}},
+    ):  # fmt: skip
+        store.open(_grown_manifest(**changes))
+        assert store.config() == StudyConfig.model_validate(_config(**(GROWN | changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seeds": (1, 2)}, "seeds"),
+        ({"methods": ("npo", "idk_dpo", "npo@slow")}, "methods"),  # refusals: other tokens for all
+        ({"methods": ("npo", "dpo", "npo@slow"), "unlearning": {"from_layer": 5, "settings": {"dpo": {"from_layer": 4}}}}, "from_layer"),
+        ({"unlearning": {"settings": {"npo": {"rate": 1e-3}}}}, "settings"),
+        ({"seeds": (0, 1, 2), "stories": 12}, "stories"),
+        ({"sources": ("de", "ur", "jv"), "learning": {"question_languages": ()}}, "question_languages"),
+        ({"strategies": ("pivot:en", "english", "source")}, "strategies"),  # the same cells by another name
+    ],
+)
+def test_what_would_change_a_cell_is_no_growth(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
+    store = Store(tmp_path)
+    store.open(_grown_manifest())
+    with pytest.raises(UserError, match=named):
+        store.open(_grown_manifest(**changes))
+    assert store.config() == StudyConfig.model_validate(_config(**GROWN))
+
+
+def test_questions_are_asked_in_the_sources_so_that_these_may_not_grow_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open(_manifest())
+    with pytest.raises(UserError, match="sources"):
+        store.open(_manifest(config=_config(sources=("de", "ur", "jv"))))
+
+
 def test_a_study_of_an_older_version_goes_on(tmp_path: Path) -> None:
     """It lacks a setting, which then is at its default; where it is asked for otherwise the difference is named."""
     store, older = Store(tmp_path), _config()

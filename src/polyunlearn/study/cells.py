@@ -53,3 +53,25 @@ def study_cells(config: StudyConfig) -> Iterator[Cell]:
 def told_languages(strategy: str, source: str, config: StudyConfig) -> frozenset[str]:
     """What tells strategies apart: the languages that they unlearn in; of "traced", whose are not known yet, its name."""
     return frozenset([TRACED] if strategy == TRACED else strategy_languages(strategy, source, config.languages))
+
+
+def extends(config: StudyConfig, older: StudyConfig) -> bool:
+    """Whether a study is an older one with more seeds, sources, strategies or methods, so that it has every cell of that, and these stay as they are.
+
+    What all cells share must stay too: the languages of questions, which are the sources where none are named, the tokens of the study's vocabulary, which
+    holds refusals where a method trains them, and the layers that no method trains.
+    """
+    grown = ("seeds", "sources", "strategies", "methods", "keep_states")
+    same = older.model_copy(
+        update={field: getattr(config, field) for field in grown}
+        | {"unlearning": older.unlearning.model_copy(update={"settings": config.unlearning.settings})}
+    )
+    settings, before = config.unlearning.settings, older.unlearning.settings
+    return (
+        same == config
+        and set(study_cells(older)) <= set(study_cells(config))
+        and all(settings.get(method) == before.get(method) for method in older.methods)
+        and (config.sources == older.sources or bool(config.learning.question_languages))
+        and config.refuses == older.refuses
+        and config.untrained_layers == older.untrained_layers
+    )

@@ -210,6 +210,16 @@ class StudyConfig(_Section):
         return [self.unlearning.of_method(method) for method in self.methods]
 
     @property
+    def refuses(self) -> bool:
+        """Whether a method trains refusals, which the study's vocabulary then has."""
+        return any(get_method(name).forget.instead == "refusal" for name in self.methods)
+
+    @property
+    def untrained_layers(self) -> int:
+        """How many layers, from the first, no method of unlearning trains."""
+        return min(way.from_layer for way in self.ways)
+
+    @property
     def stories_are_shared(self) -> bool:
         """Whether all seeds have the same stories: those of a file, while the newsroom draws new ones for each."""
         return self.corpus != "newsroom"

@@ -15,7 +15,6 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.vocabulary import study_vocabulary
 from polyunlearn.scoring.probes import Probe, make_probes
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.training.objectives import get_method
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -
     restricted = loaded.head
     if "study" in (config.training_vocabulary, config.scoring.vocabulary):
         known = [*stories.trained, *stories.neighbours, *stories.retained]
-        refusals = any(get_method(name).forget.instead == "refusal" for name in config.methods)
-        restricted = loaded.head.restricted(study_vocabulary(known, loaded.encoder, loaded.head.weight.shape[0], refusals=refusals))
+        restricted = loaded.head.restricted(study_vocabulary(known, loaded.encoder, loaded.head.weight.shape[0], refusals=config.refuses))
     return Materials(
         stories,
         make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0),

@@ -38,7 +38,7 @@ def frozen_layers(config: StudyConfig, state: State) -> int:
     if config.trainable.weights == "all":
         return 0
     learning = config.learning.from_layer
-    return min(learning, *(way.from_layer for way in config.ways)) if state == "unlearned" else learning
+    return min(learning, config.untrained_layers) if state == "unlearned" else learning
 
 
 def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, traced: Sequence[str] = ()) -> list[Step]:
