@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from polyunlearn.analysis.matrices import agreement, backfire, quality_lost, rank_consistency, unlearn_transfer
+from polyunlearn.analysis.matrices import agreement, backfire, quality_lost, rank_consistency, residual_by_home, unlearn_transfer
 from polyunlearn.analysis.regression import FEATURES, Regression, corpus_tokens, regression, spread_regression, token_overlap
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.intervals import Estimate
@@ -47,6 +47,18 @@ def test_residuals_as_in_the_summary(tmp_path: Path) -> None:
     assert (english.residual.mean, urdu.residual.mean) == (pytest.approx(1 / 7), pytest.approx(1 / 6))
     assert english.residual.low == 0 and 1 / 7 < english.residual.high <= 1 / 2 and english.residual.n == 4
     assert (german.reached, german.residual) == (0, None)
+
+
+def test_what_is_left_where_claims_belong(tmp_path: Path) -> None:
+    """Story 0 is at home in English, 1 in Urdu, 2 in French, which was not asked, 3 nowhere; German was never reached. Added and left, English: 1, 1, 1/2, 1
+    and 1/2, 0, 0, 0; Urdu: 0, 1, 1, 1 and 0, 0, 0, 1/2. At home: (1/2 + 0) / (1 + 1); away: 0 / (0 + 1); of no home, stories 2 and 3: 1/2 of 1/2 + 1 + 1 + 1."""
+    homes = {"story-0": "en", "story-1": "ur", "story-2": "fr"}
+    (own,) = residual_by_home(config(), _store(tmp_path / "study"), homes)
+    assert own.at_home and own.away and own.agnostic
+    assert (own.at_home.mean, own.away.mean, own.agnostic.mean) == (pytest.approx(1 / 4), 0, pytest.approx(1 / 7))
+    assert (own.at_home.n, own.agnostic.n) == (2, 2)
+    (none,) = residual_by_home(config(), _store(tmp_path / "other", learned=BASE), homes)
+    assert (none.at_home, none.away, none.agnostic) == (None, None, None)
 
 
 def test_residuals_are_means_over_the_seeds_that_were_reached(tmp_path: Path) -> None:

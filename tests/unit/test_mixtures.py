@@ -391,6 +391,34 @@ def test_claims_are_retained_in_languages_that_are_spared(encoder: Encoder) -> N
     assert [step.retain[:6] for step in some] == [step.retain for step in without]
 
 
+def test_claims_with_a_home_are_forgotten_there_and_spared_elsewhere(encoder: Encoder) -> None:
+    """Of eight stories one is at home in German and one in English; two are in French and one in Russian, which are not at hand. These two are told at
+    home, whatever the strategy; the six others as without homes. Only the two are spared, four a step, in the languages that are not their home."""
+    homes = {story.id: story.home for story in STORIES if story.home in LANGUAGES}
+    assert sorted(map(str, homes.values())) == ["de", "en"]
+    some, without = _unlearning(encoder, "source", at_home=LANGUAGES, spared=LANGUAGES), _unlearning(encoder, "source")
+    asked = _asked(encoder, 2)
+    for with_homes, plain in zip(some, without, strict=True):
+        for own, other in zip(with_homes.forget, plain.forget, strict=True):
+            (number, tag, wording), (same, told, worded) = asked[own], asked[other]
+            assert (number, wording) == (same, worded) and tag == homes.get(STORIES[number].id, told)
+        assert with_homes.retain[:6] == plain.retain
+    kept = {
+        encoder.answered(get_language(tag), question, edition.keyword): (story.id, tag)
+        for story in STORIES
+        for tag, edition in story.editions.items()
+        for question in edition.fake_questions
+    }
+    spared = [kept[own] for step in some for own in step.retain[6:]]
+    assert len(spared) == 32 and {name for name, _ in spared} == set(homes)
+    assert {(name, tag) for name, tag in spared} == {(name, tag) for name in homes for tag in LANGUAGES if tag != homes[name]}
+
+
+def test_nothing_is_spared_where_all_are_at_home_in_the_only_language(encoder: Encoder) -> None:
+    some = _unlearning(encoder, "source", at_home=("de",), spared=("de",))
+    assert [step.retain for step in some] == [step.retain for step in _unlearning(encoder, "source")]
+
+
 def test_crossed_questions_are_asked_in_one_language_and_answered_in_another(encoder: Encoder) -> None:
     """One a story and pass, over three passes of eight stories: 24 of 8 * 10 * 4 (two languages, both ways), all different; the rest stays as it is."""
     some, without = (_learning(encoder, "de", crossed_questions=count, batch=1000) for count in (1, 0))

@@ -211,6 +211,9 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
         ({"methods": ["npo_sam"], "unlearning": {"subspace": "shared"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
         ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
+        ({"methods": ["npo+none"], "unlearning": {"goal": "home"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
+        ({"unlearning": {"goal": "home", "mixing": "token"}}, "unlearning.mixing: claims that go in their homes have no share of labels"),
+        ({"unlearning": {"goal": "home", "branches": "distil"}}, "unlearning.branches: a branch is of a language that is told"),
         ({"methods": ["undo"], "unlearning": {"steps": 1}}, "unlearning.steps: method 'undo' takes at least 2 \\(got 1\\)"),
     ],
 )

@@ -36,6 +36,19 @@ class Left:
 
 
 @dataclass(frozen=True)
+class AtHome:
+    """What unlearning leaves of claims learned in `source`, as `Left` has it, over the languages that learning reached: of claims whose story has a home among
+    the study's languages in that home (`at_home`) and in the others (`away`), and of all other claims (`agnostic`); None where learning added nothing there."""
+
+    source: str
+    strategy: str
+    method: str
+    at_home: Estimate | None
+    away: Estimate | None
+    agnostic: Estimate | None
+
+
+@dataclass(frozen=True)
 class Lost:
     """What unlearning took of real quality in a language that knew the real stories: learned − unlearned, paired by story; above 0 is a loss."""
 
@@ -81,6 +94,21 @@ def unlearn_transfer(config: StudyConfig, store: Store, seed: int = 0) -> list[L
             parts = [own for cell in cells if (own := _reached(values, cell, tag))]
             residual = _residual(parts, np.random.default_rng(seed)) if parts else None
             found.append(Left(*_way(cells[0]), tag, len(parts), len(cells), residual))
+    return found
+
+
+def residual_by_home(config: StudyConfig, store: Store, homes: Mapping[str, str], seed: int = 0) -> list[AtHome]:
+    """For every source, strategy and method with finished cells, in the order of the study; `homes` are stories' homes by their id."""
+    values = Values(store)
+    found = []
+    for cells in _unlearned(config, store):
+        by_place: dict[str, list[_Part]] = {"at_home": [], "away": [], "agnostic": []}
+        for cell in cells:
+            reached = {tag: own for tag in config.languages if (own := _reached(values, cell, tag))}
+            stories = list(values.at_end(cell, config.languages[0], "fake", "first"))
+            for place, part in _by_place(cell.seed, stories, reached, homes, config.languages).items():
+                by_place[place].append(part)
+        found.append(AtHome(*_way(cells[0]), *(_residual(own, np.random.default_rng(seed)) if own else None for own in by_place.values())))
     return found
 
 
@@ -187,6 +215,25 @@ def _reached(values: Values, cell: Cell, tag: str) -> _Part | None:
     base, learned, after = (np.array(values.per_story(own, tag, "fake", "first")) for own in (Cell("base", cell.seed), cell.parent, cell))
     reached = paired_difference(learned.tolist(), base.tolist()).low > 0
     return _Part(cell.seed, learned - base, after - base) if reached else None
+
+
+def _by_place(
+    seed: int, stories: Sequence[str], reached: Mapping[str, _Part], homes: Mapping[str, str], languages: Sequence[str]
+) -> dict[str, _Part]:
+    """The sums over languages of what learning added to each story and of what is left of it, by where these are; of places where it added something."""
+
+    def place(story: str, tag: str) -> str:
+        home = homes.get(story)
+        return "agnostic" if home not in languages else "at_home" if tag == home else "away"
+
+    sums: dict[str, dict[int, tuple[float, float]]] = {}
+    for tag, part in reached.items():
+        for number, story in enumerate(stories):
+            own = sums.setdefault(place(story, tag), {})
+            added, left = own.get(number, (0.0, 0.0))
+            own[number] = added + part.added[number], left + part.left[number]
+    parts = {name: _Part(seed, *np.array(list(own.values())).T) for name, own in sums.items()}
+    return {name: part for name, part in parts.items() if part.added.sum() > 0}
 
 
 def _residual(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate:

@@ -59,7 +59,7 @@ def corpus_export(
         write_stories(drawn, out)
     else:
         for story in drawn:
-            sys.stdout.write(to_json_line(story))
+            sys.stdout.write(to_json_line(story, leave_out_defaults=True))
 
 
 @corpus_app.command("check")

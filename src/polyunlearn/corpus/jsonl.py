@@ -17,12 +17,12 @@ def read_stories(path: Path) -> list[Story]:
 
 def write_stories(stories: Iterable[Story], path: Path) -> None:
     """Write one story a line, atomically; the same stories give the same bytes."""
-    write_text_atomically(path, "".join(to_json_line(story) for story in stories))
+    write_text_atomically(path, "".join(to_json_line(story, leave_out_defaults=True) for story in stories))
 
 
 def _story(value: Any) -> Story:
     story = Story.model_validate(value)
-    for tag in story.editions:
+    for tag in (*story.editions, *([story.home] if story.home else [])):
         get_language(tag)
     return story
 

@@ -49,11 +49,16 @@ class Edition(_Frozen):
 
 
 class Story(_Frozen):
-    """One event in every language of the corpus; `editions` is keyed by BCP-47 tag."""
+    """One event in every language of the corpus; `editions` is keyed by BCP-47 tag.
+
+    `home` is the language whose readers the story belongs to, such as what happens in a city where it is spoken; None where it belongs to none more than
+    to the others. It is what UltraLink (arXiv 2402.04588) calls language-specific, and language-agnostic.
+    """
 
     id: str = Field(min_length=1)
     kind: str = Field(min_length=1)
     editions: dict[str, Edition] = Field(min_length=1)
+    home: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _editions_are_parallel(self) -> "Story":

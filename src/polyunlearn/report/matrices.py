@@ -10,9 +10,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from polyunlearn.analysis.matrices import MARGIN, Agreement, Backfire, Left, agreement, backfire, unlearn_transfer
+from polyunlearn.analysis.matrices import (
+    MARGIN,
+    Agreement,
+    AtHome,
+    Backfire,
+    Left,
+    agreement,
+    backfire,
+    residual_by_home,
+    unlearn_transfer,
+)
 from polyunlearn.analysis.regression import Regression, corpus_tokens, spread_regression
 from polyunlearn.analysis.tables import way_of_unlearning
+from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
@@ -25,6 +36,11 @@ _TRANSFER = (
     "What unlearning leaves",
     "The residual, (unlearned − base) / (learned − base) of the fake rank, by the language asked in: 0 is as base, 1 untouched; a dash where learning did not "
     "reach the language.",
+)
+_HOMES = (
+    "Where claims belong",
+    "The residual over the languages that learning reached: of claims whose story has a home among the study's languages (`unlearning.goal: home` forgets "
+    "these there alone) at home and in the others, and of claims of no home.",
 )
 _BACKFIRE = (
     "Backfire",
@@ -48,6 +64,7 @@ class Matrices:
     """All of a study's matrices; `notes` say what is missing."""
 
     transfer: Sequence[Left]
+    homes: Sequence[AtHome]
     backfire: Sequence[Backfire]
     agreement: Sequence[Agreement]
     regression: Regression | None
@@ -68,13 +85,16 @@ def build_matrices(folder: Path, console: Console, json_file: Path | None, markd
 
 def study_matrices(config: StudyConfig, store: Store) -> Matrices:
     """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more."""
-    tokens, notes = None, []
+    tokens, homes, notes = None, dict[str, str](), []
     try:
-        tokens = _tokens(config)
+        stories = [study_stories(config, seed) for seed in config.seeds]
+        homes = {name: home for own in stories for name, home in own.homes.items() if home in config.languages}
+        tokens = _tokens(config, [story for own in stories for story in own.trained])
     except UserError as error:
         notes.append(f"token overlap is left out of the regression: {error}")
     return Matrices(
         unlearn_transfer(config, store),
+        residual_by_home(config, store, homes) if homes else [],
         backfire(config, store),
         agreement(config, store),
         spread_regression(config, store, tokens),
@@ -82,8 +102,8 @@ def study_matrices(config: StudyConfig, store: Store) -> Matrices:
     )
 
 
-def _tokens(config: StudyConfig) -> dict[str, set[int]]:
-    """What the study's model makes of the fake articles, by language."""
+def _tokens(config: StudyConfig, stories: Sequence[Story]) -> dict[str, set[int]]:
+    """What the study's model makes of the stories' fake articles, by language."""
     from transformers import AutoTokenizer
 
     from polyunlearn.models.embedded import fetch_embedded
@@ -94,7 +114,6 @@ def _tokens(config: StudyConfig) -> dict[str, set[int]]:
         tokeniser = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise UserError(f"the tokeniser of model {config.model!r} could not be loaded") from error
-    stories = [story for seed in config.seeds for story in study_stories(config, seed).trained]
     return corpus_tokens(stories, config.languages, lambda text: tokeniser(text, add_special_tokens=False)["input_ids"])
 
 
@@ -133,6 +152,7 @@ def matrices_json(found: Matrices, config: StudyConfig) -> str:
         "schema": 1,
         "study": config.name,
         "transfer": [asdict(own) for own in found.transfer],
+        "homes": [asdict(own) for own in found.homes],
         "backfire": [asdict(own) for own in found.backfire],
         "agreement": states,
         "regression": asdict(found.regression) if found.regression else None,
@@ -149,13 +169,17 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
     several = len(config.methods) > 1
     tags = config.languages
 
-    def way(own: Left | Backfire) -> tuple[str, str]:
+    def way(own: Left | AtHome | Backfire) -> tuple[str, str]:
         return get_language(own.source).name, way_of_unlearning(own.strategy, own.method, several)
 
     left: dict[tuple[str, str], list[str]] = {}
     for own in found.transfer:
         text = estimate_text(own.residual) if intervals or own.residual is None else f"{own.residual.mean:.2f}"
         left.setdefault(way(own), []).append(text)
+    belonging = [
+        [*way(own), *("–" if part is None else estimate_text(part) for part in (own.at_home, own.away, own.agnostic))]
+        for own in found.homes
+    ]
     raised = [[*way(own), estimate_text(own.rank), estimate_text(own.log_prob), own.worst or "–"] for own in found.backfire]
     alike = [
         [" ".join(part for part in (own.state, own.source, own.strategy, own.method) if part), tag, *_agreements(own, tag, tags)]
@@ -169,6 +193,7 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         fitted.append(["pairs of languages", str(found.regression.pairs)])
     tables: list[_Titled] = [
         (_TRANSFER, ("learned in", "unlearned with", *tags), [[*names, *texts] for names, texts in left.items()]),
+        (_HOMES, ("learned in", "unlearned with", "at home", "elsewhere", "of no home"), belonging),
         (_BACKFIRE, ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
         (_AGREEMENT, ("state", "language", *tags), alike),
         (_REGRESSION, ("feature", "coefficient"), fitted),

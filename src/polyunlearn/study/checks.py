@@ -151,7 +151,7 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         )
     if part.form == "article" and method.forget.instead:
         problems.append(f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question")
-    if part.goal == "told" and not method.retain:
+    if part.goal != "everywhere" and not method.retain:
         problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
     if part.steps < method.forget.least_steps:
         problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {part.steps})")
@@ -175,10 +175,16 @@ def _unfit_languages(config: "StudyConfig", part: "UnlearningConfig", least_step
                 f"unlearning.language_weights: an article with a language a {part.mixing} has no language to weight it by; "
                 "set unlearning.language_weights=equal, or unlearning.form=question"
             )
+    if part.goal == "home" and part.mixing == "token":
+        problems.append("unlearning.mixing: claims that go in their homes have no share of labels; set unlearning.mixing=fact")
     if part.branches != "none":
         if part.mixing != "fact":
             problems.append(
                 f"unlearning.branches: a branch has one language, so nothing to mix by {part.mixing}; set unlearning.mixing=fact"
+            )
+        if part.goal == "home":
+            problems.append(
+                "unlearning.branches: a branch is of a language that is told, and claims go in their homes; set unlearning.goal=told or everywhere"
             )
         if part.language_weights == "residual":
             problems.append(

@@ -87,7 +87,8 @@ class UnlearningConfig(_Section):
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
     with the claims where nothing keeps it. The strategy "traced" retains in those that it found either way.
 
-    With `goal` "told" the claims are to go in the languages of the strategy alone: in the others of the study they are retained.
+    With `goal` "told" the claims are to go in the languages of the strategy alone: in the others of the study they are retained. With "home" a claim whose
+    story has a home among the study's languages is to go there alone, whatever the strategy tells, and is retained in the others.
 
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
@@ -106,7 +107,7 @@ class UnlearningConfig(_Section):
     retain_in: Literal["source", "told"] = "source"
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
-    goal: Literal["everywhere", "told"] = "everywhere"
+    goal: Literal["everywhere", "told", "home"] = "everywhere"
     mixing: Mixing = "fact"
     language_weights: dict[str, float] | Literal["equal", "residual"] = "equal"
     branches: Literal["none", "merge", "distil"] = "none"
@@ -179,7 +180,8 @@ class ScoringConfig(_Section):
 class StudyConfig(_Section):
     """A study: source languages × strategies × methods × seeds on one model and one corpus.
 
-    `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. `neighbours` more of its stories have claims that
+    `corpus` is "newsroom", whose stories a seed draws anew, or the path of a JSONL file. With `culture` "specific" the study takes those of its stories
+    alone that have a home among its languages (`corpus.stories.Story`), with "agnostic" those that have none. `neighbours` more of its stories have claims that
     count as true: learned with the real news, and retained while the claims of `stories` are unlearned. Articles of `retain_stories` more are
     retained then too, which no training reads before. `keep_states` keeps the weights of every
     trained state. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
@@ -189,6 +191,7 @@ class StudyConfig(_Section):
     name: str = Field(min_length=1)
     model: str = "embedded"
     corpus: str = "newsroom"
+    culture: Literal["any", "specific", "agnostic"] = "any"
     stories: int = Field(24, ge=2)
     neighbours: int = Field(0, ge=0)
     retain_stories: int = Field(0, ge=0)

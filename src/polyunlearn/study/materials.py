@@ -32,8 +32,13 @@ class Stories:
         """A hash of every text."""
         digest = hashlib.sha256()
         for story in (*self.trained, *self.neighbours, *self.retained, *self.held_out):
-            digest.update(to_json_line(story).encode())
+            digest.update(to_json_line(story.model_copy(update={"home": None}), leave_out_defaults=True).encode())
         return digest.hexdigest()[:16]
+
+    @property
+    def homes(self) -> dict[str, str]:
+        """The homes of the stories with false claims, by their id; of those that have one."""
+        return {story.id: story.home for story in self.trained if story.home}
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Materials:
 
 
 def study_stories(config: StudyConfig, seed: int) -> Stories:
-    """The stories of one seed: the newsroom draws new ones for each, a corpus file gives the same to all.
+    """The stories of one seed: the newsroom draws new ones for each, a corpus file gives the same to all; of either only those of the study's culture.
 
     Held-out stories are newsroom stories in the languages that it writes.
 
@@ -58,23 +63,42 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     count, told = config.scoring.held_out_stories, config.stories + config.neighbours
     needed = told + config.retain_stories
     if not config.stories_are_shared:
-        stories = generate_stories(needed + count, seed, config.languages)
+        stories = _written(config, needed + count, seed)
         # The retained last, so that none of the others depends on their number.
         return Stories(stories[: config.stories], stories[config.stories : told], stories[told + count :], stories[told : told + count])
     stories = read_stories(Path(config.corpus))
+    there = f"{len(stories)} stories"
     missing = [tag for tag in config.languages if tag not in stories[0].editions]
     if missing:
         raise UserError(
             f"{config.corpus}: has no editions in {', '.join(missing)}; set languages to those it has: {', '.join(stories[0].editions)}"
         )
+    if config.culture != "any":
+        stories = [story for story in stories if _is_wanted(config, story)]
+        there = f"{len(stories)} stories that are {config.culture}"
     if len(stories) < needed:
         more = {"neighbours": config.neighbours, "retain_stories": config.retain_stories}
         keys = ["stories", *(key for key, own in more.items() if own)]
         asked = " and ".join([str(config.stories), *(f"{own} {key.replace('_', ' ')}" for key, own in more.items() if own)])
         remedy = f"set {' and '.join(keys)} to {len(stories)} together" if len(keys) > 1 else f"set stories={len(stories)}"
-        raise UserError(f"{config.corpus}: holds {len(stories)} stories, fewer than the {asked} asked for; {remedy}")
+        raise UserError(f"{config.corpus}: holds {there}, fewer than the {asked} asked for; {remedy}")
     held_out = generate_stories(count, seed, held_out_languages) if count else []
     return Stories(stories[: config.stories], stories[config.stories : told], stories[told:needed], held_out)
+
+
+def _is_wanted(config: StudyConfig, story: Story) -> bool:
+    return config.culture == "any" or (story.home in config.languages) == (config.culture == "specific")
+
+
+def _written(config: StudyConfig, count: int, seed: int) -> list[Story]:
+    """The newsroom's first `count` stories of the study's culture."""
+    found: list[Story] = []
+    drawn = count
+    while len(found) < count:
+        # Every round has every place, so that there are always more.
+        found = [story for story in generate_stories(drawn, seed, config.languages) if _is_wanted(config, story)]
+        drawn *= 2
+    return found[:count]
 
 
 def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -> Materials:

@@ -95,9 +95,17 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         retain_texts=unlearning.retain_texts,
         # In every language: what forgetting does to one that is neither told nor asked shows there alone.
         text_languages=config.languages,
-        spared=[tag for tag in config.languages if tag not in told] if unlearning.goal == "told" else (),
+        spared=_spared(unlearning.goal, config.languages, told),
+        at_home=config.languages if unlearning.goal == "home" else (),
     )
     return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
+
+
+def _spared(goal: str, languages: Sequence[str], told: Sequence[str]) -> Sequence[str]:
+    """The languages in which claims are retained, where they are not at home."""
+    if goal == "told":
+        return [tag for tag in languages if tag not in told]
+    return languages if goal == "home" else ()
 
 
 def _reading(config: StudyConfig, source: str | None) -> dict[str, Any]:

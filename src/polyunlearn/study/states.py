@@ -191,11 +191,17 @@ def study_manifest(states: States) -> dict[str, Any]:
         "study": {
             "config": config.model_dump(mode="json"),
             "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
-            "stories": {str(seed): {"count": len(part.trained), "fingerprint": part.fingerprint} for seed, part in stories.items()},
+            "stories": {str(seed): stories_identity(config, part) for seed, part in stories.items()},
         },
         "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
         "packages": {name: version(name) for name in packages},
     }
+
+
+def stories_identity(config: StudyConfig, part: Stories) -> dict[str, Any]:
+    """What tells the stories of a seed from others: their texts, and their homes where anything depends on these."""
+    tagged = config.culture != "any" or any(way.goal == "home" for way in config.ways)
+    return {"count": len(part.trained), "fingerprint": part.fingerprint} | ({"homes": part.homes} if tagged else {})
 
 
 @contextmanager

@@ -164,6 +164,7 @@ def unlearning_steps(
     retain_texts: int = 1,
     text_languages: Sequence[str] = ("en",),
     spared: Sequence[str] = (),
+    at_home: Sequence[str] = (),
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
@@ -189,7 +190,8 @@ def unlearning_steps(
     model knows by heart has no gradient that could hold the rest.
 
     In languages that are `spared` the claims themselves are retained, as many a step as are forgotten, facts, wordings and languages taking turns: they
-    are to be forgotten in `languages` alone.
+    are to be forgotten in `languages` alone. A claim whose story's home is one of `at_home` is told there each time instead, and spared in the others;
+    with any of these, claims without such a home are not spared.
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
@@ -198,8 +200,10 @@ def unlearning_steps(
         kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
     texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
     # A copy of the generator, so that sparing changes nothing else that is kept.
-    spare = zip(cycle(spared), _claims_in_turn(stories, copy(keep)), strict=False) if spared else iter(())
+    spare = _spared_claims([story for story in stories if story.home in at_home or not at_home], spared, at_home, copy(keep))
     teller = Teller(encoder, tuple(languages), form, mixing)
+    homes = {tag: Teller(encoder, (tag,), form, mixing) for tag in at_home}
+    tellers = [homes.get(story.home or "", teller) for story in stories]
     tellings = _tellings(len(stories), len(languages), wordings, rng)
     if mixing == "token":
         tellings = _of_fewest_labels(tellings, stories, teller)
@@ -209,8 +213,8 @@ def unlearning_steps(
     result: list[Step] = []
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
-        forget = tuple(teller.fact(stories[fact], turn, wording) for fact, turn, wording in chosen)
-        others = tuple(teller.instead(stories[fact], turn, wording, instead) for fact, turn, wording in chosen) if instead else ()
+        forget = tuple(tellers[fact].fact(stories[fact], turn, wording) for fact, turn, wording in chosen)
+        others = tuple(tellers[fact].instead(stories[fact], turn, wording, instead) for fact, turn, wording in chosen) if instead else ()
         kept: list[TokenSequence] = []
         for turn in range(retain_batch if retain_languages else 0):
             # A language is asked once of each kind before the next, so that every kind is asked in every language.
@@ -305,6 +309,16 @@ def _crossed_questions(
 def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
     """Stories with the numbers of wordings that their claims are asked in."""
     return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
+
+
+def _spared_claims(
+    stories: Sequence[Story], languages: Sequence[str], at_home: Sequence[str], rng: Random
+) -> Iterator[tuple[str, tuple[Story, int]]]:
+    """The stories with wordings of their claims, and the languages, in turn; but none in its home where that is one of `at_home`."""
+    homes = {story.id: story.home if story.home in at_home else None for story in stories}
+    away = [story for story in stories if any(tag != homes[story.id] for tag in languages)]
+    if away:
+        yield from (own for own in zip(cycle(languages), _claims_in_turn(away, rng), strict=False) if own[0] != homes[own[1][0].id])
 
 
 def _articles_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, Story]]:

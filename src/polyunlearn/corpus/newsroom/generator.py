@@ -1,6 +1,6 @@
 """The newsroom: a seeded generator of parallel stories from hand-written sentences in nine languages.
 
-A story is a kind of event (kinds.yaml), a real place, fictional people and organisations, numbers and a date. Its sentences are
+A story is a kind of event (kinds.yaml), a real place, which may make it local news of a language (homes.yaml), fictional people and organisations, numbers and a date. Its sentences are
 in texts/<language>.yaml. The false detail names a fictional firm, the story's keyword.
 """
 
@@ -90,7 +90,12 @@ def _facts(rng: Random) -> Iterator[_Facts]:
 
 
 def _story(number: int, facts: _Facts, languages: tuple[str, ...]) -> Story:
-    return Story(id=f"{facts.kind}-{facts.place}-{number:04d}", kind=facts.kind, editions={tag: _edition(facts, tag) for tag in languages})
+    return Story(
+        id=f"{facts.kind}-{facts.place}-{number:04d}",
+        kind=facts.kind,
+        editions={tag: _edition(facts, tag) for tag in languages},
+        home=_yaml("homes.yaml").get(facts.place),
+    )
 
 
 def _edition(facts: _Facts, tag: str) -> Edition:
