@@ -16,7 +16,8 @@ from polyunlearn.analysis.matrices import agreement, backfire, quality_lost, ran
 from polyunlearn.analysis.regression import FEATURES, Regression, corpus_tokens, regression, spread_regression, token_overlap
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.intervals import Estimate
-from polyunlearn.report.matrices import build_matrices, matrices_markdown, study_matrices
+from polyunlearn.report.matrices import _chance, build_matrices, matrices_markdown, study_matrices
+from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import CellRecord, Store
@@ -115,6 +116,32 @@ def test_agreement_of_first_places(tmp_path: Path) -> None:
     assert states["base"].pairs["de", "ur"].mean == 0.5
     assert set(states["base"].pairs) == {("en", "de"), ("en", "ur"), ("de", "ur")}
     assert (states["gold"].pairs["en", "de"].mean, states["gold"].pairs["en", "ur"].mean) == (0.625, 1)
+
+
+def test_rank_consistency_of_states(tmp_path: Path) -> None:
+    """Two candidates: the same order gives 1, the other way round P@1 = 0 and P@2 = 1, so e^0 / (e^1 + e^0) = .269. English and German are alike in two of
+    four stories of the learned state: .634; Urdu is as English. Other states have no orders, as of an older version."""
+    store = _store(tmp_path / "study")
+    orders = {"en": "0 1", "ur": "0 1"}
+    told = [
+        Row(0, True, f"story-{number}", tag, "fake", 0, "candidate_rank", 1.0, orders.get(tag, "0 1" if number < 2 else "1 0"))
+        for tag in ("en", "de", "ur")
+        for number in range(4)
+    ]
+    store.write(Cell("learned", 0, "ur"), rows(LEARNED | LOSSES) + told, CellRecord(0, 0, 0.0, 1, []))
+    states = {own.state: own.rank_c for own in agreement(config(), store)}
+    half = (1 + 1 / (1 + math.e)) / 2
+    assert {pair: own.mean for pair, own in states["learned"].items()} == pytest.approx(
+        {("en", "de"): half, ("en", "ur"): 1.0, ("de", "ur"): half}
+    )
+    assert states["base"] == states["unlearned"] == {}
+    text = matrices_markdown(study_matrices(config(), store), config())
+    assert "## RankC" in text and "| learned ur | de | 0.63 |  | 0.63 |" in text
+
+
+def test_chance_of_rank_consistency() -> None:
+    """Two candidates, all four pairs of orders alike likely: half of them are the same, so (1 + .269) / 2."""
+    assert _chance(2) == pytest.approx((1 + 1 / (1 + math.e)) / 2)
 
 
 def _one_wording(store: Store) -> Store:
@@ -252,7 +279,7 @@ def test_all_of_it_in_three_forms(tmp_path: Path, gemma_folder: Path) -> None:
     out = console.file.getvalue()  # type: ignore[attr-defined]
     for title in ("What unlearning leaves", "Backfire", "Agreement of first places", "What spread goes with"):
         assert title in out and f"## {title}" in (tmp_path / "m.md").read_text()
-    assert "Not RankC" in out and "token overlap is left out" not in out
+    assert "Two languages that know nothing agree" in out and "token overlap is left out" not in out
     data = json.loads((tmp_path / "m.json").read_text())
     assert data["transfer"][0]["residual"]["mean"] == pytest.approx(1 / 7) and set(data["agreement"][0]["pairs"]) == {
         "en-de",

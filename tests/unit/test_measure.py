@@ -1,6 +1,7 @@
 """Rows of one model state: what each metric is, in numbers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,19 @@ def test_rank_rows_by_hand(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch) 
     rows = rank_rows(gemma, gemma.head, [_probe("Golibe", "Zutura", "Velmora")], END)
     size = len(gemma.encoder.continuation(get_language("en"), "Golibe"))
     assert size > 1
-    assert _values(rows) == {"first": 1.0, "probability": pytest.approx(math.exp(-1.5 * size)), "loss": 1.5}
-    assert {(row.step, row.end, row.story, row.language, row.asks, row.wording, row.text) for row in rows} == {
-        (7, True, "s", "en", "fake", 0, "")
-    }
+    assert _values(rows) == {"first": 1.0, "probability": pytest.approx(math.exp(-1.5 * size)), "loss": 1.5, "candidate_rank": 1.0}
+    assert {(row.step, row.end, row.story, row.language, row.asks, row.wording) for row in rows} == {(7, True, "s", "en", "fake", 0)}
+    assert [row.text for row in rows] == ["", "", "", "0 1 2"]
+
+
+def test_the_order_of_the_candidates(gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """-2, -1, -2, -3: the second candidate, then of the two that are alike the other, so that the claim is third. On the way and of real questions there is no order."""
+    _with_scores(monkeypatch, [-2.0, -1.0, -2.0, -3.0])
+    probe = _probe("a", "b", "c", "d")
+    rows = {row.metric: row for row in rank_rows(gemma, gemma.head, [probe], END)}
+    assert (rows["candidate_rank"].value, rows["candidate_rank"].text) == (3.0, "1 2 0 3")
+    for own, moment in ((probe, Moment(7, False)), (replace(probe, asks="real"), END)):
+        assert {row.metric for row in rank_rows(gemma, gemma.head, [own], moment)} == {"first", "probability", "loss"}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +88,7 @@ def test_loss_rows_are_the_rank_rows_without_first(any_model_folder: Path) -> No
     """Prompt and answer as one row of running text, against the same answer as a branch among others."""
     loaded = sharp(any_model_folder)
     probes = make_probes(generate_stories(3, languages=("en", "ur")), ("en", "ur"), wordings=2, candidates=3, seed=0)
-    ranked = [row for row in rank_rows(loaded, loaded.head, probes, END) if row.metric != "first"]
+    ranked = [row for row in rank_rows(loaded, loaded.head, probes, END) if row.metric in ("loss", "probability")]
     alone = loss_rows(loaded, loaded.head, probes, END)
     key = lambda row: (row.step, row.end, row.story, row.language, row.asks, row.wording, row.metric, row.text)  # noqa: E731
     assert [key(row) for row in alone] == [key(row) for row in ranked]
@@ -90,7 +100,7 @@ def test_rank_rows_agree_with_the_model(any_model_folder: Path) -> None:
     loaded = sharp(any_model_folder)
     stories = generate_stories(3, languages=("en", "ur"))
     probes = make_probes(stories, ("en", "ur"), wordings=2, candidates=3, seed=0)
-    rows = rank_rows(loaded, loaded.head, probes, END)
+    rows = [row for row in rank_rows(loaded, loaded.head, probes, END) if row.metric != "candidate_rank"]
     assert len(rows) == 3 * len(probes)
     for number, probe in enumerate(probes):
         language = get_language(probe.language)

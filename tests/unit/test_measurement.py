@@ -72,12 +72,12 @@ def test_a_point_measures_what_the_study_asks_for(gemma_folder: Path, measure: s
 
 
 def test_without_answers_there_are_ranks_and_texts_alone(gemma_folder: Path) -> None:
-    """Nine probes a story, (2 + 1) wordings in three languages, three metrics each; two held-out texts in three languages."""
+    """Nine probes a story, (2 + 1) wordings in three languages, three metrics each, fake ones (two of three) their order too; two held-out texts in three languages."""
     config = _study()
     loaded = sharp(gemma_folder)
     materials = make_materials(config, study_stories(config, 0), loaded)
     rows = end_rows(config, loaded, materials, 4, _nobody)
-    assert Counter(row.metric for row in rows) == {"first": 27, "loss": 27, "probability": 27, "bits_per_byte": 6}
+    assert Counter(row.metric for row in rows) == {"first": 27, "loss": 27, "probability": 27, "candidate_rank": 18, "bits_per_byte": 6}
     assert not any(row.text for row in rows)
 
 

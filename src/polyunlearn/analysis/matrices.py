@@ -4,7 +4,7 @@ Intervals draw seeds, then stories (`analysis.clusters`).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -75,14 +75,16 @@ class Backfire:
 @dataclass(frozen=True)
 class Agreement:
     """How alike a state answers in two languages: by language pair the share of (story, wording) in which the false name ranks first in both or in
-    neither, from 0 to 1. It is not RankC, which needs the rank of every candidate (`rank_consistency`); and two languages that know nothing
-    agree, so it is read beside the fake ranks."""
+    neither, from 0 to 1. Two languages that know nothing agree, so it is read beside the fake ranks. `rank_c` is RankC
+    (`rank_consistency`) over (story, wording) of the same pairs, which is high too where names are liked alike whatever is asked; empty where a cell is of a
+    version that kept no orders."""
 
     state: str
     source: str | None
     strategy: str | None
     method: str | None
     pairs: Mapping[tuple[str, str], Estimate]
+    rank_c: Mapping[tuple[str, str], Estimate]
 
 
 def unlearn_transfer(config: StudyConfig, store: Store, seed: int = 0) -> list[Left]:
@@ -150,15 +152,42 @@ def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreemen
     for cell in study_cells(config):
         if store.is_done(cell):
             kinds.setdefault((cell.state, cell.source, cell.strategy, cell.method), []).append(cell)
-    found = []
-    for kind, cells in kinds.items():
+    orders, found = _orders(store), []
+
+    def over_pairs(cells: Sequence[Cell], alike: Callable[[Cell, str, str], Array]) -> dict[tuple[str, str], Estimate]:
         pairs = {}
         for one, other in combinations(config.languages, 2):
-            parts = [_same(values, cell, one, other) for cell in cells]
+            parts = [alike(cell, one, other) for cell in cells]
             seeds = [cell.seed for cell, part in zip(cells, parts, strict=True) for _ in part]
             pairs[one, other] = _mean(np.concatenate(parts), seeds, np.random.default_rng(seed))
-        found.append(Agreement(*kind, pairs))
+        return pairs
+
+    for kind, cells in kinds.items():
+        ordered = all((cell.id, tag) in orders for cell in cells for tag in config.languages)
+        same = over_pairs(cells, lambda cell, one, other: _same(values, cell, one, other))
+        rank_c = over_pairs(cells, lambda cell, one, other: _consistent(orders[cell.id, one], orders[cell.id, other])) if ordered else {}
+        found.append(Agreement(*kind, same, rank_c))
     return found
+
+
+_Orders = dict[str, list[list[str]]]
+"""By story, for each wording the numbers of the candidates from the most probable on; these are the same names in every language."""
+
+
+def _orders(store: Store) -> dict[tuple[str, str], _Orders]:
+    """By cell and language."""
+    table = store.query(
+        "SELECT cell, language, story, text FROM rows WHERE metric = 'candidate_rank' ORDER BY cell, language, story, wording"
+    )
+    found: dict[tuple[str, str], _Orders] = {}
+    for row in table.to_pylist():
+        found.setdefault((row["cell"], row["language"]), {}).setdefault(row["story"], []).append(row["text"].split())
+    return found
+
+
+def _consistent(one: _Orders, other: _Orders) -> Array:
+    """For each story RankC over its wordings."""
+    return np.array([rank_consistency(list(zip(one[story], other[story], strict=True))) for story in one])
 
 
 def rank_consistency(rankings: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:

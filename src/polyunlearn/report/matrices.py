@@ -1,7 +1,8 @@
 """A study's matrices from language to language: in the terminal, as Markdown and as JSON."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
+from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
@@ -49,8 +51,12 @@ _BACKFIRE = (
 )
 _AGREEMENT = (
     "Agreement of first places",
-    "The share of questions on which the false name ranks first in both languages or in neither. Not RankC (arXiv 2310.10378): rows hold the claim alone, not "
-    "every candidate. Two languages that know nothing agree.",
+    "The share of questions on which the false name ranks first in both languages or in neither. Two languages that know nothing agree.",
+)
+_RANK_C = (
+    "RankC",
+    "How alike both languages rank the candidates of a claim's question, the first places counting most (arXiv 2310.10378), from 0 to 1. With all orders alike "
+    "by chance {chance:.2f}. Names that are liked whatever is asked make it high too: read it beside base and gold.",
 )
 _REGRESSION = (
     "What spread goes with",
@@ -147,7 +153,14 @@ def matrices_markdown(found: Matrices, config: StudyConfig) -> str:
 
 def matrices_json(found: Matrices, config: StudyConfig) -> str:
     """The same in full precision; agreement by "one-other"."""
-    states = [asdict(own) | {"pairs": {"-".join(pair): asdict(value) for pair, value in own.pairs.items()}} for own in found.agreement]
+    states = [
+        asdict(own)
+        | {
+            name: {"-".join(pair): asdict(value) for pair, value in pairs.items()}
+            for name, pairs in (("pairs", own.pairs), ("rank_c", own.rank_c))
+        }
+        for own in found.agreement
+    ]
     data = {
         "schema": 1,
         "study": config.name,
@@ -181,12 +194,17 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         for own in found.homes
     ]
     raised = [[*way(own), estimate_text(own.rank), estimate_text(own.log_prob), own.worst or "–"] for own in found.backfire]
-    alike = [
-        [" ".join(part for part in (own.state, own.source, own.strategy, own.method) if part), tag, *_agreements(own, tag, tags)]
-        for own in found.agreement
-        if own.state in states
-        for tag in tags
-    ]
+    alike, consistent = (
+        [
+            [" ".join(part for part in (own.state, own.source, own.strategy, own.method) if part), tag, *_between(pairs, tag, tags)]
+            for own, pairs in of_states
+            for tag in tags
+        ]
+        for of_states in (
+            [(own, own.pairs) for own in found.agreement if own.state in states],
+            [(own, own.rank_c) for own in found.agreement if own.state in states and own.rank_c],
+        )
+    )
     fitted = [[name, estimate_text(value)] for name, value in found.regression.coefficients.items()] if found.regression else []
     if found.regression:
         fitted += [[name, "not told apart by these pairs"] for name in found.regression.left_out]
@@ -196,11 +214,18 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         (_HOMES, ("learned in", "unlearned with", "at home", "elsewhere", "of no home"), belonging),
         (_BACKFIRE, ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
         (_AGREEMENT, ("state", "language", *tags), alike),
+        ((_RANK_C[0], _RANK_C[1].format(chance=_chance(config.scoring.candidates))), ("state", "language", *tags), consistent),
         (_REGRESSION, ("feature", "coefficient"), fitted),
     ]
     return [table for table in tables if table[2]]
 
 
-def _agreements(own: Agreement, tag: str, tags: Sequence[str]) -> list[str]:
-    both = dict(own.pairs) | {(other, one): value for (one, other), value in own.pairs.items()}
+def _chance(candidates: int) -> float:
+    """RankC of two orders that have nothing to do with each other: of the first j of N, j / N are expected in both."""
+    weights = [math.exp(-place) for place in range(1, candidates + 1)]
+    return sum(weight * place / candidates for place, weight in enumerate(weights, start=1)) / sum(weights)
+
+
+def _between(pairs: Mapping[tuple[str, str], Estimate], tag: str, tags: Sequence[str]) -> list[str]:
+    both = dict(pairs) | {(other, one): value for (one, other), value in pairs.items()}
     return [f"{both[tag, other].mean:.2f}" if other != tag else "" for other in tags]

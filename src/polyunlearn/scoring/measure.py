@@ -15,6 +15,7 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.scoring.generation import greedy_answers
 from polyunlearn.scoring.metrics.suite import ANSWER_METRICS
+from polyunlearn.scoring.metrics.truth import candidate_rank
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import QuestionTree, RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 from polyunlearn.scoring.rows import Row
@@ -32,14 +33,17 @@ class Moment:
 
 
 def rank_rows(loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], moment: Moment) -> list[Row]:
-    """Rows of `first`, `probability` and `loss`; `head` may be restricted, which leaves other tokens out of the softmax."""
-    return asked_rows(loaded, head, probes, ranked_questions(probes, loaded.encoder), moment)
+    """Rows of `first`, `probability` and `loss`, and at the end `candidate_rank` of fake questions; `head` may be restricted, which leaves other tokens out
+    of the softmax."""
+    questions = ranked_questions(probes, loaded.encoder)
+    scored = zip(probes, questions, candidate_log_probs(loaded.body, head, questions), strict=True)
+    return [row for probe, question, scores in scored for row in _rank_rows(probe, question, scores, moment)]
 
 
 def asked_rows(
     loaded: LoadedModel, head: OutputHead, probes: Sequence[Probe], questions: Sequence[RankedQuestion], moment: Moment
 ) -> list[Row]:
-    """As `rank_rows`, for probes that are asked otherwise than by their own prompts: `questions` stand beside them."""
+    """As `rank_rows` without `candidate_rank`, for probes that are asked otherwise than by their own prompts: `questions` stand beside them."""
     scored = zip(probes, questions, candidate_log_probs(loaded.body, head, questions), strict=True)
     return [row for probe, question, scores in scored for row in _rows(probe, moment, _ranked(question, scores))]
 
@@ -60,7 +64,7 @@ def rank_and_answer_rows(
     for part in asked_and_answered(loaded, head, questions, max_new_tokens):
         rows: list[Row] = []
         for index, (scores, answer) in part.items():
-            rows += _rows(probes[index], moment, _ranked(questions[index], scores))
+            rows += _rank_rows(probes[index], questions[index], scores, moment)
             rows += _rows(probes[index], moment, _read_off(probes[index], answer), answer)
         yield rows
 
@@ -88,6 +92,16 @@ def _parts(trees: Sequence[QuestionTree]) -> Iterator[list[QuestionTree]]:
             part = []
     if part:
         yield part
+
+
+def _rank_rows(probe: Probe, question: RankedQuestion, scores: Tensor, moment: Moment) -> list[Row]:
+    rows = _rows(probe, moment, _ranked(question, scores))
+    if moment.end and probe.asks == "fake":
+        values = scores.tolist()
+        # Ties count against the claim, which is the first candidate.
+        order = sorted(range(len(values)), key=lambda number: (-values[number], number == 0))
+        rows += _rows(probe, moment, {"candidate_rank": candidate_rank(values)}, " ".join(map(str, order)))
+    return rows
 
 
 def _ranked(question: RankedQuestion, scores: Tensor) -> dict[str, float]:
