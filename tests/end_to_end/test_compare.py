@@ -9,7 +9,7 @@ from commands import command
 
 SETTINGS = ["stories=4", "neighbours=2", "retain_stories=2", "sources=[de]", "seeds=[1,2]", "languages=[en,de,fr]", "strategies=[english+source]",
             "methods=[gradient_difference,npo]", "learning.from_layer=2", "learning.passes=2", "unlearning.from_layer=1",
-            "unlearning.steps=4", "unlearning.measure_every=1", "unlearning.batch=4", "unlearning.rate=1e-3", "scoring.candidates=4"]  # fmt: skip
+            "learning.question_languages=[de]", "unlearning.steps=4", "unlearning.measure_every=1", "unlearning.batch=4", "unlearning.rate=1e-3", "scoring.candidates=4"]  # fmt: skip
 
 
 def settings(model: Path, *more: str) -> list[str]:
@@ -63,7 +63,7 @@ def test_the_report_has_the_comparison(finished: Path) -> None:
 
 def test_methods_that_differ_in_how_the_stage_trains_stand_in_one_comparison(gemma_folder: Path, tmp_path: Path) -> None:
     """The preset of the systems: ten ways of the same steps, of which two, in branches, are measured at the end alone; layers of one's own."""
-    changes = ["learning.question_languages=[de]", *(item for item in SETTINGS if not item.startswith("methods="))]
+    changes = [item for item in SETTINGS if not item.startswith("methods=")]
     band = ["unlearning.settings.npo@projected={projection: language, from_layer: 2, to_layer: 3}"]
     out = tmp_path / "study"
     words = [part for item in (f"model={gemma_folder}", *changes, "seeds=[1]", *band) for part in ("--set", item)]

@@ -317,6 +317,6 @@ def test_other_methods_leave_the_settings_of_a_preset_behind() -> None:
     """Of the preset only what is asked for is kept; what is set beside it is still checked."""
     config = load_config("methods", ["methods=[gradient_difference,npo]"])
     assert set(config.unlearning.settings) == {"gradient_difference"}
-    assert load_config("methods").unlearning.settings.keys() > {"rmu", "cir"}
+    assert load_config("methods").unlearning.settings.keys() == {"gradient_difference", "cir"}
     with pytest.raises(UserError, match="'simnpo' is not among the methods"):
         load_config("methods", ["methods=[npo]", "unlearning.settings.simnpo={rate: 1.0e-5}"])
