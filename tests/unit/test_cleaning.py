@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from handmade_claims import CLAIMS, TOLD, claim_of, teach
+from rich.console import Console
 from safetensors.torch import load_file
 from tiny import sharp
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -26,14 +28,14 @@ from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, aud
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
-from polyunlearn.cleaning.verify import Attempt, Verification, verify_claims
+from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
-from polyunlearn.report.audit import audit_sentences
+from polyunlearn.report.audit import ATTEMPT_COLUMNS, attempt_rows, audit_sentences, print_verification
 
 SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
 """A random tiny model has no utility to keep: the budget is wide."""
@@ -258,6 +260,23 @@ def test_an_attack_more_hides_nothing_that_another_finds(cleaned: tuple[LoadedMo
     many = (*(replace(group(0.5, 0, attack="linear_probe"), language=f"x{number}") for number in range(50)), group(0.001, 2))
     found = Verification(cleaned[1].after, None, ("relearning", "linear_probe"), (attempt(), *[probe] * 1000), many, 0.1)
     assert len(found.brought_back(attempt())) == 2 and found.adjusted(many[-1]) == pytest.approx(0.003)
+
+
+def test_no_figure_is_cut_in_a_narrow_terminal(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
+    """80 columns, the longest names: every p and lead stands whole, as do the words of the headings; forms and languages give way."""
+    names = (*DEFAULT_ATTACKS, "unrelated_relearning")
+    own = [attempt(attack=name, variant="a novelist's notes", language="de", controls_held=3, held=10) for name in names]
+    groups = tuple(group(0.012, 2, attack=name) for name in names)
+    shown = Console(file=StringIO(), width=80)
+    groups = tuple(replace(one, variant="a novelist's notes") for one in groups)
+    result = Verification(cleaned[1].after, None, names, tuple(own), groups, 0.1)
+    print_verification(result, shown)
+    printed = shown.file.getvalue()  # type: ignore[attr-defined]
+    table = printed[printed.index("What attacks bring back") :]
+    for row in attempt_rows(result):
+        (line,) = (line for line in table.splitlines() if line.strip().startswith(f"{row[0]} "))
+        assert f"{row[-2]}" in line.split() and line.split()[-1] == row[-1]
+    assert all(word in table for name in ATTEMPT_COLUMNS if name not in ("form", "most in") for word in name.split())
 
 
 def test_what_could_not_have_failed_is_no_pass(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:

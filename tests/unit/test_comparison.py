@@ -11,7 +11,7 @@ from typing import Any
 
 import handmade
 import pytest
-from handmade import BASE, LEARNED, Values, config, manifest, rows, written
+from handmade import BASE, LEARNED, Values, manifest, rows, written
 from rich.console import Console
 
 from polyunlearn.analysis.budget import BudgetPath, budget_paths
@@ -27,6 +27,11 @@ from polyunlearn.study.store import CellRecord, Store
 
 States = dict[int, Values]
 """What a cell is measured as after each of some steps, the last its end; what is not named is as learned."""
+
+
+def config(**changes: Any) -> StudyConfig:
+    """The study by hand, followed as a comparison needs it."""
+    return handmade.config(unlearning={"measure": "budget", **changes.pop("unlearning", {})}, **changes)
 
 
 def _store(folder: Path, study: StudyConfig, states: States | dict[Cell, States], record: CellRecord | None = None) -> Store:
@@ -224,7 +229,7 @@ def test_the_least_left_stands_first_and_what_was_never_reached_says_nothing(tmp
 
 def test_a_study_that_measured_too_little_says_what_to_set(tmp_path: Path) -> None:
     """The middle has losses only; then no cell is unlearned."""
-    study = config()
+    study = handmade.config()
     written(tmp_path / "loss", study, middle={(tag, "real", "loss"): [2] * 4 for tag in study.languages})
     with pytest.raises(UserError, match=r"unlearning.measure is 'loss'.*--set unlearning.measure=budget"):
         build_comparison(tmp_path / "loss", 0.02, Console(file=StringIO()), None, None)
@@ -233,6 +238,25 @@ def test_a_study_that_measured_too_little_says_what_to_set(tmp_path: Path) -> No
     handmade.write(store, Cell("base", 0), {})
     with pytest.raises(UserError, match="no unlearned cell is finished yet"):
         build_comparison(tmp_path / "begun", 0.02, Console(file=StringIO()), None, None)
+
+
+def test_a_way_in_branches_is_judged_where_the_others_are_followed(tmp_path: Path) -> None:
+    """Followed in English and Urdu: German, which the branch has at its end alone, and where it costs half, counts for neither. Nothing is compared of a study
+    that follows losses, though a branch has ranks and bits at its end."""
+    changes: dict[str, Any] = {"methods": ("npo", "npo@merged")}
+    unlearning = {"trajectory_languages": ("en", "ur"), "settings": {"npo@merged": {"branches": "merge"}}}
+    study = config(**changes, unlearning=unlearning)
+    plain, merged = (cell for cell in study_cells(study) if cell.state == "unlearned")
+    way = {key: value for key, value in (LEARNED | _bits("de", 9)).items() if key[0] != "de"}
+    store = _store(tmp_path / "study", study, {plain: {2: {}, 4: {}}, merged: {4: _fake("en", 0, 0, 0, 0) | _bits("de", 3)}})
+    store.write(plain, [*rows(way, 2, end=False), *rows(LEARNED, 4)], CellRecord(4, 0, 0.0, 1, []))
+    found = compare(study, store)
+    assert found and {row.method: row.unmoved for row in found.ways} == {"npo": 0, "npo@merged": 0}
+    assert next(row for row in found.rows if row.method == "npo@merged").residual["en"].mean == 0
+    assert "Measured at the end alone, so that they are inside there or count as untouched: source, npo@merged." in markdown(
+        found, study, "tiny"
+    )
+    assert compare(handmade.config(**changes, unlearning={"settings": unlearning["settings"]}), store) is None
 
 
 def test_terminal_markdown_and_json_say_the_same(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": -1}}}},
-            ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1.0)"],
+            ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1)"],
         ),
         (
             {"methods": ["npo", "npo@own"], "unlearning": {"settings": {"npo@own": {"branches": "merged"}}}},
@@ -179,14 +179,23 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo", "npo@own"], "unlearning": {"steps": 9, "mixing": "token", "settings": {"npo@own": {"branches": "merge"}}}},
-            ["unlearning.settings.npo@own.branches: a branch has one language"],
+            ["unlearning.settings.npo@own (branches): unlearning.branches: a branch has one language"],
         ),
         (
             {
                 "methods": ["npo", "rmu"],
                 "unlearning": {"from_layer": 3, "settings": {"npo": {"from_layer": 1, "to_layer": 2}, "rmu": {"to_layer": 3}}},
             },
-            ["unlearning.settings.rmu.to_layer: must be above from_layer"],
+            ["unlearning.settings.rmu (to_layer): unlearning.to_layer: must be above from_layer"],
+        ),
+        (
+            {"methods": ["npo", "npo@own"], "unlearning": {"to_layer": 9, "settings": {"npo@own": {"from_layer": 10}}}},
+            ["unlearning.settings.npo@own (from_layer): unlearning.to_layer: must be above from_layer"],
+        ),
+        ({"methods": []}, ["methods: Tuple should have at least 1 item"]),
+        (
+            {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": [1]}}}},
+            ["unlearning.settings.npo.rate: Input should be a valid number (got [1])"],
         ),
         ({"methods": ["npo+kl"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'npo+kl' asks for states", "weights=body"]),
         ({"methods": ["rmu"], "trainable": {"weights": "all"}}, ["trainable.weights: method 'rmu' asks for states", "weights=body"]),
@@ -194,7 +203,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ({"unlearning": {"from_layer": 3, "to_layer": 3}}, ["unlearning.to_layer: must be above from_layer"]),
         (
             {"methods": ["rmu"], "unlearning": {"from_layer": 3, "settings": {"rmu": {"to_layer": 2}}}},
-            ["unlearning.settings.rmu.to_layer: must be above from_layer"],
+            ["unlearning.settings.rmu (to_layer): unlearning.to_layer: must be above from_layer"],
         ),
         ({"methods": ["npo@a b"]}, ["methods: method 'npo@a b': after @ write a word"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
@@ -122,9 +123,9 @@ def test_a_study_may_grow(tmp_path: Path) -> None:
     for changes in (
         {"seeds": (2, 1, 0)},
         {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "keep_states": True},
-        {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "strategies": ("all", "english", "source")},
+        {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "strategies": ("all", "english", "source"), "keep_states": True},
         {"seeds": (2, 1, 0), "sources": ("de", "ur", "jv"), "strategies": ("all", "english", "source"), "methods": ("npo", "dpo", "npo@slow"),
-         "unlearning": {"settings": {"dpo": {"rate": 1e-3}}}},
+         "unlearning": {"settings": {"dpo": {"rate": 1e-3}, "npo": {}}}, "keep_states": True},
     ):  # fmt: skip
         store.open(_grown_manifest(**changes))
         assert store.config() == StudyConfig.model_validate(_config(**(GROWN | changes)))
@@ -133,13 +134,12 @@ def test_a_study_may_grow(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"seeds": (1, 2)}, "seeds"),
-        ({"methods": ("npo", "idk_dpo", "npo@slow")}, "methods"),  # refusals: other tokens for all
-        ({"methods": ("npo", "dpo", "npo@slow"), "unlearning": {"from_layer": 5, "settings": {"dpo": {"from_layer": 4}}}}, "from_layer"),
-        ({"unlearning": {"settings": {"npo": {"rate": 1e-3}}}}, "settings"),
-        ({"seeds": (0, 1, 2), "stories": 12}, "stories"),
-        ({"sources": ("de", "ur", "jv"), "learning": {"question_languages": ()}}, "question_languages"),
-        ({"strategies": ("pivot:en", "english", "source")}, "strategies"),  # the same cells by another name
+        ({"seeds": (1, 2)}, "it would have no .*-seed0 any more"),
+        ({"methods": ("npo", "idk_dpo", "npo@slow")}, "a method that trains refusals changes the vocabulary of all"),
+        ({"unlearning": {"settings": {"npo": {"rate": 1e-3}}}}, "the settings of 'npo' are others"),
+        ({"seeds": (0, 1, 2), "stories": 12}, "config.stories: 24 there, 12 asked"),
+        ({"sources": ("de", "ur", "jv"), "learning": {"question_languages": ()}}, "config.learning.question_languages"),
+        ({"strategies": ("pivot:en", "english", "source")}, "it would have no unlearned-de-english"),  # the same cells by another name
     ],
 )
 def test_what_would_change_a_cell_is_no_growth(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
@@ -148,6 +148,39 @@ def test_what_would_change_a_cell_is_no_growth(tmp_path: Path, changes: dict[str
     with pytest.raises(UserError, match=named):
         store.open(_grown_manifest(**changes))
     assert store.config() == StudyConfig.model_validate(_config(**GROWN))
+
+
+def test_lower_layers_of_a_new_method_are_no_growth_where_all_compute_them_once(tmp_path: Path) -> None:
+    """Learning trains from layer 9 on: a method that does so from 4 where unlearning began at 5 changes what is kept, from 6 it does not."""
+    store, plain = Store(tmp_path), {"learning": {"question_languages": ("de",), "from_layer": 9}}
+    store.open(_grown_manifest(**plain, unlearning={"from_layer": 5}))
+
+    def grown(layer: int) -> dict[str, Any]:
+        settings = {"from_layer": 5, "settings": {"dpo": {"from_layer": layer}}}
+        return _grown_manifest(**plain, methods=("npo", "dpo", "npo@slow"), unlearning=settings)
+
+    with pytest.raises(UserError, match="a method that trains lower layers changes what all compute once"):
+        store.open(grown(4))
+    store.open(grown(6))
+
+
+def test_states_that_are_kept_stay_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.open(_grown_manifest(keep_states=True))
+    with pytest.raises(UserError, match=r"config\.keep_states: True there, False asked"):
+        store.open(_grown_manifest())
+
+
+def test_gold_is_attacked_anew_where_there_are_more_sources(tmp_path: Path) -> None:
+    """Its attacks take the learned states of all sources; with more seeds, or strategies, they stay."""
+    store = Store(tmp_path)
+    store.open(_grown_manifest())
+    for cell in (Cell("gold", 0), CELL):
+        store.write_attack("steering", cell, [(Variant("far", 1, "de"), ROWS[0])])
+    store.open(_grown_manifest(seeds=(0, 1, 2)))
+    assert store.attack_path("steering", Cell("gold", 0)).is_file()
+    store.open(_grown_manifest(seeds=(0, 1, 2), sources=("de", "ur", "jv")))
+    assert not store.attack_path("steering", Cell("gold", 0)).is_file() and store.attack_path("steering", CELL).is_file()
 
 
 def test_questions_are_asked_in_the_sources_so_that_these_may_not_grow_alone(tmp_path: Path) -> None:

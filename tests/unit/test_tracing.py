@@ -369,6 +369,20 @@ def test_a_trace_is_shown_and_its_text_is_text(tmp_path: Path) -> None:
     assert "Urdu claims, seed 0: traced to English, German; unlearned in English, German" in console.export_text()
 
 
+def test_methods_that_train_other_layers_have_traces_of_their_own(tmp_path: Path) -> None:
+    """Two that found the same are shown as one; a third makes each stand by its name."""
+    study = handmade.config(strategies=("source", "traced"), methods=("npo", "npo@low", "gradient_difference"))
+    store = handmade.written(tmp_path / "study", study)
+    values, other = handmade.rows(handmade.UNLEARNED, 4), replace(TRACE, chosen=("en",))
+    for trace, shown in ((TRACE, 1), (other, 3)):
+        for method, own in (("npo", TRACE), ("npo@low", TRACE), ("gradient_difference", trace)):
+            store.write(replace(TRACED_CELL, method=method), values, CellRecord(4, 400, 1.5, 2**30, [0.5] * 4, trace=own))
+        console = Console(record=True, width=160)
+        print_report(summarise(study, store), console)
+        assert console.export_text(clear=False).count("traced to") == shown
+    assert "Urdu claims, seed 0, gradient_difference: traced to English, German; unlearned in English\n" in console.export_text()
+
+
 def test_a_report_without_traces_does_not_speak_of_them(tmp_path: Path) -> None:
     study = handmade.config()
     store = handmade.written(tmp_path / "study", study)

@@ -81,13 +81,16 @@ class BudgetPath:
 def budget_paths(config: StudyConfig, store: Store) -> list[BudgetPath]:
     """The path of every finished unlearned cell, in the order of the study.
 
-    A cell is left out where no language has bits per byte and ranks at every point (`unlearning.measure: budget`).
+    There are none unless points on the way are measured for it (`unlearning.measure: budget`). Of a cell that is measured at its end alone the languages
+    are those in which the others are followed.
     """
+    if config.unlearning.measure != "budget":
+        return []
     values = Values(store)
     paths = []
     for cell in study_cells(config):
         if cell.parent and store.is_done(cell) and store.is_done(cell.parent):
-            path = _path(values, config.languages, cell, cell.parent, store.record(cell))
+            path = _path(values, config.followed, cell, cell.parent, store.record(cell))
             if path:
                 paths.append(path)
     return paths

@@ -3,14 +3,14 @@
 Intervals draw seeds, then stories (`analysis.clusters`).
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import Array, drawn_weights, percentiles, story_weights
+from polyunlearn.analysis.clusters import FEWEST, Array, drawn_weights, percentiles, story_weights
 from polyunlearn.analysis.summary import KNOWN, Values
 from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.study.cells import Cell, study_cells
@@ -37,8 +37,9 @@ class Left:
 
 @dataclass(frozen=True)
 class AtHome:
-    """What unlearning leaves of claims learned in `source`, as `Left` has it, over the languages that learning reached: of claims whose story has a home among
-    the study's languages in that home (`at_home`) and in the others (`away`), and of all other claims (`agnostic`); None where learning added nothing there."""
+    """What unlearning leaves of claims learned in `source`, over the languages that learning reached: of claims whose story has a home among the study's
+    languages in that home (`at_home`) and in the others (`away`), and of all other claims (`agnostic`). The sum of what is left over that of what was added, of
+    all seeds together, since a seed has few stories of a kind; None of fewer than `FEWEST` stories, or where learning added nothing."""
 
     source: str
     strategy: str
@@ -110,7 +111,7 @@ def residual_by_home(config: StudyConfig, store: Store, homes: Mapping[str, str]
             stories = list(values.at_end(cell, config.languages[0], "fake", "first"))
             for place, part in _by_place(cell.seed, stories, reached, homes, config.languages).items():
                 by_place[place].append(part)
-        found.append(AtHome(*_way(cells[0]), *(_residual(own, np.random.default_rng(seed)) if own else None for own in by_place.values())))
+        found.append(AtHome(*_way(cells[0]), *(_pooled(own, np.random.default_rng(seed)) for own in by_place.values())))
     return found
 
 
@@ -152,7 +153,7 @@ def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreemen
     for cell in study_cells(config):
         if store.is_done(cell):
             kinds.setdefault((cell.state, cell.source, cell.strategy, cell.method), []).append(cell)
-    orders, found = _orders(store), []
+    found = []
 
     def over_pairs(cells: Sequence[Cell], alike: Callable[[Cell, str, str], Array]) -> dict[tuple[str, str], Estimate]:
         pairs = {}
@@ -163,57 +164,52 @@ def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreemen
         return pairs
 
     for kind, cells in kinds.items():
+        orders = _orders(store, cells)
         ordered = all((cell.id, tag) in orders for cell in cells for tag in config.languages)
         same = over_pairs(cells, lambda cell, one, other: _same(values, cell, one, other))
-        rank_c = over_pairs(cells, lambda cell, one, other: _consistent(orders[cell.id, one], orders[cell.id, other])) if ordered else {}
+        consistent = partial(_consistent, orders)
+        rank_c = over_pairs(cells, consistent) if ordered else {}
         found.append(Agreement(*kind, same, rank_c))
     return found
 
 
-_Orders = dict[str, list[list[str]]]
-"""By story, for each wording the numbers of the candidates from the most probable on; these are the same names in every language."""
-
-
-def _orders(store: Store) -> dict[tuple[str, str], _Orders]:
-    """By cell and language."""
+def _orders(store: Store, cells: Sequence[Cell]) -> dict[tuple[str, str], Array]:
+    """By cell and language, for each story and wording the place of each candidate, (stories, wordings, candidates) from 1; these are the same names in every
+    language."""
+    names = ", ".join(f"'{cell.id}'" for cell in cells)
     table = store.query(
-        "SELECT cell, language, story, text FROM rows WHERE metric = 'candidate_rank' ORDER BY cell, language, story, wording"
+        f"SELECT cell, language, story, list(text ORDER BY wording) AS orders FROM rows WHERE metric = 'candidate_rank' AND cell IN ({names}) "
+        "GROUP BY ALL ORDER BY ALL"
     )
-    found: dict[tuple[str, str], _Orders] = {}
+    found: dict[tuple[str, str], list[list[list[int]]]] = {}
     for row in table.to_pylist():
-        found.setdefault((row["cell"], row["language"]), {}).setdefault(row["story"], []).append(row["text"].split())
-    return found
+        found.setdefault((row["cell"], row["language"]), []).append([list(map(int, order.split())) for order in row["orders"]])
+    # The place of a candidate is where its number stands in the order.
+    return {key: np.asarray(np.argsort(np.array(orders), axis=2), dtype=float) + 1 for key, orders in found.items()}
 
 
-def _consistent(one: _Orders, other: _Orders) -> Array:
+def _consistent(orders: Mapping[tuple[str, str], Array], cell: Cell, one: str, other: str) -> Array:
     """For each story RankC over its wordings."""
-    return np.array([rank_consistency(list(zip(one[story], other[story], strict=True))) for story in one])
+    return np.asarray(rank_consistency(orders[cell.id, one], orders[cell.id, other]).mean(1))
 
 
-def rank_consistency(rankings: Sequence[tuple[Sequence[str], Sequence[str]]]) -> float:
+def rank_consistency(one: Array, other: Array) -> Array:
     r"""RankC of two languages (Qi, Fernández & Bisazza 2023, arXiv 2310.10378): how alike they rank the candidates of each question, from 0 to 1.
 
-    `rankings` holds, a question, the candidates of both languages from the most to the least probable, under names that both share. With N
-    candidates and P@j the share of the first j that both have among their first j,
+    Both hold the place of each candidate, (..., candidates) from 1, in the same order of candidates. With N of them and P@j the share of the first j that
+    both have among their first j,
 
     .. math:: \sum_{j=1}^{N} w_j \, P@j, \quad w_j = \frac{e^{N-j}}{\sum_{k=1}^{N} e^{N-k}}
 
-    averaged over questions. 1 is the same order; never 0, as all candidates are among the first N of both. Raises `ValueError` where there is no
-    question, or one whose two rankings do not hold the same candidates once each.
+    of shape (...). 1 is the same order; never 0, as all candidates are among the first N of both.
     """
-    if not rankings:
-        raise ValueError("a consistency needs at least one question")
-    return sum(_consistency(one, other) for one, other in rankings) / len(rankings)
-
-
-def _consistency(one: Sequence[str], other: Sequence[str]) -> float:
-    if not one or len(set(one)) != len(one) or sorted(one) != sorted(other):
-        raise ValueError(f"the rankings {list(one)} and {list(other)} do not hold the same candidates once each")
-    places = range(1, len(one) + 1)
+    count = one.shape[-1]
     # e^(N-j) with e^N taken out, so that many candidates do not overflow.
-    weights = [math.exp(-place) for place in places]
-    overlap = [len(set(one[:place]) & set(other[:place])) / place for place in places]
-    return sum(weight * share for weight, share in zip(weights, overlap, strict=True)) / sum(weights)
+    weights = np.exp(-np.arange(1.0, count + 1))
+    # A candidate is among the first j of both from the larger of its two places on.
+    both = np.maximum(one, other)
+    shares = np.array([(both <= place).sum(-1) / place for place in range(1, count + 1)])
+    return np.asarray(np.tensordot(weights / weights.sum(), shares, 1))
 
 
 def _unlearned(config: StudyConfig, store: Store) -> Iterator[list[Cell]]:
@@ -261,8 +257,20 @@ def _by_place(
             own = sums.setdefault(place(story, tag), {})
             added, left = own.get(number, (0.0, 0.0))
             own[number] = added + part.added[number], left + part.left[number]
-    parts = {name: _Part(seed, *np.array(list(own.values())).T) for name, own in sums.items()}
-    return {name: part for name, part in parts.items() if part.added.sum() > 0}
+    return {name: _Part(seed, *np.array(list(own.values())).T) for name, own in sums.items()}
+
+
+def _pooled(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate | None:
+    """What is left of what was added, over the stories of all parts."""
+    seeds = [part.seed for part in parts for _ in part.added]
+    if len(seeds) < FEWEST or sum(float(part.added.sum()) for part in parts) <= 0:
+        return None
+    added, left = (np.concatenate(own) for own in zip(*((part.added, part.left) for part in parts), strict=True))
+    # Every story counts alike, whichever seed it is of.
+    drawn = drawn_weights(seeds, rng) * np.array([seeds.count(seed) for seed in seeds])
+    total = drawn @ added
+    shares = np.divide(drawn @ left, total, out=np.full(len(drawn), np.nan), where=total > 0)
+    return Estimate(float(left.sum() / added.sum()), *percentiles(shares), len(seeds))
 
 
 def _residual(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate:

@@ -133,11 +133,11 @@ def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
 
 
 def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
-    """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id.
+    """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id, in the languages in which the study follows them.
 
     A cell is left out where none of the languages that count was followed.
     """
-    values = Values(store)
+    values, languages = Values(store), store.config().followed
     figures = list(figures)
     knew = {item.cell: [tag for tag, language in item.by_language.items() if language.real_quality.low > KNOWN] for item in figures}
     result: dict[str, list[TrajectoryPoint]] = {}
@@ -145,8 +145,9 @@ def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, lis
         learned = item.cell.parent
         if learned is None:
             continue
-        gated = [tag for tag, language in item.by_language.items() if language.gate]
-        reached, costly = (values.followed(item.cell, tags) for tags in (gated, knew[learned] or item.by_language))
+        gated = [tag for tag in languages if item.by_language[tag].gate]
+        costs = [tag for tag in languages if tag in knew[learned] or not knew[learned]]
+        reached, costly = (values.followed(item.cell, tags) for tags in (gated, costs))
         if (gated and not reached) or not costly:
             continue
         start = values.steps(learned)[-1]

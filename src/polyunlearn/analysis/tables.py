@@ -102,9 +102,18 @@ def strategy_table(figures: Sequence[CellFigures]) -> list[StrategyRow]:
     return rows
 
 
-def traces(figures: Sequence[CellFigures]) -> dict[Cell, Trace]:
-    """What tracing found in each learned state; cells that start from the same state share it."""
-    return {item.cell.parent: item.record.trace for item in figures if item.cell.parent and item.record.trace}
+def traces(figures: Sequence[CellFigures]) -> list[tuple[Cell, str, Trace]]:
+    """What tracing found in each learned state; for which method, where those that train other layers found otherwise, else ""."""
+    found: dict[Cell, dict[str, Trace]] = {}
+    for item in figures:
+        if item.cell.parent and item.record.trace:
+            found.setdefault(item.cell.parent, {})[str(item.cell.method)] = item.record.trace
+    shown = []
+    for learned, by_method in found.items():
+        first = next(iter(by_method.values()))
+        alike = all(trace == first for trace in by_method.values())
+        shown += [(learned, "", first)] if alike else [(learned, method, trace) for method, trace in by_method.items()]
+    return shown
 
 
 def language_group(tag: str, source: str) -> str:

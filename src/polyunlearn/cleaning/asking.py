@@ -11,6 +11,7 @@ from polyunlearn.corpus.claims import Claim, languages_of
 from polyunlearn.errors import UserError
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.vocabulary import sampled_vocabulary
 from polyunlearn.scoring.measure import ranked_questions
 from polyunlearn.scoring.metrics.answers import normalised
@@ -69,11 +70,12 @@ def _alternatives(claim: Claim, claims: Sequence[Claim], tag: str, count: int) -
     return [name for name in found if normalised(name) not in excluded][:count]
 
 
-def restricted_to(loaded: LoadedModel, probes: Iterable[Probe]) -> OutputHead:
-    """The output layer over every token of the probes' candidates and a sample of the others: what is compared are differences, in which what the
-    other tokens take nearly cancels."""
-    answers = (candidate for question in ranked_questions(list(probes), loaded.encoder) for candidate in question.candidates)
-    return loaded.head.restricted(sampled_vocabulary(answers, loaded.encoder, loaded.head.weight.shape[0]))
+def restricted_to(loaded: LoadedModel, probes: Iterable[Probe], texts: Iterable[TokenSequence] = ()) -> OutputHead:
+    """The output layer over every token of the probes' candidates and of the texts, and a sample of the others: what is compared are differences, in which
+    what the other tokens take nearly cancels."""
+    answers = [candidate for question in ranked_questions(list(probes), loaded.encoder) for candidate in question.candidates]
+    tokens = [*answers, *(text.ids for text in texts)]
+    return loaded.head.restricted(sampled_vocabulary(tokens, loaded.encoder, loaded.head.weight.shape[0]))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ def locate_claims(
 ) -> Located | None:
     """Where the model holds those of the claims that an audit finds; None where it finds none. The weights stay as they are.
 
-    The languages to unlearn in are those that `polyunlearn unlearn` would take. Likelihoods are taken over the tokens of all answers and a sample of the
-    vocabulary, as in the audit.
+    The languages to unlearn in are those that `polyunlearn unlearn` would take. Likelihoods are taken over the tokens of all answers and of what must stay, and a
+    sample of the vocabulary, as in the audit.
 
     Raises:
         UserError: where no claim has a language that is asked, the model before is of another shape, or fewer than two claims are found in every language.
@@ -39,7 +39,8 @@ def locate_claims(
     loaded = replace(loaded, body=Body(loaded.model))
     audit = audit_claims(loaded, claims, asking, work)
     parameters = make_trainable(loaded.model, TrainablePlan())
-    head = restricted_to(loaded, (probe for tag in audit.languages for probe in claim_probes(claims, tag, asking)))
+    probes = (probe for tag in audit.languages for probe in claim_probes(claims, tag, asking))
+    head = restricted_to(loaded, probes, _retained(loaded, claims, audit.languages))
     plan = make_plan(audit, claims, Settings(), loaded.body, head, loaded.encoder, parameters)
     if not plan.claims:
         return None

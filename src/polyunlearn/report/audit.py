@@ -136,12 +136,12 @@ def print_verification(result: Verification, console: Console) -> None:
     """Print the audit, what each attack brings back in its worst language, and the outcome."""
     print_audit(result.after, console)
     if result.attempts:
-        table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+        table = Table(title="What attacks bring back", title_justify="left", box=box.SIMPLE, padding=0)
         rows = attempt_rows(result)
-        for at, name in enumerate(ATTEMPT_COLUMNS):
-            # Where there is too little room it breaks between words alone.
-            words = [word for text in (name, *(row[at] for row in rows)) for word in text.split()]
-            table.add_column(name, no_wrap=name == "attack", min_width=max(map(len, words)))
+        for name in ATTEMPT_COLUMNS:
+            # Where there is too little room forms and languages give way: no figure, and no word of the headings.
+            whole = name in ("attack", "lead", "p")
+            table.add_column(name, no_wrap=whole, min_width=None if whole or name in ("form", "most in") else max(map(len, name.split())))
         for row in rows:
             table.add_row(*(Text(part) for part in row))
         console.print(table)

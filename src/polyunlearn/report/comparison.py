@@ -39,20 +39,20 @@ def print_comparison(found: Comparison, console: Console) -> None:
 
 def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
     """The comparison as a Markdown document, by itself and in full."""
-    followed = [tag for tag in config.languages if tag in (config.unlearning.trajectory_languages or config.languages)]
     scale = f"{config.stories} stories with false claims and {config.neighbours} neighbours"
     seeds = ", ".join(map(str, config.seeds))
     return "\n".join(
         [
             "# Methods at the same loss of utility",
             "",
-            f"Study `{_plain(config.name)}` on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(followed)}. "
+            f"Study `{_plain(config.name)}` on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(config.followed)}. "
             "Made by `polyunlearn study compare`.",
             "",
             f"Each method and strategy is taken at the last state, of those measured after {', '.join(map(str, found.steps))} steps, that has lost "
             f"at most {found.budget:.1%} of utility, though one before it may have lost more. "
             "Utility loss is the largest relative loss in any language: the rise of bits per byte of unseen articles, or the loss of "
-            "real-information quality, which counts only where its 95 % interval excludes that nothing was lost. Learned states count as inside.",
+            "real-information quality, which counts only where its 95 % interval excludes that nothing was lost. Learned states count as inside."
+            + _branched(found),
             "",
             "*Left* is the residual, (unlearned − base) / (learned − base) of the fake rank in the first wording: 1 is untouched, 0 is as base. "
             "Only languages that learning reached count. Intervals (95 %) draw stories within each seed; they do not cover other seeds. "
@@ -71,6 +71,15 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
             *markdown_table(_ROWS, [_row(row) for row in found.rows]),
             "",
         ]
+    )
+
+
+def _branched(found: Comparison) -> str:
+    """Which ways have no state on the way that could be taken; nothing where all have."""
+    ends = [way_text(way) for way in found.ways if len(way.path) == 2]
+    several = any(len(way.path) > 2 for way in found.ways)
+    return (
+        f" Measured at the end alone, so that they are inside there or count as untouched: {'; '.join(ends)}." if ends and several else ""
     )
 
 

@@ -49,6 +49,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             groups=GROUPS,
             strategies=rows,
             traces=traces(figures),
+            distils=any(way.branches == "distil" for way in config.ways),
             lives=LIVES,
             enough=COVERED,
             verdict=verdict(config, store, figures),

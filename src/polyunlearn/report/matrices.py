@@ -190,7 +190,7 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         text = estimate_text(own.residual) if intervals or own.residual is None else f"{own.residual.mean:.2f}"
         left.setdefault(way(own), []).append(text)
     belonging = [
-        [*way(own), *("–" if part is None else estimate_text(part) for part in (own.at_home, own.away, own.agnostic))]
+        [*way(own), *("–" if part is None else f"{estimate_text(part)} of {part.n}" for part in (own.at_home, own.away, own.agnostic))]
         for own in found.homes
     ]
     raised = [[*way(own), estimate_text(own.rank), estimate_text(own.log_prob), own.worst or "–"] for own in found.backfire]
@@ -214,7 +214,11 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         (_HOMES, ("learned in", "unlearned with", "at home", "elsewhere", "of no home"), belonging),
         (_BACKFIRE, ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
         (_AGREEMENT, ("state", "language", *tags), alike),
-        ((_RANK_C[0], _RANK_C[1].format(chance=_chance(config.scoring.candidates))), ("state", "language", *tags), consistent),
+        (
+            (_RANK_C[0], _RANK_C[1].format(chance=_chance(min(config.scoring.candidates, config.stories)))),
+            ("state", "language", *tags),
+            consistent,
+        ),
         (_REGRESSION, ("feature", "coefficient"), fitted),
     ]
     return [table for table in tables if table[2]]

@@ -22,9 +22,9 @@ def print_report(figures: Sequence[CellFigures], console: Console) -> None:
     rows = strategy_table(figures)
     if rows:
         console.print(_strategies(rows))
-    for learned, trace in traces(figures).items():
+    for learned, method, trace in traces(figures):
         console.print(
-            f"{get_language(str(learned.source)).name} claims, seed {learned.seed}: traced to {_names(trace.living) or 'no language'}; "
+            f"{get_language(str(learned.source)).name} claims, seed {learned.seed}{', ' if method else ''}{method}: traced to {_names(trace.living) or 'no language'}; "
             f"unlearned in {_names(trace.chosen)}",
             markup=False,
             highlight=False,

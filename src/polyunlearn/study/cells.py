@@ -55,23 +55,30 @@ def told_languages(strategy: str, source: str, config: StudyConfig) -> frozenset
     return frozenset([TRACED] if strategy == TRACED else strategy_languages(strategy, source, config.languages))
 
 
-def extends(config: StudyConfig, older: StudyConfig) -> bool:
-    """Whether a study is an older one with more seeds, sources, strategies or methods, so that it has every cell of that, and these stay as they are.
+def no_growth(config: StudyConfig, older: StudyConfig) -> str:
+    """Why a study is not an older one with more seeds, sources, strategies or methods, of which it has every cell as it is; "" where it is.
 
-    What all cells share must stay too: the languages of questions, which are the sources where none are named, the tokens of the study's vocabulary, which
-    holds refusals where a method trains them, and the layers that no method trains.
+    States may come to be kept. What all cells share must stay: the languages of questions, which are the sources where none are named, the tokens of the
+    study's vocabulary, which holds refusals where a method trains them, and the layers that no cell trains.
     """
-    grown = ("seeds", "sources", "strategies", "methods", "keep_states")
+    grown = ("seeds", "sources", "strategies", "methods")
+    settings, before = config.unlearning.settings, older.unlearning.settings
     same = older.model_copy(
         update={field: getattr(config, field) for field in grown}
-        | {"unlearning": older.unlearning.model_copy(update={"settings": config.unlearning.settings})}
+        | {"unlearning": older.unlearning.model_copy(update={"settings": settings}), "keep_states": config.keep_states}
     )
-    settings, before = config.unlearning.settings, older.unlearning.settings
-    return (
-        same == config
-        and set(study_cells(older)) <= set(study_cells(config))
-        and all(settings.get(method) == before.get(method) for method in older.methods)
-        and (config.sources == older.sources or bool(config.learning.question_languages))
-        and config.refuses == older.refuses
-        and config.untrained_layers == older.untrained_layers
-    )
+    lost = set(study_cells(older)) - set(study_cells(config))
+    changed = [method for method in older.methods if settings.get(method, {}) != before.get(method, {})]
+    if same != config or config.keep_states < older.keep_states:
+        return "only more seeds, sources, strategies and methods may be asked for"
+    if lost:
+        return f"it would have no {min(cell.id for cell in lost)} any more"
+    if changed:
+        return f"the settings of {changed[0]!r} are others"
+    if set(config.sources) != set(older.sources) and not config.learning.question_languages:
+        return "questions are asked in the sources, unless learning.question_languages names languages"
+    if config.refuses != older.refuses:
+        return "a method that trains refusals changes the vocabulary of all"
+    if min(config.learning.from_layer, config.untrained_layers) != min(older.learning.from_layer, older.untrained_layers):
+        return "a method that trains lower layers changes what all compute once"
+    return ""

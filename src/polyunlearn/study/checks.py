@@ -104,15 +104,18 @@ def _unfit_settings(config: "StudyConfig") -> list[str]:
 
 def _unfit_methods(config: "StudyConfig", strategies_unfit: bool) -> list[str]:
     """What contradicts itself in the stage as all methods have it, or as one has it by its own settings, which is then said."""
+
+    def found(name: str, part: "UnlearningConfig") -> list[str]:
+        languages = [] if strategies_unfit else _unfit_languages(config, part, get_method(name).forget.least_steps)
+        return _unfit_stage(part, config.languages) + _unfit_method(name, part, config.trainable.weights) + languages
+
     problems: dict[str, None] = {}
     for name in config.methods:
-        part = config.unlearning.of_method(name)
-        found = _unfit_stage(part, config.languages) + _unfit_method(name, part, config.trainable.weights)
-        if not strategies_unfit:
-            found += _unfit_languages(config, part, get_method(name).forget.least_steps)
-        for problem in found:
-            own = problem.split(":")[0].removeprefix("unlearning.") in config.unlearning.settings.get(name, {})
-            problems[problem.replace("unlearning.", f"unlearning.settings.{name}.", 1) if own else problem] = None
+        of_all, changed = found(name, config.unlearning), config.unlearning.settings.get(name, {})
+        for problem in found(name, config.unlearning.of_method(name)):
+            # What the method's own settings bring about is set right there.
+            own = "" if problem in of_all else f"unlearning.settings.{name} ({', '.join(map(str, changed))}): "
+            problems[own + problem] = None
     return list(problems)
 
 

@@ -1,6 +1,6 @@
 """The configuration of a study, checked as a whole; `study.presets` reads it."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -69,9 +69,6 @@ STAGE_SETTINGS = (
 )
 """What `unlearning.settings` may change of the stage for one method: how it trains, not on how much, nor what is measured."""
 
-# A number where it can be read as one: YAML takes 1e-4 for a text.
-_Setting = Annotated[float | str | dict[str, float] | None, Field(union_mode="left_to_right")]
-
 
 class UnlearningConfig(_Section):
     """The unlearning stage; see `training.mixtures.unlearning_steps` and, for `stop_below`, `training.loop.Part`.
@@ -118,7 +115,7 @@ class UnlearningConfig(_Section):
     stop_below: float | None = Field(None, lt=0)
     projection: Literal["none", "language"] = "none"
     subspace: Literal["none", "shared", "specific"] = "none"
-    settings: dict[str, dict[str, _Setting]] = {}
+    settings: dict[str, dict[str, Any]] = {}
 
     def of_method(self, name: str) -> "UnlearningConfig":
         """The stage as the method of this name has it; raises pydantic's `ValidationError` where its settings are none of the stage's."""
@@ -126,8 +123,8 @@ class UnlearningConfig(_Section):
         return UnlearningConfig.model_validate({**self.model_dump(exclude={"settings"}), **changed}) if changed else self
 
     def on_card(self, name: str) -> dict[str, Any]:
-        """What the study changes of the settings on a method's card."""
-        return {setting: value for setting, value in self.settings.get(name, {}).items() if setting not in STAGE_SETTINGS}
+        """What the study changes of the settings on a method's card; YAML takes 1e-4 for a text, so what can be read as a number is one."""
+        return {setting: _number(value) for setting, value in self.settings.get(name, {}).items() if setting not in STAGE_SETTINGS}
 
     def known_settings(self, name: str) -> list[str]:
         """What `settings` may change for the method of this name."""
@@ -155,10 +152,16 @@ class UnlearningConfig(_Section):
 
 
 def _is_positive(value: Any) -> bool:
+    number = _number(value)
+    return isinstance(number, float) and 0 < number < float("inf")
+
+
+def _number(value: Any) -> Any:
+    """A value as a number where it can be read as one, else as it is."""
     try:
-        return 0 < float(value) < float("inf")
+        return value if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        return False
+        return value
 
 
 class ScoringConfig(_Section):
@@ -198,7 +201,7 @@ class StudyConfig(_Section):
     languages: tuple[str, ...] = PAPER_LANGUAGES
     sources: tuple[str, ...] = Field(min_length=1)
     strategies: tuple[str, ...] = ("english", "source", "english+source", "all")
-    methods: tuple[str, ...] = ("gradient_difference",)
+    methods: tuple[str, ...] = Field(("gradient_difference",), min_length=1)
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     keep_states: bool = False
     training_vocabulary: Literal["study", "full"] = "full"
@@ -211,6 +214,12 @@ class StudyConfig(_Section):
     def ways(self) -> list[UnlearningConfig]:
         """The unlearning stage as each of the methods has it."""
         return [self.unlearning.of_method(method) for method in self.methods]
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The languages in which a trajectory is measured, in the order of the study."""
+        wanted = self.unlearning.trajectory_languages
+        return tuple(tag for tag in self.languages if not wanted or tag in wanted)
 
     @property
     def refuses(self) -> bool:

@@ -24,7 +24,7 @@ from polyunlearn.training.mixtures import TRACED
 
 @dataclass(frozen=True)
 class StudyTrace:
-    """What tracing a study found: where each learned state holds the claims, and the depth score of each unlearned one by language, None where gold takes
+    """What tracing a study found: where each learned state holds the claims (the languages as the study's first method trains), and the depth score of each unlearned one by language, None where gold takes
     nothing from the claims; both by the cell's id."""
 
     located: dict[str, Located]

@@ -75,7 +75,7 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
         )
     if config.culture != "any":
         stories = [story for story in stories if _is_wanted(config, story)]
-        there = f"{len(stories)} stories that are {config.culture}"
+        there = f'{len(stories)} stories that are {config.culture} (their "home" decides; culture=any takes all)'
     if len(stories) < needed:
         more = {"neighbours": config.neighbours, "retain_stories": config.retain_stories}
         keys = ["stories", *(key for key, own in more.items() if own)]

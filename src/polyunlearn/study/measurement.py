@@ -34,16 +34,14 @@ def trajectory_steps(config: StudyConfig, cell: Cell, steps: int) -> range:
 
 def trajectory_probes(config: StudyConfig, probes: Sequence[Probe]) -> list[Probe]:
     """The probes that a trajectory measures: those in the first wording, in the languages that it is followed in."""
-    languages = config.unlearning.trajectory_languages or config.languages
-    return [probe for probe in probes if probe.wording == 0 and probe.language in languages]
+    return [probe for probe in probes if probe.wording == 0 and probe.language in config.followed]
 
 
 def trajectory_text_languages(config: StudyConfig, held_out: Sequence[Story]) -> list[str]:
     """The languages in which a point of the trajectory reads held-out texts, none where the study does not ask for it."""
     if config.unlearning.measure == "loss" or not held_out:
         return []
-    followed = config.unlearning.trajectory_languages or config.languages
-    return [tag for tag in held_out[0].editions if tag in followed]
+    return [tag for tag in held_out[0].editions if tag in config.followed]
 
 
 def trajectory_questions(config: StudyConfig, probes: Sequence[Probe], encoder: Encoder) -> list[RankedQuestion]:

@@ -18,7 +18,7 @@ from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
 from polyunlearn.files import atomic_path, write_text_atomically
 from polyunlearn.scoring.rows import Row
-from polyunlearn.study.cells import Cell, extends
+from polyunlearn.study.cells import Cell, no_growth
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.tracing.languages import Trace
 
@@ -53,7 +53,7 @@ class Store:
         self.folder = folder
 
     def open(self, manifest: dict[str, Any]) -> None:
-        """Begin or go on with a study, which may have grown (`study.cells.extends`); raises `UserError` where the folder holds something else.
+        """Begin or go on with a study, which may have grown (`study.cells.no_growth`); raises `UserError` where the folder holds something else.
 
         `manifest["study"]` identifies it: everything that decides the rows. The rest may differ between runs.
         """
@@ -64,11 +64,16 @@ class Store:
             differing = self._differing(manifest)
             if not differing:
                 return
-            if not self._has_grown(manifest):
+            problem = self._no_growth(manifest)
+            if problem:
                 raise UserError(
-                    f"{self.folder} holds another study (different: {differing}); give another folder with --out, or remove it. Only more seeds, sources, "
-                    "strategies and methods may be asked for"
+                    f"{self.folder} holds another study (different: {differing}); give another folder with --out, or remove it. It cannot become this one: "
+                    f"{problem}"
                 )
+            if set(self.config().sources) != set(StudyConfig.model_validate(manifest["study"]["config"]).sources):
+                # Gold is attacked with the learned states of all sources.
+                for attacked in list(self.folder.glob("attacks/*/gold-*.parquet")):
+                    attacked.unlink()
         elif self.folder.is_dir() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} is not empty and holds no study; give another folder with --out")
         write_text_atomically(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
@@ -90,13 +95,14 @@ class Store:
         wanted = json.loads(json.dumps(manifest["study"]))
         return ", ".join(_differences(found, wanted)) if found != wanted else ""
 
-    def _has_grown(self, manifest: dict[str, Any]) -> bool:
-        """Whether the study that is there is this one with fewer cells."""
+    def _no_growth(self, manifest: dict[str, Any]) -> str:
+        """Why the study that is there is not this one with fewer cells; "" where it is."""
         found, wanted = self.manifest()["study"], json.loads(json.dumps(manifest["study"]))
         there, asked = (part.get("stories", {}) for part in (found, wanted))
         if found | {"config": None, "stories": None} != wanted | {"config": None, "stories": None}:
-            return False
-        return there.items() <= asked.items() and extends(StudyConfig.model_validate(wanted["config"]), self.config())
+            return "its model is another"
+        problem = no_growth(StudyConfig.model_validate(wanted["config"]), self.config())
+        return problem or ("" if there.items() <= asked.items() else "its stories are others")
 
     def config(self) -> StudyConfig:
         """The configuration of the study that is there; raises `UserError` where there is none, or one that this version cannot read."""
