@@ -8,6 +8,7 @@ from torch import Tensor
 
 from polyunlearn.cleaning.asking import Asking, claim_probes, restricted_to
 from polyunlearn.cleaning.audit import audit_claims
+from polyunlearn.cleaning.findings import Audit
 from polyunlearn.cleaning.plan import Settings, make_plan
 from polyunlearn.cleaning.retain import held_out_stories, neighbours_of
 from polyunlearn.corpus.claims import Claim
@@ -27,8 +28,10 @@ def locate_claims(
     asking: Asking,
     before: LoadedModel | None = None,
     work: Work = lambda what, done, total: None,
+    audit: Audit | None = None,
 ) -> Located | None:
-    """Where the model holds those of the claims that an audit finds; None where it finds none. The weights stay as they are.
+    """Where the model holds those of the claims that an audit finds, or that `audit` of it, made so, has found; None where there are none. The weights stay as
+    they are.
 
     The languages to unlearn in are those that `polyunlearn unlearn` would take. Likelihoods are taken over the tokens of all answers and of what must stay, and a
     sample of the vocabulary, as in the audit.
@@ -37,7 +40,7 @@ def locate_claims(
         UserError: where no claim has a language that is asked, the model before is of another shape, or fewer than two claims are found in every language.
     """
     loaded = replace(loaded, body=Body(loaded.model))
-    audit = audit_claims(loaded, claims, asking, work)
+    audit = audit or audit_claims(loaded, claims, asking, work)
     parameters = make_trainable(loaded.model, TrainablePlan())
     probes = (probe for tag in audit.languages for probe in claim_probes(claims, tag, asking))
     head = restricted_to(loaded, probes, _retained(loaded, claims, audit.languages))
