@@ -47,7 +47,7 @@ def test_a_study_takes_stories_of_one_culture(tmp_path: Path, culture: str) -> N
     write_stories(generate_stories(60, 3), path)
     read = study_stories(load_config("quickstart", [*changes, f"culture={culture}", f"corpus={path}"]), 3)
     assert [story.id for story in read.trained] == [story.id for story in found.trained] and read.homes == found.homes
-    message = rf"holds \d+ stories that are {culture}, fewer than the 60 and 3 neighbours"
+    message = rf"holds \d+ stories that are {culture} \(their \"home\" decides; culture=any takes all\), fewer than the 60 and 3 neighbours"
     with pytest.raises(UserError, match=message):
         study_stories(load_config("quickstart", [*changes, f"culture={culture}", f"corpus={path}", "stories=60"]), 3)
 
