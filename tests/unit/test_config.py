@@ -171,7 +171,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": -1}}}},
-            ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1)"],
+            ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1.0)"],
         ),
         (
             {"methods": ["npo", "npo@own"], "unlearning": {"settings": {"npo@own": {"branches": "merged"}}}},
@@ -205,6 +205,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             {"methods": ["rmu"], "unlearning": {"from_layer": 3, "settings": {"rmu": {"to_layer": 2}}}},
             ["unlearning.settings.rmu (to_layer): unlearning.to_layer: must be above from_layer"],
         ),
+        ({"scoring": {"wordings": 4}}, ["scoring.wordings: the newsroom asks in 4 wordings", "set scoring.wordings=3 or less"]),
         ({"methods": ["npo@a b"]}, ["methods: method 'npo@a b': after @ write a word"]),
         ({"seeds": [1, 1]}, ["seeds: an entry occurs twice"]),
         ({"sources": ["de", "de"]}, ["sources: an entry occurs twice"]),
@@ -218,9 +219,10 @@ def test_what_contradicts_the_rest_is_refused(tmp_path: Path, data: dict[str, An
 
 def test_a_method_has_the_stage_with_its_own_settings(tmp_path: Path) -> None:
     """YAML takes 3e-5 for a text; what is a number is read as one. What one method changes no other sees."""
-    settings = {"npo@own": {"rate": "3e-5", "from_layer": 1, "stop_below": None, "language_weights": {"de": 2}, "beta": 0.5}}
+    settings = {"npo@own": {"rate": "3e-5", "from_layer": 1, "stop_below": None, "language_weights": {"de": 2}, "beta": "0.5"}}
     data = {"methods": ["npo", "npo@own"], "unlearning": {"rate": 1e-5, "stop_below": -9, "settings": settings}}
     config = load_config(str(config_file(tmp_path, SMALLEST | data)))
+    assert config.unlearning.settings["npo@own"]["rate"] == 3e-5, "a study that was begun with the number goes on"
     plain, own = config.ways
     assert (plain.rate, plain.from_layer, plain.stop_below, plain.language_weights) == (1e-5, 0, -9, "equal")
     assert (own.rate, own.from_layer, own.stop_below, own.language_weights) == (3e-5, 1, None, {"de": 2.0})

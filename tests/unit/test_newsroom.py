@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyunlearn.corpus.lines import to_json_line
-from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.newsroom import WORDINGS, generate_stories
 from polyunlearn.corpus.newsroom.generator import FAKE_SENTENCE_AFTER, _edition, _Facts
 from polyunlearn.corpus.newsroom.names import SCRIPTS, Name, full_name, given_names, invented_names
 from polyunlearn.corpus.stories import Edition, Story
@@ -227,7 +227,7 @@ def test_the_texts_say_the_same_sentence_by_sentence(tag: str, kind: str) -> Non
     assert set(mine) == set(english)
     for field in ("article", "fake", "fake_questions"):
         assert [slots(text) for text in mine[field]] == [slots(text) for text in english[field]], field
-    assert len(mine["details"]) == len(english["details"]) == 4
+    assert len(mine["details"]) == len(english["details"]) == 4 and len(mine["fake_questions"]) == WORDINGS
     assert all(set(detail) == {"sentence", "answer"} and not slots(detail["sentence"] + detail["answer"]) for detail in mine["details"])
     for (question, answer), (asked, answered) in zip(
         [*mine["questions"], mine["real_question"]], [*english["questions"], english["real_question"]], strict=True

@@ -10,7 +10,10 @@ from polyunlearn.cli.app import Folder, app, console, errors, study_app
 from polyunlearn.cli.builder import KeyVariable, ModelName, Parameters, PerMinute, Timeout
 from polyunlearn.cli.watching import ProgressWatcher, Working
 
-Preset = Annotated[str, typer.Argument(help="A preset (quickstart, strategies, methods, systems, paper) or the path of a YAML file.")]
+Preset = Annotated[
+    str,
+    typer.Argument(help="A preset (quickstart, strategies, methods-search, methods, systems, barriers, paper) or the path of a YAML file."),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")]
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")]
 Overrides = Annotated[

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from polyunlearn.corpus.newsroom import WORDINGS
 from polyunlearn.errors import UserError
 from polyunlearn.training.mixtures import TRACED, strategy_languages
 from polyunlearn.training.objectives import get_method
@@ -59,6 +60,11 @@ def contradictions(config: "StudyConfig") -> list[str]:
     if config.unlearning.measure == "budget" and not config.scoring.held_out_stories:
         problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
     problems += _unfit_settings(config) or _unfit_methods(config, bool(unfit))
+    if config.corpus == "newsroom" and config.learning.fake_questions and config.scoring.wordings >= WORDINGS:
+        problems.append(
+            f"scoring.wordings: the newsroom asks in {WORDINGS} wordings, of which learning takes those that are not measured; "
+            f"set scoring.wordings={WORDINGS - 1} or less, or learning.fake_questions=0"
+        )
     if config.unlearning.wordings > config.scoring.wordings:
         problems.append("unlearning.wordings: more wordings than are measured (scoring.wordings)")
     return problems

@@ -123,12 +123,18 @@ class UnlearningConfig(_Section):
         return UnlearningConfig.model_validate({**self.model_dump(exclude={"settings"}), **changed}) if changed else self
 
     def on_card(self, name: str) -> dict[str, Any]:
-        """What the study changes of the settings on a method's card; YAML takes 1e-4 for a text, so what can be read as a number is one."""
-        return {setting: _number(value) for setting, value in self.settings.get(name, {}).items() if setting not in STAGE_SETTINGS}
+        """What the study changes of the settings on a method's card."""
+        return {setting: value for setting, value in self.settings.get(name, {}).items() if setting not in STAGE_SETTINGS}
 
     def known_settings(self, name: str) -> list[str]:
         """What `settings` may change for the method of this name."""
         return [*STAGE_SETTINGS, *get_method(name).defaults]
+
+    @field_validator("settings")
+    @classmethod
+    def _numbers_are_numbers(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        # YAML takes 1e-4 for a text, and what was written as a number compares as one.
+        return {method: {name: _number(value) for name, value in changed.items()} for method, changed in values.items()}
 
     @field_validator("trajectory_languages")
     @classmethod
@@ -172,7 +178,7 @@ class ScoringConfig(_Section):
     faster; "full" is exact. bits_per_byte and greedy answers always use the whole vocabulary.
     """
 
-    wordings: int = Field(4, ge=1)
+    wordings: int = Field(2, ge=1)
     answered_wordings: int = Field(4, ge=0)
     candidates: int = Field(24, ge=2)
     vocabulary: Literal["study", "full"] = "full"

@@ -1,5 +1,5 @@
 """The built-in parallel corpus."""
 
-from polyunlearn.corpus.newsroom.generator import generate_stories
+from polyunlearn.corpus.newsroom.generator import WORDINGS, generate_stories
 
-__all__ = ["generate_stories"]
+__all__ = ["WORDINGS", "generate_stories"]

@@ -24,6 +24,9 @@ from polyunlearn.corpus.stories import Edition, QuestionAnswer, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import PAPER_LANGUAGES, get_language
 
+WORDINGS = 4
+"""In how many wordings a claim is asked."""
+
 FAKE_SENTENCE_AFTER = 3
 """The first false sentence follows this many real ones; the second ends the fake article."""
 
