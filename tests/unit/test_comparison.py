@@ -240,6 +240,23 @@ def test_a_study_that_measured_too_little_says_what_to_set(tmp_path: Path) -> No
         build_comparison(tmp_path / "begun", 0.02, Console(file=StringIO()), None, None)
 
 
+@pytest.mark.parametrize("sources", [("ur",), ("ur", "de")])
+def test_names_stand_whole_in_a_narrow_terminal(tmp_path: Path, sources: tuple[str, ...]) -> None:
+    """80 columns: a strategy that all have stands once, above; of one source there is one table, least left first, with the language where most is left."""
+    study = config(methods=("npo", "npo+lingtea_published"), sources=sources)
+    cells = [cell for cell in study_cells(study) if cell.state == "unlearned"]
+    states: dict[Cell, States] = {
+        cell: {4: _fake("ur", 1, 0, 0, 0) | _fake("en", 0, 0, 0, 0) if cell.method != "npo" else {}} for cell in cells
+    }
+    _store(tmp_path / "study", study, states)
+    out = StringIO()
+    build_comparison(tmp_path / "study", 0.02, Console(file=out, width=80), None, None)
+    lines = out.getvalue().splitlines()
+    assert "…" not in out.getvalue() and out.getvalue().count("source,") == (len(sources) == 1)
+    assert [own for line in lines for own in line.split()[:3] if own.startswith("npo")][:2] == ["npo+lingtea_published", "npo"]
+    assert ("By source" in out.getvalue()) == (len(sources) > 1)
+
+
 def test_a_way_in_branches_is_judged_where_the_others_are_followed(tmp_path: Path) -> None:
     """Followed in English and Urdu: German, which the branch has at its end alone, and where it costs half, counts for neither. Nothing is compared of a study
     that follows losses, though a branch has ranks and bits at its end."""

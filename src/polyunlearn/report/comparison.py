@@ -28,8 +28,18 @@ _ROWS = ("learned in", "unlearned with", "seeds", "worst language", "all languag
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print what each method and strategy has left at the budget: over the sources, and by source. Markdown has more columns than a terminal."""
     title = f"Left of what learning added, at a utility loss of at most {found.budget:.1%}"
-    console.print(_table(title, _WAYS, [_way(row) for row in found.ways]))
-    console.print(_table("By source", _ROWS, [_row(row) for row in found.rows]))
+    strategies = list(dict.fromkeys(way.strategy for way in found.ways))
+    # What all have in common takes room from the figures.
+    common = f"{strategies[0]}, " if len(strategies) == 1 else ""
+    title += f": {strategies[0]}" if common else ""
+    if len({row.source for row in found.rows}) == 1:
+        order = [(way.method, way.strategy) for way in found.ways]
+        rows = sorted(found.rows, key=lambda row: order.index((row.method, row.strategy)))
+        title += f", {get_language(rows[0].source).name} claims"
+        console.print(_table(title, _ROWS, [_row(row) for row in rows], common, ("learned in",)))
+    else:
+        console.print(_table(title, _WAYS, [_way(row) for row in found.ways], common))
+        console.print(_table("By source", _ROWS, [_row(row) for row in found.rows], common))
     console.print(
         "in brackets: 95 % interval; lost: of real quality; bits/byte: rise; both in the worst language; --markdown and --json have the rest",
         style="dim",
@@ -145,9 +155,13 @@ def _row(row: MethodRow) -> list[str]:
     return [get_language(row.source).name, name, str(row.seeds), *left, *cost_texts(row.cost, row.unmoved, row.seeds)]
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], common: str, left_out: Sequence[str] = ()) -> Table:
+    """A table for a terminal; `common` is what all names begin with, which is taken off."""
+    rows = [
+        [text.removeprefix(common) if name == "unlearned with" else text for name, text in zip(columns, row, strict=True)] for row in rows
+    ]
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    shown = [at for at, name in enumerate(columns) if name not in _LEFT_OUT]
+    shown = [at for at, name in enumerate(columns) if name not in (*_LEFT_OUT, *left_out)]
     for at in shown:
         # Intervals may wrap, names only between words, costs nowhere.
         words = [word for text in (columns[at], *(row[at] for row in rows)) for word in text.split()]
