@@ -40,12 +40,18 @@ def _store(
     study: StudyConfig | None = None,
     learned: Counts = LEARNED,
 ) -> tuple[StudyConfig, Store]:
-    """A study whose unlearned states, by strategy, have these ranks, of false names and of real answers."""
+    """A study whose unlearned states, by strategy or else by method, have these ranks, of false names and of real answers."""
     study = study or _study()
     store = Store(folder)
     store.open(manifest(study))
     for cell in study_cells(study):
-        own = fake.get(str(cell.strategy), CLEAN) if cell.state == "unlearned" else learned if cell.state == "learned" else BASE
+        own = (
+            fake.get(str(cell.strategy), fake.get(str(cell.method), CLEAN))
+            if cell.state == "unlearned"
+            else learned
+            if cell.state == "learned"
+            else BASE
+        )
         known = (real or {}).get(str(cell.strategy), KNOWN)
         found = (
             _rows("fake", own)
@@ -89,6 +95,15 @@ def test_an_order_within_the_intervals_is_not_claimed(tmp_path: Path) -> None:
     """Six of 20 against nine of 20: the intervals overlap."""
     said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 9, "fr": 0}, "source": {"en": 0, "de": 6, "fr": 0}}))
     assert "By these intervals which of source and english leaves least is not settled." in said and "source leaves least" not in said
+
+
+def test_of_many_ways_the_least_and_the_most_are_named(tmp_path: Path) -> None:
+    """Seven methods of one strategy, which stands once, leave 2, 4, … 14 of 20 in German: four are named, and that of 14."""
+    methods = tuple(f"npo@{number}" for number in range(1, 8))
+    study = _study(strategies=("english",), methods=methods)
+    said = _said(*_store(tmp_path / "s", {name: {"en": 0, "de": 2 * int(name[-1]), "fr": 0} for name in methods}, study=study))
+    assert "unlearning (english) leaves in the worst language: npo@1 " in said and "english, npo" not in said
+    assert "; npo@4 0.40 [" in said and "; 3 others more, npo@7 most, 0.70 [" in said and "npo@5" not in said.split("By these intervals")[0]
 
 
 def test_one_story_left_is_nothing_for_sure(tmp_path: Path) -> None:

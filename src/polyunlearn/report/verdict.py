@@ -1,6 +1,6 @@
 """The verdict on a study in words: what spread where, what unlearning left and cost, what attacks bring back. It says no more than the intervals do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
 from polyunlearn.analysis.recovery import Hardest, hardest
@@ -11,6 +11,9 @@ from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
+
+AT_MOST = 5
+"""Ways of unlearning that a sentence names one by one."""
 
 NOTHING_YET = "Nothing is learned yet, so there is nothing to say."
 
@@ -23,20 +26,31 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
     matrix = spread_matrix(figures)
     if not matrix:
         return NOTHING_YET
-    several = len(config.methods) > 1
+    named = _naming(config)
     left, lost = unlearn_transfer(config, store), quality_lost(config, store)
     sentences = []
     for line in matrix:
         source = line[0].source
         sentences += _spread(line)
         if own := [one for one in left if one.source == source]:
-            sentences += _left(own, several)
-            sentences += _cost([one for one in lost if one.source == source], several)
-        sentences += _collapse([item for item in figures if item.cell.source == source], several)
+            sentences += _left(own, named, config.strategies)
+            sentences += _cost([one for one in lost if one.source == source], named)
+        sentences += _collapse([item for item in figures if item.cell.source == source], named)
     if left:
-        sentences += _attacked(hardest(config, store) if store.is_attacked() else [], several)
+        sentences += _attacked(hardest(config, store) if store.is_attacked() else [], named)
     sentences.append(_scope(config, len({item.cell.seed for item in figures})))
     return " ".join(sentences)
+
+
+_Naming = Callable[[str, str], str]
+"""What a way of unlearning is called, of its strategy and method."""
+
+
+def _naming(config: StudyConfig) -> _Naming:
+    """By what the study has more than one of."""
+    if len(config.strategies) == 1 and len(config.methods) > 1:
+        return lambda strategy, method: method
+    return lambda strategy, method: way_of_unlearning(strategy, method, len(config.methods) > 1)
 
 
 def _spread(line: Sequence[SpreadCell]) -> list[str]:
@@ -56,20 +70,27 @@ def _spread(line: Sequence[SpreadCell]) -> list[str]:
     return [f"Claims learned in {_name(line[0].source)} {'; they '.join(parts)}."]
 
 
-def _left(own: Sequence[Left], several: bool) -> list[str]:
+def _left(own: Sequence[Left], named: _Naming, strategies: Sequence[str]) -> list[str]:
     """What each way leaves in its worst language, the least first, and whether that order is settled."""
     by_way: dict[str, list[tuple[Estimate, str]]] = {}
     for one in own:
         if one.residual:
-            by_way.setdefault(way_of_unlearning(one.strategy, one.method, several), []).append((one.residual, one.language))
+            by_way.setdefault(named(one.strategy, one.method), []).append((one.residual, one.language))
     if not by_way:
         return []
     ways = sorted(by_way, key=lambda way: max(residual.mean for residual, _ in by_way[way]))
-    sentences = [f"Of that, unlearning leaves in the worst language: {'; '.join(f'{way} {_worst(by_way[way])}' for way in ways)}."]
+    shown = ways if len(ways) <= AT_MOST else ways[: AT_MOST - 1]
+    parts = [f"{way} {_worst(by_way[way])}" for way in shown]
+    if len(shown) < len(ways):
+        parts.append(f"{len(ways) - len(shown)} others more, {ways[-1]} most, {_worst(by_way[ways[-1]])}")
+    # With one strategy ways are named by their methods alone.
+    how = f" ({strategies[0]})" if len(strategies) == 1 and len(ways) > 1 else ""
+    sentences = [f"Of that, unlearning{how} leaves in the worst language: {'; '.join(parts)}."]
     if len(ways) > 1:
         reach = max(residual.high for residual, _ in by_way[ways[0]])
         rivals = [way for way in ways[1:] if max(residual.low for residual, _ in by_way[way]) <= reach]
-        settled = f"{ways[0]} leaves least" if not rivals else f"which of {_listed([ways[0], *rivals])} leaves least is not settled"
+        leading = [ways[0], *rivals] if len(rivals) < AT_MOST else [ways[0], *rivals[: AT_MOST - 2], f"{len(rivals) - AT_MOST + 2} others"]
+        settled = f"{ways[0]} leaves least" if not rivals else f"which of {_listed(leading)} leaves least is not settled"
         sentences.append(f"By these intervals {settled}.")
     return sentences
 
@@ -84,13 +105,13 @@ def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
     return f"nothing for sure (up to {max(0.0, own.high):.2f} in {_name(language)} is not excluded)"
 
 
-def _cost(own: Sequence[Lost], several: bool) -> list[str]:
+def _cost(own: Sequence[Lost], named: _Naming) -> list[str]:
     """Where real quality surely fell, in each way's worst language; how much may have been lost elsewhere."""
     if not own:
         return ["No language knew the real stories well enough to say what it cost."]
     by_way: dict[str, list[Lost]] = {}
     for one in own:
-        by_way.setdefault(way_of_unlearning(one.strategy, one.method, several), []).append(one)
+        by_way.setdefault(named(one.strategy, one.method), []).append(one)
     sure = {way: [one for one in ones if one.quality.low > 0] for way, ones in by_way.items()}
     sentences = []
     fell = [f"{way} ({_drop(max(ones, key=lambda one: one.quality.mean))})" for way, ones in sure.items() if ones]
@@ -109,23 +130,23 @@ def _drop(own: Lost) -> str:
     return f"{own.quality.mean:.2f} [{own.quality.low:.2f}, {own.quality.high:.2f}] in {_name(own.language)}"
 
 
-def _collapse(own: Sequence[CellFigures], several: bool) -> list[str]:
+def _collapse(own: Sequence[CellFigures], named: _Naming) -> list[str]:
     """The ways with which the model broke, with in how many of their seeds."""
     by_way: dict[str, list[bool]] = {}
     for item in own:
         if item.cell.strategy and item.cell.method:
-            by_way.setdefault(way_of_unlearning(item.cell.strategy, item.cell.method, several), []).append(bool(item.collapse))
+            by_way.setdefault(named(item.cell.strategy, item.cell.method), []).append(bool(item.collapse))
     broken = [way if all(seeds) else f"{way} ({sum(seeds)} of {len(seeds)} seeds)" for way, seeds in by_way.items() if any(seeds)]
     return [f"The model collapsed with {_listed(broken)}, which is no cleaning."] if broken else []
 
 
-def _attacked(found: Sequence[Hardest], several: bool) -> list[str]:
+def _attacked(found: Sequence[Hardest], named: _Naming) -> list[str]:
     """The attack that brings most back in the language where it does so, beyond gold."""
     if not found:
         return ["No attack was run, so whether the claims can be brought back is not known."]
     strongest = max(found, key=lambda own: own.by_language[own.worst].excess.mean)
     excess = strongest.by_language[strongest.worst].excess
-    where = f"asked in {_name(strongest.worst)}, {_name(strongest.source)} claims, {way_of_unlearning(strongest.strategy, strongest.method, several)}"
+    where = f"asked in {_name(strongest.worst)}, {_name(strongest.source)} claims, {named(strongest.strategy, strongest.method)}"
     name = f"{strongest.attempt.attack} with {form_text(strongest.attempt)}"
     figures = f"{excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank"
     tried = f"the largest of {len(found)} such figures" if len(found) > 1 else "the only figure"
