@@ -41,8 +41,9 @@ _TRANSFER = (
 )
 _HOMES = (
     "Where claims belong",
-    "The residual over the languages that learning reached: of claims whose story has a home among the study's languages (`unlearning.goal: home` forgets "
-    "these there alone) at home and in the others, and of claims of no home.",
+    "What is left of what learning added over the languages that it reached, all seeds together, and of how many stories: of claims whose story has a home "
+    "among the study's languages (`unlearning.goal: home` forgets these there alone) at home and in the others, and of claims of no home; a dash of fewer "
+    "than five.",
 )
 _BACKFIRE = (
     "Backfire",
@@ -90,14 +91,18 @@ def build_matrices(folder: Path, console: Console, json_file: Path | None, markd
 
 
 def study_matrices(config: StudyConfig, store: Store) -> Matrices:
-    """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more."""
+    """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more, nor homes without the corpus."""
     tokens, homes, notes = None, dict[str, str](), []
     try:
         stories = [study_stories(config, seed) for seed in config.seeds]
-        homes = {name: home for own in stories for name, home in own.homes.items() if home in config.languages}
-        tokens = _tokens(config, [story for own in stories for story in own.trained])
     except UserError as error:
-        notes.append(f"token overlap is left out of the regression: {error}")
+        notes.append(f"where claims belong, and token overlap in the regression, are left out: {error}")
+    else:
+        homes = {name: home for own in stories for name, home in own.homes.items() if home in config.languages}
+        try:
+            tokens = _tokens(config, [story for own in stories for story in own.trained])
+        except UserError as error:
+            notes.append(f"token overlap is left out of the regression: {error}")
     return Matrices(
         unlearn_transfer(config, store),
         residual_by_home(config, store, homes) if homes else [],
@@ -194,17 +199,11 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
         for own in found.homes
     ]
     raised = [[*way(own), estimate_text(own.rank), estimate_text(own.log_prob), own.worst or "–"] for own in found.backfire]
-    alike, consistent = (
-        [
-            [" ".join(part for part in (own.state, own.source, own.strategy, own.method) if part), tag, *_between(pairs, tag, tags)]
-            for own, pairs in of_states
-            for tag in tags
-        ]
-        for of_states in (
-            [(own, own.pairs) for own in found.agreement if own.state in states],
-            [(own, own.rank_c) for own in found.agreement if own.state in states and own.rank_c],
-        )
-    )
+    alike, consistent = list[list[str]](), list[list[str]]()
+    for state in (own for own in found.agreement if own.state in states):
+        name = " ".join(part for part in (state.state, state.source, state.strategy, state.method) if part)
+        for lines, pairs in ((alike, state.pairs), (consistent, state.rank_c)):
+            lines += [[name, tag, *_between(pairs, tag, tags)] for tag in tags if pairs]
     fitted = [[name, estimate_text(value)] for name, value in found.regression.coefficients.items()] if found.regression else []
     if found.regression:
         fitted += [[name, "not told apart by these pairs"] for name in found.regression.left_out]
