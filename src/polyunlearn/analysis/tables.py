@@ -1,6 +1,6 @@
 """The tables that a report shows, averaged over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures
@@ -68,6 +68,25 @@ class StrategyRow:
     worst_quality_language: str
     collapse: tuple[str, ...]
     seeds: int
+
+
+@dataclass(frozen=True)
+class WayNames:
+    """What ways of unlearning are called where they stand together: by what they do not share."""
+
+    common: str | None
+    """The strategy that all of several methods share, to be said once; None where it stands in the names."""
+    several_methods: bool
+
+    @classmethod
+    def of(cls, strategies: Collection[str], methods: Collection[str]) -> "WayNames":
+        """Names for these strategies with these methods, each counted once."""
+        several = len(set(methods)) > 1
+        return cls(next(iter(strategies)) if several and len(set(strategies)) == 1 else None, several)
+
+    def __call__(self, strategy: str, method: str) -> str:
+        """The name of one way."""
+        return method if self.common else way_of_unlearning(strategy, method, self.several_methods)
 
 
 def way_of_unlearning(strategy: str, method: str, several_methods: bool) -> str:

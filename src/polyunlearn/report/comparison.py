@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.comparison import Comparison, Cost, MethodRow, WayRow
-from polyunlearn.analysis.tables import way_of_unlearning
+from polyunlearn.analysis.tables import WayNames
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
@@ -24,22 +24,23 @@ _LEFT_OUT = ("seeds", "cells", "all languages", "quality", "tokens", "s")
 _WAYS = ("unlearned with", "cells", "worst language", "all languages", "worst source", *_COSTS)
 _ROWS = ("learned in", "unlearned with", "seeds", "worst language", "all languages", *_COSTS)
 
+_IN_FULL = WayNames(common=None, several_methods=True)
+
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print what each method and strategy has left at the budget: over the sources, and by source. Markdown has more columns than a terminal."""
     title = f"Left of what learning added, at a utility loss of at most {found.budget:.1%}"
-    strategies = list(dict.fromkeys(way.strategy for way in found.ways))
-    # What all have in common takes room from the figures.
-    common = f"{strategies[0]}, " if len(strategies) == 1 else ""
-    title += f": {strategies[0]}" if common else ""
+    strategies = {way.strategy for way in found.ways}
+    named = WayNames(strategies.pop() if len(strategies) == 1 else None, several_methods=True)
+    title += f": {named.common}" if named.common else ""
     if len({row.source for row in found.rows}) == 1:
         order = [(way.method, way.strategy) for way in found.ways]
         rows = sorted(found.rows, key=lambda row: order.index((row.method, row.strategy)))
         title += f", {get_language(rows[0].source).name} claims"
-        console.print(_table(title, _ROWS, [_row(row) for row in rows], common, ("learned in",)))
+        console.print(_table(title, _ROWS, [_row(row, named) for row in rows], ("learned in",)))
     else:
-        console.print(_table(title, _WAYS, [_way(row) for row in found.ways], common))
-        console.print(_table("By source", _ROWS, [_row(row) for row in found.rows], common))
+        console.print(_table(title, _WAYS, [_way(row, named) for row in found.ways]))
+        console.print(_table("By source", _ROWS, [_row(row, named) for row in found.rows]))
     console.print(
         "in brackets: 95 % interval; lost: of real quality; bits/byte: rise; both in the worst language; --markdown and --json have the rest",
         style="dim",
@@ -72,13 +73,13 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
             "",
             "## Over all sources",
             "",
-            *markdown_table(_WAYS, [_way(row) for row in found.ways]),
+            *markdown_table(_WAYS, [_way(row, _IN_FULL) for row in found.ways]),
             "",
             "Least left in the worst language first. *Worst source*: the one with most left in its worst language.",
             "",
             "## By source",
             "",
-            *markdown_table(_ROWS, [_row(row) for row in found.rows]),
+            *markdown_table(_ROWS, [_row(row, _IN_FULL) for row in found.rows]),
             "",
         ]
     )
@@ -86,7 +87,7 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
 
 def _branched(found: Comparison) -> str:
     """Which ways have no state on the way that could be taken; nothing where all have."""
-    ends = [way_text(way) for way in found.ways if len(way.path) == 2]
+    ends = [_IN_FULL(way.strategy, way.method) for way in found.ways if len(way.path) == 2]
     several = any(len(way.path) > 2 for way in found.ways)
     return (
         f" Measured at the end alone, so that they are inside there or count as untouched: {'; '.join(ends)}." if ends and several else ""
@@ -111,11 +112,6 @@ def write_comparison_markdown(found: Comparison, config: StudyConfig, model: str
 def estimate_text(own: Estimate | None) -> str:
     """A residual with its interval; a dash where learning reached no language."""
     return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}]" if own else "–"
-
-
-def way_text(way: WayRow) -> str:
-    """What a method and strategy are called."""
-    return way_of_unlearning(way.strategy, way.method, several_methods=True)
 
 
 def worst_source_text(way: WayRow) -> str:
@@ -145,28 +141,31 @@ def way_texts(way: WayRow) -> list[str]:
     return [*left, worst_source_text(way), *cost_texts(way.cost, way.unmoved, way.cells)]
 
 
-def _way(way: WayRow) -> list[str]:
-    return [way_text(way), str(way.cells), *way_texts(way)]
+def _way(way: WayRow, named: WayNames) -> list[str]:
+    return [named(way.strategy, way.method), str(way.cells), *way_texts(way)]
 
 
-def _row(row: MethodRow) -> list[str]:
-    name = way_of_unlearning(row.strategy, row.method, several_methods=True)
+def _row(row: MethodRow, named: WayNames) -> list[str]:
     left = [worst_language_text(row), estimate_text(row.mean)]
-    return [get_language(row.source).name, name, str(row.seeds), *left, *cost_texts(row.cost, row.unmoved, row.seeds)]
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], common: str, left_out: Sequence[str] = ()) -> Table:
-    """A table for a terminal; `common` is what all names begin with, which is taken off."""
-    rows = [
-        [text.removeprefix(common) if name == "unlearned with" else text for name, text in zip(columns, row, strict=True)] for row in rows
+    return [
+        get_language(row.source).name,
+        named(row.strategy, row.method),
+        str(row.seeds),
+        *left,
+        *cost_texts(row.cost, row.unmoved, row.seeds),
     ]
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left_out: Sequence[str] = ()) -> Table:
+    """A table for a terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     shown = [at for at, name in enumerate(columns) if name not in (*_LEFT_OUT, *left_out)]
     for at in shown:
-        # Intervals may wrap, names only between words, costs nowhere.
+        # Names and figures wrap between words and are never cut.
         words = [word for text in (columns[at], *(row[at] for row in rows)) for word in text.split()]
         names = columns[at] in ("learned in", "unlearned with")
-        table.add_column(columns[at], width=max(map(len, words)) if names else None, no_wrap=columns[at] in _COSTS)
+        longest = max(map(len, words))
+        table.add_column(columns[at], width=longest if names else None, min_width=longest)
     for row in rows:
         # Text rather than strings: an interval's bracket is no markup.
         table.add_row(*(Text(row[at]) for at in shown))

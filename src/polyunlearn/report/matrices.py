@@ -23,7 +23,7 @@ from polyunlearn.analysis.matrices import (
     unlearn_transfer,
 )
 from polyunlearn.analysis.regression import Regression, corpus_tokens, spread_regression
-from polyunlearn.analysis.tables import way_of_unlearning
+from polyunlearn.analysis.tables import WayNames
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
@@ -130,7 +130,7 @@ def _tokens(config: StudyConfig, stories: Sequence[Story]) -> dict[str, set[int]
 
 def print_matrices(found: Matrices, config: StudyConfig, console: Console) -> None:
     """Print all but the agreement of every state, of which a terminal gets the learned ones."""
-    for title, columns, rows in _tables(found, config, intervals=False, states=("learned",)):
+    for title, columns, rows in _tables(found, config, in_full=False, states=("learned",)):
         table = Table(title=title[0], title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
         for name in columns:
             table.add_column(name)
@@ -150,7 +150,7 @@ def matrices_markdown(found: Matrices, config: StudyConfig) -> str:
         f"Study `{config.name}`, seeds {', '.join(map(str, config.seeds))}. Made by `polyunlearn study matrices`. In brackets: 95 % interval, drawing seeds "
         "and their stories; with one seed it says nothing of others.",
     ]
-    for title, columns, rows in _tables(found, config, intervals=True, states=("base", "gold", "learned", "unlearned")):
+    for title, columns, rows in _tables(found, config, in_full=True, states=("base", "gold", "learned", "unlearned")):
         lines += ["", f"## {title[0]}", "", title[1], "", *markdown_table(columns, rows)]
     lines += [f"\n{note}" for note in found.notes]
     return "\n".join(lines) + "\n"
@@ -182,17 +182,17 @@ def matrices_json(found: Matrices, config: StudyConfig) -> str:
 _Titled = tuple[tuple[str, str], Sequence[str], list[list[str]]]
 
 
-def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Sequence[str]) -> list[_Titled]:
-    """Title with what it means, columns and rows of every table that has rows; matrices without their intervals where there is no room."""
-    several = len(config.methods) > 1
+def _tables(found: Matrices, config: StudyConfig, *, in_full: bool, states: Sequence[str]) -> list[_Titled]:
+    """Title with what it means, columns and rows of every table that has rows; matrices without their intervals, and what all ways share said once, where there is no room."""
+    named = WayNames(common=None, several_methods=len(config.methods) > 1) if in_full else WayNames.of(config.strategies, config.methods)
     tags = config.languages
 
     def way(own: Left | AtHome | Backfire) -> tuple[str, str]:
-        return get_language(own.source).name, way_of_unlearning(own.strategy, own.method, several)
+        return get_language(own.source).name, named(own.strategy, own.method)
 
     left: dict[tuple[str, str], list[str]] = {}
     for own in found.transfer:
-        text = estimate_text(own.residual) if intervals or own.residual is None else f"{own.residual.mean:.2f}"
+        text = estimate_text(own.residual) if in_full or own.residual is None else f"{own.residual.mean:.2f}"
         left.setdefault(way(own), []).append(text)
     belonging = [
         [*way(own), *("–" if part is None else f"{estimate_text(part)} of {part.n}" for part in (own.at_home, own.away, own.agnostic))]
@@ -208,10 +208,11 @@ def _tables(found: Matrices, config: StudyConfig, *, intervals: bool, states: Se
     if found.regression:
         fitted += [[name, "not told apart by these pairs"] for name in found.regression.left_out]
         fitted.append(["pairs of languages", str(found.regression.pairs)])
+    said = f": {named.common}" if named.common else ""
     tables: list[_Titled] = [
-        (_TRANSFER, ("learned in", "unlearned with", *tags), [[*names, *texts] for names, texts in left.items()]),
-        (_HOMES, ("learned in", "unlearned with", "at home", "elsewhere", "of no home"), belonging),
-        (_BACKFIRE, ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
+        ((_TRANSFER[0] + said, _TRANSFER[1]), ("learned in", "unlearned with", *tags), [[*names, *texts] for names, texts in left.items()]),
+        ((_HOMES[0] + said, _HOMES[1]), ("learned in", "unlearned with", "at home", "elsewhere", "of no home"), belonging),
+        ((_BACKFIRE[0] + said, _BACKFIRE[1]), ("learned in", "unlearned with", "by fake rank", "by log-prob", "most in"), raised),
         (_AGREEMENT, ("state", "language", *tags), alike),
         (
             (_RANK_C[0], _RANK_C[1].format(chance=_chance(min(config.scoring.candidates, config.stories)))),

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.summary import CellFigures
-from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, spread_matrix, strategy_table, traces, way_of_unlearning
+from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, WayNames, spread_matrix, strategy_table, traces
 from polyunlearn.languages import get_language
 
 _STYLES = {"cleared": "green", "remains": "red", "not reached": "dim"}
@@ -49,14 +49,15 @@ def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:
 
 
 def _strategies(rows: Sequence[StrategyRow]) -> Table:
-    table = Table(
-        title="Unlearning: what is left, as a share of what learning added", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0)
-    )
+    named = WayNames.of([row.strategy for row in rows], [row.method for row in rows])
+    names = [named(row.strategy, row.method) for row in rows]
+    title = f"Unlearning{f' in {named.common}' if named.common else ''}: what is left, as a share of what learning added"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("learned in")
-    several = len({row.method for row in rows}) > 1
-    names = [way_of_unlearning(row.strategy, row.method, several) for row in rows]
     # A word is never cut: "english" and "english+source" are told apart by their ends.
-    table.add_column("unlearned in", min_width=max(len(word) for name in names for word in name.split()))
+    table.add_column(
+        "unlearned with" if named.several_methods else "unlearned in", min_width=max(len(word) for name in names for word in name.split())
+    )
     for name in ("English", "source", "other high", "low", "real quality"):
         table.add_column(name)
     for row, name in zip(rows, names, strict=True):

@@ -1,11 +1,11 @@
 """The verdict on a study in words: what spread where, what unlearning left and cost, what attacks bring back. It says no more than the intervals do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
 from polyunlearn.analysis.recovery import Hardest, hardest
 from polyunlearn.analysis.summary import CellFigures
-from polyunlearn.analysis.tables import SpreadCell, spread_matrix, way_of_unlearning
+from polyunlearn.analysis.tables import SpreadCell, WayNames, spread_matrix
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
@@ -26,31 +26,20 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
     matrix = spread_matrix(figures)
     if not matrix:
         return NOTHING_YET
-    named = _naming(config)
+    named = WayNames.of(config.strategies, config.methods)
     left, lost = unlearn_transfer(config, store), quality_lost(config, store)
     sentences = []
     for line in matrix:
         source = line[0].source
         sentences += _spread(line)
         if own := [one for one in left if one.source == source]:
-            sentences += _left(own, named, config.strategies)
+            sentences += _left(own, named)
             sentences += _cost([one for one in lost if one.source == source], named)
         sentences += _collapse([item for item in figures if item.cell.source == source], named)
     if left:
         sentences += _attacked(hardest(config, store) if store.is_attacked() else [], named)
     sentences.append(_scope(config, len({item.cell.seed for item in figures})))
     return " ".join(sentences)
-
-
-_Naming = Callable[[str, str], str]
-"""What a way of unlearning is called, of its strategy and method."""
-
-
-def _naming(config: StudyConfig) -> _Naming:
-    """By what the study has more than one of."""
-    if len(config.strategies) == 1 and len(config.methods) > 1:
-        return lambda strategy, method: method
-    return lambda strategy, method: way_of_unlearning(strategy, method, len(config.methods) > 1)
 
 
 def _spread(line: Sequence[SpreadCell]) -> list[str]:
@@ -70,7 +59,7 @@ def _spread(line: Sequence[SpreadCell]) -> list[str]:
     return [f"Claims learned in {_name(line[0].source)} {'; they '.join(parts)}."]
 
 
-def _left(own: Sequence[Left], named: _Naming, strategies: Sequence[str]) -> list[str]:
+def _left(own: Sequence[Left], named: WayNames) -> list[str]:
     """What each way leaves in its worst language, the least first, and whether that order is settled."""
     by_way: dict[str, list[tuple[Estimate, str]]] = {}
     for one in own:
@@ -83,8 +72,7 @@ def _left(own: Sequence[Left], named: _Naming, strategies: Sequence[str]) -> lis
     parts = [f"{way} {_worst(by_way[way])}" for way in shown]
     if len(shown) < len(ways):
         parts.append(f"{len(ways) - len(shown)} others more, {ways[-1]} most, {_worst(by_way[ways[-1]])}")
-    # With one strategy ways are named by their methods alone.
-    how = f" ({strategies[0]})" if len(strategies) == 1 and len(ways) > 1 else ""
+    how = f" ({named.common})" if named.common and len(ways) > 1 else ""
     sentences = [f"Of that, unlearning{how} leaves in the worst language: {'; '.join(parts)}."]
     if len(ways) > 1:
         reach = max(residual.high for residual, _ in by_way[ways[0]])
@@ -105,7 +93,7 @@ def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
     return f"nothing for sure (up to {max(0.0, own.high):.2f} in {_name(language)} is not excluded)"
 
 
-def _cost(own: Sequence[Lost], named: _Naming) -> list[str]:
+def _cost(own: Sequence[Lost], named: WayNames) -> list[str]:
     """Where real quality surely fell, in each way's worst language; how much may have been lost elsewhere."""
     if not own:
         return ["No language knew the real stories well enough to say what it cost."]
@@ -130,7 +118,7 @@ def _drop(own: Lost) -> str:
     return f"{own.quality.mean:.2f} [{own.quality.low:.2f}, {own.quality.high:.2f}] in {_name(own.language)}"
 
 
-def _collapse(own: Sequence[CellFigures], named: _Naming) -> list[str]:
+def _collapse(own: Sequence[CellFigures], named: WayNames) -> list[str]:
     """The ways with which the model broke, with in how many of their seeds."""
     by_way: dict[str, list[bool]] = {}
     for item in own:
@@ -140,7 +128,7 @@ def _collapse(own: Sequence[CellFigures], named: _Naming) -> list[str]:
     return [f"The model collapsed with {_listed(broken)}, which is no cleaning."] if broken else []
 
 
-def _attacked(found: Sequence[Hardest], named: _Naming) -> list[str]:
+def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     """The attack that brings most back in the language where it does so, beyond gold."""
     if not found:
         return ["No attack was run, so whether the claims can be brought back is not known."]
