@@ -161,7 +161,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 1.0, "betta": 1.0}}}},
             [
-                "unlearning.settings.npo: no setting 'betta'; it has rate, retain_weight, stop_below, from_layer, to_layer, projection,",
+                "unlearning.settings.npo: no setting 'betta'; it has rate, decay, retain_weight, stop_below, from_layer, to_layer, projection,",
                 ", beta",
             ],
         ),
@@ -219,13 +219,15 @@ def test_what_contradicts_the_rest_is_refused(tmp_path: Path, data: dict[str, An
 
 def test_a_method_has_the_stage_with_its_own_settings(tmp_path: Path) -> None:
     """YAML takes 3e-5 for a text; what is a number is read as one. What one method changes no other sees."""
-    settings = {"npo@own": {"rate": "3e-5", "from_layer": 1, "stop_below": None, "language_weights": {"de": 2}, "beta": "0.5"}}
+    settings = {
+        "npo@own": {"rate": "3e-5", "decay": True, "from_layer": 1, "stop_below": None, "language_weights": {"de": 2}, "beta": "0.5"}
+    }
     data = {"methods": ["npo", "npo@own"], "unlearning": {"rate": 1e-5, "stop_below": -9, "settings": settings}}
     config = load_config(str(config_file(tmp_path, SMALLEST | data)))
     assert config.unlearning.settings["npo@own"]["rate"] == 3e-5, "a study that was begun with the number goes on"
     plain, own = config.ways
-    assert (plain.rate, plain.from_layer, plain.stop_below, plain.language_weights) == (1e-5, 0, -9, "equal")
-    assert (own.rate, own.from_layer, own.stop_below, own.language_weights) == (3e-5, 1, None, {"de": 2.0})
+    assert (plain.rate, plain.decay, plain.from_layer, plain.stop_below, plain.language_weights) == (1e-5, False, 0, -9, "equal")
+    assert (own.rate, own.decay, own.from_layer, own.stop_below, own.language_weights) == (3e-5, True, 1, None, {"de": 2.0})
     assert config.unlearning.on_card("npo@own") == {"beta": 0.5} and config.unlearning.on_card("npo") == {}
 
 

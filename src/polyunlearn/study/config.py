@@ -57,6 +57,7 @@ class LearningConfig(_Section):
 
 STAGE_SETTINGS = (
     "rate",
+    "decay",
     "retain_weight",
     "stop_below",
     "from_layer",
