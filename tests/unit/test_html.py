@@ -74,15 +74,18 @@ def test_the_report_needs_nothing_from_outside(tmp_path: Path) -> None:
 
 
 def test_figures_reach_the_page(tmp_path: Path) -> None:
-    """The spread 7/8, 1/4, 3/4, and the residuals 1/7 (remains) and 1/6 (cleared), rounded to two places."""
+    """The spread 7/8, 1/4, 3/4, and the residuals 1/7 and 1/6, rounded to two places; four stories settle nothing."""
     html = _html(tmp_path, config())
     for added in ("+0.88", "+0.25", "+0.75"):
         assert f">{added}</td>" in html
-    assert '<span class="remains">remains</span> 0.14' in html
-    assert '<span class="cleared">cleared</span> 0.17' in html
+    assert '<span class="not settled">not settled</span> 0.14' in html
+    assert '<span class="not settled">not settled</span> 0.17' in html
     assert '<span class="not reached">not reached</span></td>' in html
     assert "Learned in Urdu: the false names surface in English and Urdu." in html
-    assert "Unlearned with source (Urdu claims): the claims remain, most of all in English." in html
+    assert (
+        "Unlearned with source (Urdu claims): nothing is surely left, nor are the claims surely gone, above all in English and Urdu."
+        in html
+    )
 
 
 def test_a_study_without_answers_has_a_report_without_them(tmp_path: Path) -> None:

@@ -31,6 +31,23 @@ def test_four_stories_by_hand() -> None:
     assert (found.mean, found.low, found.high) == (0.25, 0.0, 0.75)
 
 
+@pytest.mark.parametrize(("stories", "share"), [(1, 0.975), (4, 0.6024), (6, 0.4593), (20, 0.1684), (24, 0.1425)])
+def test_what_no_story_shows_may_still_be(stories: int, share: float) -> None:
+    """None of n stories is left: a share q of others shows in none with probability (1 - q)^n = 0.025. Of four: 0.3976^4 = 0.025."""
+    none = estimate([0.0] * stories, bounds=(0, 1))
+    assert (none.mean, none.low, none.high) == (0, 0, pytest.approx(share, abs=1e-4))
+    all_of_them = estimate([1.0] * stories, bounds=(0, 1))
+    assert (all_of_them.mean, all_of_them.low, all_of_them.high) == (1, pytest.approx(1 - share, abs=1e-4), 1)
+
+
+def test_more_seen_is_never_less_open() -> None:
+    """From none of 20 to all, both ends rise; in the middle the bootstrap's ends, which are wider, stand."""
+    found = [estimate([1.0] * count + [0.0] * (20 - count), bounds=(0, 1)) for count in range(21)]
+    assert [own.low for own in found] == sorted(own.low for own in found)
+    assert [own.high for own in found] == sorted(own.high for own in found)
+    assert found[10] == estimate([1.0] * 10 + [0.0] * 10)
+
+
 def test_a_large_sample_is_nearly_normal() -> None:
     """900 zeros and ones, half each: the standard error is 0.5 / 30, so the interval is 0.5 -/+ 1.96 x 0.016667 = 0.467 to 0.533."""
     found = estimate([0.0, 1.0] * 450)

@@ -143,15 +143,15 @@ def test_a_story_that_seeds_share_is_one(tmp_path: Path) -> None:
     """Six stories of a file in three seeds have the figures of one seed, also where a study had other seeds; of the newsroom they are eighteen."""
     ranks: Ranks = {"en": [(1, 1)] * 4 + [(0, 0)] * 2, "de": [(0, 0)] * 6}
 
-    def english(corpus: str, seeds: tuple[int, ...]) -> Difference:
+    def english(corpus: str, seeds: tuple[int, ...], others: tuple[int, ...] = ()) -> Difference:
         a, b = (
-            _store(tmp_path / f"{name}-{corpus}-{len(seeds)}", own, seeds=seeds, corpus=corpus)
-            for name, own in (("a", NOTHING), ("b", ranks))
+            _store(tmp_path / f"{name}-{corpus}-{own_seeds}", own, seeds=own_seeds, corpus=corpus)
+            for name, own, own_seeds in (("a", NOTHING, seeds), ("b", ranks, others or seeds))
         )
         return _by_language(_unlearned(compare_studies(a, b)))["en"]
 
     one, shared, apart = english("mine.jsonl", (0,)), english("mine.jsonl", (0, 1, 2)), english("newsroom", (0, 1, 2))
-    assert shared == one and one.p is not None and apart.p is not None and apart.p < one.p / 10
+    assert shared == one == english("mine.jsonl", (0,), (1, 2)) and one.p is not None and apart.p is not None and apart.p < one.p / 10
     assert apart.low is not None and one.low is not None and apart.low > one.low
 
 

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from polyunlearn.analysis.recovery import CurvePoint, hardest, recoveries, relearning_curves, relearning_matrix
-from polyunlearn.attacks.target import Variant
+from polyunlearn.attacks.target import BEFORE, Variant
 from polyunlearn.intervals import estimate
 from polyunlearn.report.attacks import write_recoveries_markdown
 from polyunlearn.scoring.rows import Row
@@ -39,7 +41,8 @@ def test_the_rise_of_gold_is_taken_off(tmp_path: Path) -> None:
     assert (english.language, english.before, english.after, english.gold_before, english.gold_after) == ("en", 0, 0.75, 0.25, 0.5)
     assert (english.excess.mean, english.excess.n, english.recovered) == (0.5, 4, 0.5)
     assert 0 <= english.excess.low < 0.5 < english.excess.high <= 1
-    assert (german.excess.mean, german.excess.low, german.excess.high) == (0, 0, 0)
+    # Four stories leave .60 open (test_intervals).
+    assert (german.excess.mean, german.excess.low, german.excess.high) == (0, 0, pytest.approx(0.602, abs=0.001))
 
 
 def test_the_hardest_form_is_chosen_on_other_stories_than_it_is_reported_on(tmp_path: Path) -> None:
@@ -148,3 +151,30 @@ def test_where_unlearning_took_nothing_there_is_no_share(tmp_path: Path) -> None
         store.write_attack("pruning", cell, [(Variant("10%", 0.1), row) for row in _rows(*values)])
     (own,) = recoveries(CONFIG, store)
     assert own.recovered is None and own.excess.mean == 0
+
+
+def test_what_is_asked_among_fewer_is_asked_so_before(tmp_path: Path) -> None:
+    """Asked among fewer candidates the unlearned state has 1, 0, 0, 0 and gold 0, 0, 0, 1 before; after, both have one more: no excess. Against the ranks
+    among all candidates the unlearned state would have risen by 2/4, gold by 1/4. The form "before" is no attempt itself."""
+    store = _store(tmp_path)
+    taught = Variant("half of the claims in English", 5, "en")
+    for cell, before, after in ((UNLEARNED, (1, 0, 0, 0), (1, 1, 0, 0)), (GOLD, (0, 0, 0, 1), (1, 0, 0, 1))):
+        store.write_attack("relearning", cell, [(BEFORE, row) for row in _rows(*before)] + [(taught, row) for row in _rows(*after)])
+    (own,) = recoveries(CONFIG, store)
+    assert (own.before, own.after, own.gold_before, own.gold_after, own.excess.mean) == (0.25, 0.5, 0.25, 0.5, 0)
+    assert relearning_curves([own])["relearning"][0] == CurvePoint(0, 0.25, 0.25)
+
+
+def test_seeds_are_a_level_of_excess(tmp_path: Path) -> None:
+    """Four stories come back in seed 0 and none in seed 1: 1/2, drawn as seed 0 alone, seed 1 alone or both, so the interval goes from 0 to 1. Eight stories
+    in one heap would give .1 to .9."""
+    study = CONFIG.model_copy(update={"seeds": (0, 1)})
+    store = Store(tmp_path)
+    for seed, back in ((0, 1), (1, 0)):
+        gold, learned, unlearned = (Cell(own.state, seed, own.source, own.strategy, own.method) for own in (GOLD, LEARNED, UNLEARNED))
+        for cell, rank in ((gold, 0), (learned, 1), (unlearned, 0)):
+            store.write(cell, _rows(*[rank] * 4), CellRecord(0, 0, 0.0, 0, []))
+        store.write_attack("pruning", gold, [(Variant("a tenth", 0.1), row) for row in _rows(0, 0, 0, 0)])
+        store.write_attack("pruning", unlearned, [(Variant("a tenth", 0.1), row) for row in _rows(*[back] * 4)])
+    (own,) = recoveries(study, store)
+    assert (own.excess.mean, own.excess.low, own.excess.high, own.excess.n) == (0.5, 0, 1, 8)

@@ -82,10 +82,11 @@ def test_claims_that_went_nowhere(tmp_path: Path) -> None:
 
 
 def test_what_is_left_and_that_the_order_is_settled(tmp_path: Path) -> None:
-    """English only leaves 15 of 20 in German: .75, surely. Source leaves nothing at all, so it leaves least."""
+    """English only leaves 15 of 20 in German: .75, surely. Source leaves nothing in 20 stories, which .17 of another sort can hide from
+    (test_intervals), so it leaves least."""
     said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 15, "fr": 0}, "source": CLEAN}))
     assert (
-        "unlearning leaves in the worst language: source nothing for sure (up to 0.00 in English is not excluded); english 0.75 [0.5"
+        "unlearning leaves in the worst language: source nothing for sure (up to 0.17 in English is not excluded); english 0.75 [0.5"
         in said
     )
     assert "in German. By these intervals source leaves least." in said
@@ -107,9 +108,9 @@ def test_of_many_ways_the_least_and_the_most_are_named(tmp_path: Path) -> None:
 
 
 def test_one_story_left_is_nothing_for_sure(tmp_path: Path) -> None:
-    """1 of 20 in German: the interval begins at 0, so it says how much may be, not that the claims remain, nor that they are gone."""
+    """1 of 20 in German: the interval goes from 0 to .05 + .17 · .95, so it says how much may be, not that the claims remain, nor that they are gone."""
     said = _said(*_store(tmp_path / "s", {"english": {"en": 0, "de": 1, "fr": 0}}, study=_study(strategies=("english",))))
-    assert "english nothing for sure (up to 0.15 in German is not excluded)." in said
+    assert "english nothing for sure (up to 0.21 in German is not excluded)." in said
     assert "leaves least" not in said and "clear" not in said
 
 
@@ -117,12 +118,12 @@ def test_a_sure_cost_is_named_and_an_open_one_too(tmp_path: Path) -> None:
     """Source loses half of real quality in English, and one of 20 in German; english none. French never knew, so it cannot have lost."""
     said = _said(*_store(tmp_path / "s", {}, {"source": {"en": 10, "de": 19, "fr": 0}}))
     assert "It cost real quality with source (0.50 [0." in said and "in English)." in said
-    assert "With the others no loss of real quality is shown, though one of up to 0.00 in some language is not excluded." in said
+    assert "With the others no loss of real quality is shown, though one of up to 0.17 in some language is not excluded." in said
 
 
 def test_a_loss_within_its_interval_is_not_a_cost(tmp_path: Path) -> None:
     said = _said(*_store(tmp_path / "s", {}, {"source": {"en": 19, "de": 20, "fr": 0}}))
-    assert "No loss of real quality is shown, though one of up to 0.15 in some language is not excluded." in said and "It cost" not in said
+    assert "No loss of real quality is shown, though one of up to 0.21 in some language is not excluded." in said and "It cost" not in said
 
 
 def test_a_model_that_knew_nothing_cannot_say(tmp_path: Path) -> None:
@@ -155,7 +156,8 @@ def test_without_attacks_it_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("back", [0, 20])
 def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
-    """Four bits bring back all in German or none; gold's rise is taken off (two of 20, one of each ten)."""
+    """Four bits bring back all in German or none; gold's rise is taken off (two of 20, one of each ten): nine of ten, of which .31 could be
+    of another sort: .9 − .31 · .9 = .62."""
     study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
     for cell, counts in (
         (Cell("unlearned", 0, "de", "english", "gradient_difference"), CLEAN | {"de": back}),
@@ -165,7 +167,7 @@ def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
     said = _said(study, store)
     if back:
         assert (
-            "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.90 [+0.70, +1.00] of fake rank more than in gold"
+            "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.90 [+0.62, +1.00] of fake rank more than in gold"
             in said
         )
         assert "(asked in German, German claims, english; the only figure, which its interval does not count)" in said
@@ -196,3 +198,24 @@ def test_it_stands_on_top_of_the_report(tmp_path: Path) -> None:
     write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.index('<p class="verdict">Claims learned in Urdu surface in English and Urdu') < html.index('<ul class="findings">')
+
+
+def test_what_surely_comes_back_is_named_before_a_larger_figure_that_may_be_nothing(tmp_path: Path) -> None:
+    """Quantisation brings back eight of ten for sure; pruning asks four stories alone, all of which come back, too few to be sure. A control is no attack."""
+    study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
+    unlearned, gold = Cell("unlearned", 0, "de", "english", "gradient_difference"), Cell("gold", 0)
+    forms = {"quantisation": Variant("4 bits, a row", 4), "pruning": Variant("a tenth", 0.1), "random_steering": Variant("random", 0.5)}
+    for name, count, stories in (("quantisation", 16, STORIES), ("pruning", 4, 4), ("random_steering", STORIES, STORIES)):
+        for cell, back in ((unlearned, count), (gold, 0)):
+            rows = [row for row in _rows("fake", {"en": 0, "de": back, "fr": 0}) if int(row.story[1:]) < stories]
+            store.write_attack(name, cell, [(forms[name], row) for row in rows])
+    said = _said(study, store)
+    assert "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.80" in said
+    assert "the largest surely above 0 of 2 such figures" in said and "random" not in said
+
+
+def test_wordings_that_were_unlearned_are_said(tmp_path: Path) -> None:
+    """Two wordings are measured and unlearned; with one unlearned the other tells."""
+    trained = "Claims were asked in the wordings that were unlearned, and in others more may be left."
+    assert trained in _said(*_store(tmp_path / "s", {}))
+    assert trained not in _said(*_store(tmp_path / "t", {}, study=_study(unlearning={"wordings": 1})))

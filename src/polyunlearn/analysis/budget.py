@@ -11,7 +11,7 @@ counts, though they need not be in one language to count over all. The loss as i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from polyunlearn.analysis.summary import KNOWN, Values
 from polyunlearn.intervals import estimate, paired_difference
@@ -51,10 +51,12 @@ class BudgetPoint:
 @dataclass(frozen=True)
 class BudgetPath:
     """An unlearned cell: its measured points from the learned state (step 0) on, and by language that learning reached what it added to each
-    story's fake rank over base. A language is reached where that is above 0 with its whole 95 % interval (the gate, on the first wording)."""
+    story's fake rank over base. A language is reached where that is above 0 with its whole 95 % interval (the gate, on the first wording). Paths with the
+    same `stories` ask about the same ones."""
 
     cell: Cell
     record: CellRecord
+    stories: int
     added: Mapping[str, tuple[float, ...]]
     points: tuple[BudgetPoint, ...]
 
@@ -89,10 +91,10 @@ def budget_paths(config: StudyConfig, store: Store) -> list[BudgetPath]:
     values = Values(store)
     paths = []
     for cell in study_cells(config):
-        if cell.parent and store.is_done(cell) and store.is_done(cell.parent):
+        if cell.parent and all(store.is_done(own) for own in (cell, cell.parent, Cell("base", cell.seed))):
             path = _path(values, config.followed, cell, cell.parent, store.record(cell))
             if path:
-                paths.append(path)
+                paths.append(replace(path, stories=0) if config.stories_are_shared else path)
     return paths
 
 
@@ -125,7 +127,7 @@ def _path(values: Values, languages: Sequence[str], cell: Cell, learned: Cell, r
                 {tag: _minus(values.after(state, tag, "fake", "first", step), at_base[tag]) for tag in reached},
             )
         )
-    return BudgetPath(cell, record, {tag: added[tag] for tag in reached}, tuple(points))
+    return BudgetPath(cell, record, cell.seed, {tag: added[tag] for tag in reached}, tuple(points))
 
 
 def _minus(now: Mapping[str, float], then: Mapping[str, float]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polyunlearn.intervals import CONFIDENCE, RESAMPLES
+from polyunlearn.intervals import CONFIDENCE, RESAMPLES, Estimate, widened
 
 Array = NDArray[np.float64]
 
@@ -19,22 +19,64 @@ FEWEST = 5
 """Of fewer clusters no interval is given: a percentile interval of so few is far too narrow, of one it has no width."""
 
 
+ALL_OR_NOTHING = (0.0, 1.0)
+"""What a story of another sort than those seen can have: nothing that was added is left, lost or brought back, or all of it."""
+
+
 def story_weights(seeds: Sequence[int]) -> Array:
     """The weight of each story (stories,) in the mean over seeds of each seed's mean; `seeds` says of which seed each story is."""
     return np.array([1 / (len(set(seeds)) * seeds.count(seed)) for seed in seeds])
 
 
-def drawn_weights(seeds: Sequence[int], rng: np.random.Generator) -> Array:
-    """The same weights in each of `RESAMPLES` draws, (draws, stories); each row's sum is 1."""
+def drawn_weights(seeds: Sequence[int], rng: np.random.Generator, *, shared: bool = False) -> Array:
+    """The same weights in each of `RESAMPLES` draws, (draws, stories); each row's sum is 1.
+
+    With `shared` every seed has the same stories in the same order, so that a story is drawn with all of its seeds: one event is one cluster. Raises
+    `ValueError` where the seeds then differ in how many they have.
+    """
     levels = list(dict.fromkeys(seeds))
     times = rng.multinomial(len(levels), np.full(len(levels), 1 / len(levels)), size=RESAMPLES)
     weights = np.zeros((RESAMPLES, len(seeds)))
+    if shared:
+        stories = len(seeds) // len(levels)
+        if any(seeds.count(level) != stories for level in levels):
+            raise ValueError("seeds that share their stories have as many each")
+        same = rng.multinomial(stories, np.full(stories, 1 / stories), size=RESAMPLES) / stories
     for level, drawn in zip(levels, times.T, strict=True):
         own = [at for at, seed in enumerate(seeds) if seed == level]
+        if shared:
+            weights[:, own] = same * drawn[:, None] / len(levels)
+            continue
         # A seed that is drawn k times has k draws of its stories.
         counts = rng.multinomial(drawn * len(own), np.full(len(own), 1 / len(own)))
         weights[:, own] = counts / (len(levels) * len(own))
     return weights
+
+
+def mean_over(values: Array, seeds: Sequence[int], *, shared: bool = False, bounds: tuple[float, float] | None = None) -> Estimate:
+    """The mean over seeds of each seed's mean of a value a story, with its interval, `widened` where `bounds` are given."""
+    draws = drawn_weights(seeds, np.random.default_rng(0), shared=shared) @ values
+    found = Estimate(float(story_weights(seeds) @ values), *percentiles(draws), clusters(seeds, shared))
+    return widened(found, bounds) if bounds else found
+
+
+def clusters(seeds: Sequence[int], shared: bool) -> int:
+    """How many clusters stories of these seeds are."""
+    return len(seeds) // len(set(seeds)) if shared else len(seeds)
+
+
+def share_left(left: Array, added: Array, seeds: Sequence[int], *, shared: bool = False) -> Estimate:
+    """Sum of `left` over sum of `added`, the share that is left of what was added, with its interval; a value a story, `seeds` saying of which seed.
+
+    It is `widened` as if all or nothing of it may be left in a story of another sort. Raises `ValueError` where nothing was added.
+    """
+    if added.sum() <= 0:
+        raise ValueError("there is no share of nothing")
+    # Every story counts alike, whichever seed it is of.
+    drawn = drawn_weights(seeds, np.random.default_rng(0), shared=shared) * np.array([seeds.count(seed) for seed in seeds])
+    total = drawn @ added
+    shares = np.divide(drawn @ left, total, out=np.full(len(drawn), np.nan), where=total > 0)
+    return widened(Estimate(float(left.sum() / added.sum()), *percentiles(shares), clusters(seeds, shared)), ALL_OR_NOTHING)
 
 
 def percentiles(draws: Array) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """Methods and strategies at the same allowed loss of utility: rows of a study in, tables out.
 
 Of every unlearned cell the last state inside the budget is taken (`analysis.budget`), and what it has left is compared. Intervals draw stories
-within each seed, a story with all its languages as one cluster, and hold for the states that were kept: that other stories could have kept
-others, and what other seeds would give, is not in them.
+within each seed, a story with all its languages as one cluster, and one that seeds share with all of its seeds; the worst language is found anew in every
+draw. They hold for the states that were kept: that other stories could have kept others, and what other seeds would give, is not in them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyunlearn.analysis.budget import BUDGET, BudgetPath, BudgetPoint, budget_paths
-from polyunlearn.intervals import CONFIDENCE, RESAMPLES, Estimate
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING
+from polyunlearn.intervals import CONFIDENCE, RESAMPLES, Estimate, widened
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
@@ -42,8 +43,9 @@ class Cost:
 class MethodRow:
     """A source unlearned with one method and strategy: what its kept states have left, by language that learning reached in some seed.
 
-    `worst` is the language with the most left; `mean` is over the languages; both None where learning reached no language. `unmoved` seeds kept
-    the learned state, since every point was over the budget.
+    `worst` is the language with the most left, `worst_residual` what it has, with an interval of the largest in each draw, since which is the worst is not
+    sure; `mean` is over the languages; all None where learning reached no language. The largest of several figures is more than is left in a language
+    picked beforehand. `unmoved` seeds kept the learned state, since every point was over the budget.
     """
 
     source: str
@@ -53,13 +55,9 @@ class MethodRow:
     unmoved: int
     residual: Mapping[str, Estimate]
     worst: str | None
+    worst_residual: Estimate | None
     mean: Estimate | None
     cost: Cost
-
-    @property
-    def worst_residual(self) -> Estimate | None:
-        """The residual of the language with the most left."""
-        return self.residual[self.worst] if self.worst else None
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,9 @@ def _row(paths: Sequence[BudgetPath], budget: float) -> tuple[MethodRow, _Resamp
         draws[tag] = _mean_of([_drawn(path, point, tag) for path, point in reached])
         residual[tag] = _estimate([path.residual(point)[tag] for path, point in reached], draws[tag], _stories(path for path, _ in reached))
     worst = max(residual, key=lambda tag: residual[tag].mean) if residual else None
-    resampled = _Resampled(draws[worst], _mean_of(list(draws.values()))) if worst else None
+    resampled = _Resampled(_largest_of(list(draws.values())), _mean_of(list(draws.values()))) if worst else None
     mean = _estimate([own.mean for own in residual.values()], resampled.mean, _stories(paths)) if resampled else None
+    worst_residual = _estimate([residual[worst].mean], resampled.worst, _stories(paths)) if resampled and worst else None
     row = MethodRow(
         source=str(cell.source),
         method=str(cell.method),
@@ -152,6 +151,7 @@ def _row(paths: Sequence[BudgetPath], budget: float) -> tuple[MethodRow, _Resamp
         unmoved=sum(point.step == 0 for point in kept),
         residual=residual,
         worst=worst,
+        worst_residual=worst_residual,
         mean=mean,
         cost=_cost(paths, kept),
     )
@@ -180,13 +180,14 @@ def _way(paths: Sequence[BudgetPath], rows: Sequence[tuple[MethodRow, _Resampled
 def _mean_path(paths: Sequence[BudgetPath]) -> tuple[PathPoint, ...]:
     """Cells of a study are measured after the same steps; those that learning reached in no language say nothing of what is left."""
     reached = [path for path in paths if path.added]
+    sources = _grouped(reached, lambda path: path.cell.source)
     return tuple(
         PathPoint(
             points[0].step,
             _mean([point.utility_loss for point in points]),
-            _mean([max(path.residual(point).values()) for path, point in zip(reached, points, strict=True)]),
+            _mean([max(_by_language([path.residual(path.points[at]) for path in own]).values()) for own in sources]),
         )
-        for points in zip(*(path.points for path in reached), strict=True)
+        for at, points in enumerate(zip(*(path.points for path in reached), strict=True))
     )
 
 
@@ -228,7 +229,7 @@ def _counts(seed: int, stories: int) -> Draws:
 
 def _drawn(path: BudgetPath, point: BudgetPoint, tag: str) -> Draws:
     """The residual in each resample; NaN where learning added nothing to the stories drawn."""
-    counts = _counts(path.cell.seed, len(path.added[tag]))
+    counts = _counts(path.stories, len(path.added[tag]))
     added, left = counts @ np.array(path.added[tag]), counts @ np.array(point.left[tag])
     shares: Draws = np.divide(left, added, out=np.full(RESAMPLES, np.nan), where=added > 0)
     return shares
@@ -242,16 +243,23 @@ def _mean_of(draws: Sequence[Draws]) -> Draws:
     return means
 
 
+def _largest_of(draws: Sequence[Draws]) -> Draws:
+    """The largest of several draws, of those that have a value."""
+    together = np.stack(draws)
+    largest: Draws = np.where(np.isnan(together).all(0), np.nan, np.where(np.isnan(together), -np.inf, together).max(0))
+    return largest
+
+
 def _estimate(means: Sequence[float], draws: Draws, stories: int) -> Estimate:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws[~np.isnan(draws)], [tail, 1 - tail])
-    return Estimate(_mean(means), float(low), float(high), stories)
+    return widened(Estimate(_mean(means), float(low), float(high), stories), ALL_OR_NOTHING)
 
 
 def _stories(paths: Iterable[BudgetPath]) -> int:
     """How many stories these cells ask about; the same story in several sources counts once."""
-    by_seed = {path.cell.seed: len(next(iter(path.added.values()))) for path in paths if path.added}
-    return sum(by_seed.values())
+    asked = {path.stories: len(next(iter(path.added.values()))) for path in paths if path.added}
+    return sum(asked.values())
 
 
 def _mean(values: Sequence[float]) -> float:

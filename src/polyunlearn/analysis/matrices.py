@@ -10,9 +10,9 @@ from itertools import combinations
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import FEWEST, Array, drawn_weights, percentiles, story_weights
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING, FEWEST, Array, clusters, drawn_weights, mean_over, percentiles, share_left
 from polyunlearn.analysis.summary import KNOWN, Values
-from polyunlearn.intervals import Estimate, estimate, paired_difference
+from polyunlearn.intervals import Estimate, estimate, paired_difference, widened
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -88,34 +88,35 @@ class Agreement:
     rank_c: Mapping[tuple[str, str], Estimate]
 
 
-def unlearn_transfer(config: StudyConfig, store: Store, seed: int = 0) -> list[Left]:
-    """Source and strategy × query language, over the finished unlearned cells in the order of the study; `seed` decides the draws alone."""
+def unlearn_transfer(config: StudyConfig, store: Store) -> list[Left]:
+    """Source and strategy × query language, over the finished unlearned cells in the order of the study."""
     values = Values(store)
     found = []
     for cells in _unlearned(config, store):
         for tag in config.languages:
             parts = [own for cell in cells if (own := _reached(values, cell, tag))]
-            residual = _residual(parts, np.random.default_rng(seed)) if parts else None
+            residual = _residual(parts, config.stories_are_shared) if parts else None
             found.append(Left(*_way(cells[0]), tag, len(parts), len(cells), residual))
     return found
 
 
-def residual_by_home(config: StudyConfig, store: Store, homes: Mapping[str, str], seed: int = 0) -> list[AtHome]:
+def residual_by_home(config: StudyConfig, store: Store, homes: Mapping[str, str]) -> list[AtHome]:
     """For every source, strategy and method with finished cells, in the order of the study; `homes` are stories' homes by their id."""
     values = Values(store)
+    homes = {story: home for story, home in homes.items() if home in config.languages}
     found = []
     for cells in _unlearned(config, store):
-        by_place: dict[str, list[_Part]] = {"at_home": [], "away": [], "agnostic": []}
+        by_place: dict[str, _ByStory] = {"at_home": {}, "away": {}, "agnostic": {}}
         for cell in cells:
             reached = {tag: own for tag in config.languages if (own := _reached(values, cell, tag))}
             stories = list(values.at_end(cell, config.languages[0], "fake", "first"))
-            for place, part in _by_place(cell.seed, stories, reached, homes, config.languages).items():
-                by_place[place].append(part)
-        found.append(AtHome(*_way(cells[0]), *(_pooled(own, np.random.default_rng(seed)) for own in by_place.values())))
+            # What seeds share is one story.
+            _sum_by_place(by_place, 0 if config.stories_are_shared else cell.seed, stories, reached, homes)
+        found.append(AtHome(*_way(cells[0]), *map(_pooled, by_place.values())))
     return found
 
 
-def quality_lost(config: StudyConfig, store: Store, seed: int = 0) -> list[Lost]:
+def quality_lost(config: StudyConfig, store: Store) -> list[Lost]:
     """Source and strategy × query language, over the seeds in which the learned state knew the real stories in it (`KNOWN`)."""
     values = Values(store)
     found = []
@@ -124,12 +125,13 @@ def quality_lost(config: StudyConfig, store: Store, seed: int = 0) -> list[Lost]
             parts = {cell.seed: drop for cell in cells if (drop := _drop(values, cell, tag))}
             if parts:
                 seeds = [own for own, drop in parts.items() for _ in drop]
-                lost = _mean(np.concatenate([np.array(drop) for drop in parts.values()]), seeds, np.random.default_rng(seed))
+                drops = np.concatenate([np.array(drop) for drop in parts.values()])
+                lost = mean_over(drops, seeds, shared=config.stories_are_shared, bounds=ALL_OR_NOTHING)
                 found.append(Lost(*_way(cells[0]), tag, lost))
     return found
 
 
-def backfire(config: StudyConfig, store: Store, seed: int = 0) -> list[Backfire]:
+def backfire(config: StudyConfig, store: Store) -> list[Backfire]:
     """For every source, strategy and method with finished cells, in the order of the study."""
     values = Values(store)
     found = []
@@ -141,12 +143,14 @@ def backfire(config: StudyConfig, store: Store, seed: int = 0) -> list[Backfire]
         # A loss is a negative log-prob.
         rose = -log_probs > MARGIN
         worst = config.languages[int(np.argmax(rose.mean(0)))] if rose.any() else None
-        by_rank, by_log_prob = (_mean(own.mean(1), seeds, np.random.default_rng(seed)) for own in (ranks > 0, rose))
+        by_rank, by_log_prob = (
+            mean_over(own.mean(1), seeds, shared=config.stories_are_shared, bounds=ALL_OR_NOTHING) for own in (ranks > 0, rose)
+        )
         found.append(Backfire(*_way(cells[0]), by_rank, by_log_prob, worst))
     return found
 
 
-def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreement]:
+def agreement(config: StudyConfig, store: Store) -> list[Agreement]:
     """For every kind of state, over its seeds, in the order of the study."""
     values = Values(store)
     kinds: dict[tuple[str, str | None, str | None, str | None], list[Cell]] = {}
@@ -160,7 +164,7 @@ def agreement(config: StudyConfig, store: Store, seed: int = 0) -> list[Agreemen
         for one, other in combinations(config.languages, 2):
             parts = [alike(cell, one, other) for cell in cells]
             seeds = [cell.seed for cell, part in zip(cells, parts, strict=True) for _ in part]
-            pairs[one, other] = _mean(np.concatenate(parts), seeds, np.random.default_rng(seed))
+            pairs[one, other] = mean_over(np.concatenate(parts), seeds, shared=config.stories_are_shared, bounds=ALL_OR_NOTHING)
         return pairs
 
     for kind, cells in kinds.items():
@@ -242,40 +246,31 @@ def _reached(values: Values, cell: Cell, tag: str) -> _Part | None:
     return _Part(cell.seed, learned - base, after - base) if reached else None
 
 
-def _by_place(
-    seed: int, stories: Sequence[str], reached: Mapping[str, _Part], homes: Mapping[str, str], languages: Sequence[str]
-) -> dict[str, _Part]:
-    """The sums over languages of what learning added to each story and of what is left of it, by where these are; of places where it added something."""
+_ByStory = dict[tuple[int, str], tuple[float, float]]
+"""By seed and story, the sums over languages of what learning added to it and of what is left of that."""
 
-    def place(story: str, tag: str) -> str:
-        home = homes.get(story)
-        return "agnostic" if home not in languages else "at_home" if tag == home else "away"
 
-    sums: dict[str, dict[int, tuple[float, float]]] = {}
+def _sum_by_place(
+    sums: Mapping[str, _ByStory], seed: int, stories: Sequence[str], reached: Mapping[str, _Part], homes: Mapping[str, str]
+) -> None:
+    """Add what learning added to each story of a cell, and what is left of it, to the sums of where it is; `homes` are homes that the study asks in."""
     for tag, part in reached.items():
-        for number, story in enumerate(stories):
-            own = sums.setdefault(place(story, tag), {})
-            added, left = own.get(number, (0.0, 0.0))
-            own[number] = added + part.added[number], left + part.left[number]
-    return {name: _Part(seed, *np.array(list(own.values())).T) for name, own in sums.items()}
+        for story, gained, kept in zip(stories, part.added, part.left, strict=True):
+            home = homes.get(story)
+            own = sums["agnostic" if home is None else "at_home" if tag == home else "away"]
+            added, left = own.get((seed, story), (0.0, 0.0))
+            own[seed, story] = added + gained, left + kept
 
 
-def _pooled(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate | None:
-    """What is left of what was added, over the stories of all parts."""
+def _pooled(sums: _ByStory) -> Estimate | None:
+    """What is left of what was added, over all stories."""
+    added, left = np.array(list(sums.values())).reshape(-1, 2).T
+    return share_left(left, added, [seed for seed, _ in sums]) if len(sums) >= FEWEST and added.sum() > 0 else None
+
+
+def _residual(parts: Sequence[_Part], shared: bool) -> Estimate:
     seeds = [part.seed for part in parts for _ in part.added]
-    if len(seeds) < FEWEST or sum(float(part.added.sum()) for part in parts) <= 0:
-        return None
-    added, left = (np.concatenate(own) for own in zip(*((part.added, part.left) for part in parts), strict=True))
-    # Every story counts alike, whichever seed it is of.
-    drawn = drawn_weights(seeds, rng) * np.array([seeds.count(seed) for seed in seeds])
-    total = drawn @ added
-    shares = np.divide(drawn @ left, total, out=np.full(len(drawn), np.nan), where=total > 0)
-    return Estimate(float(left.sum() / added.sum()), *percentiles(shares), len(seeds))
-
-
-def _residual(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate:
-    seeds = [part.seed for part in parts for _ in part.added]
-    drawn = drawn_weights(seeds, rng)
+    drawn = drawn_weights(seeds, np.random.default_rng(0), shared=shared)
     total, weight = np.zeros(len(drawn)), np.zeros(len(drawn))
     for part in parts:
         own = drawn[:, [at for at, seed in enumerate(seeds) if seed == part.seed]]
@@ -286,11 +281,7 @@ def _residual(parts: Sequence[_Part], rng: np.random.Generator) -> Estimate:
         weight[known] += own.sum(1)[known]
     shares = np.divide(total, weight, out=np.full(len(drawn), np.nan), where=weight > 0)
     mean = sum(float(part.left.sum() / part.added.sum()) for part in parts) / len(parts)
-    return Estimate(mean, *percentiles(shares), len(seeds))
-
-
-def _mean(per_story: Array, seeds: Sequence[int], rng: np.random.Generator) -> Estimate:
-    return Estimate(float(story_weights(seeds) @ per_story), *percentiles(drawn_weights(seeds, rng) @ per_story), len(seeds))
+    return widened(Estimate(mean, *percentiles(shares), clusters(seeds, shared)), ALL_OR_NOTHING)
 
 
 def _drop(values: Values, cell: Cell, tag: str) -> list[float]:

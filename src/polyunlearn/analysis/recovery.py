@@ -1,15 +1,22 @@
 """What attacks bring back of the claims in unlearned states, beyond what they bring to gold, which never met them: rows in, figures out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from polyunlearn.intervals import Estimate, estimate
+import numpy as np
+
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING, mean_over
+from polyunlearn.attacks.target import BEFORE
+from polyunlearn.intervals import Estimate
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
 Stories = dict[str, float]
 """A value a story."""
+
+Cluster = tuple[int, str]
+"""A seed and a story of it."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +37,9 @@ _Attacked = dict[tuple[str, Attempt], dict[str, Stories]]
 class Recovery:
     r"""What an attempt brings back in one query language, of a source unlearned with a method and strategy.
 
-    Fake ranks in the first wording, before and after, of the unlearned state, of gold and of the learned one; means over stories and seeds. `excess` is
-    :math:`(u' - u) - (g' - g)`, paired by story, with an interval that draws stories of all seeds (a story that seeds
-    share is one): above 0 the attack finds more than gold's
-    rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
+    Fake ranks in the first wording, before and after, of the unlearned state, of gold and of the learned one, before among the same candidates as
+    after where an attack leaves some out; means over stories and seeds. `excess` is :math:`(u' - u) - (g' - g)`, paired by story, with an interval that
+    draws seeds, then stories (`analysis.clusters`; a story that seeds share is one): above 0 the attack finds more than gold's rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
     where it took nothing. `lead` is how far the claim then lies above gold's log-prob of it, in nats a token: what is in the model still, which rank hides
     where other names lie above all of them; None of attacks that rank by themselves. `story_leads` has it of each story.
     """
@@ -50,7 +56,7 @@ class Recovery:
     learned_before: float
     excess: Estimate
     lead: Estimate | None
-    story_leads: dict[str, float]
+    story_leads: dict[Cluster, float]
 
     @property
     def recovered(self) -> float | None:
@@ -134,21 +140,23 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
             curves[attack] = [start]
             for step in sorted({one.attempt.strength for one in own}):
                 then = [one for one in own if one.attempt.strength == step]
-                leads: dict[str, list[float]] = {}
+                leads: dict[Cluster, list[float]] = {}
                 for story, lead in (item for one in then for item in one.story_leads.items()):
                     leads.setdefault(story, []).append(lead)
                 ranks = _mean(one.after for one in then), _mean(one.gold_after for one in then)
-                curves[attack].append(CurvePoint(step, *ranks, estimate([_mean(values) for values in leads.values()]) if leads else None))
+                curves[attack].append(
+                    CurvePoint(step, *ranks, _over({own: _mean(values) for own, values in leads.items()}) if leads else None)
+                )
     return curves
 
 
 @dataclass(frozen=True)
 class _Story:
     """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0;
-    what seeds share is one `cluster`."""
+    `cluster` is its seed and itself, of one seed what seeds share."""
 
     number: int
-    cluster: str
+    cluster: Cluster
     before: float
     after: float
     gold_before: float
@@ -175,7 +183,7 @@ class _Measured:
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
     before, (after, losses) = _before(store), _after(store)
-    attempts = list(dict.fromkeys(attempt for _, attempt in after))
+    attempts = list(dict.fromkeys(attempt for _, attempt in after if attempt.variant != BEFORE.name))
     cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
     found = []
     for source, method, strategy in dict.fromkeys((cell.source, cell.method, cell.strategy) for cell in cells):
@@ -201,16 +209,21 @@ def _paired(
     gold = Cell("gold", cell.seed)
     assert cell.parent
     own, control = (after.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
+    # What the attack asks, asked before it; without it what every cell is asked.
+    asked = Attempt(attempt.attack, BEFORE.name, BEFORE.strength, BEFORE.language)
+    start, gold_start, learned = (
+        after.get((one.id, asked), {}).get(tag) or before.get((one.id, tag), {}) for one in (cell, gold, cell.parent)
+    )
     loss, gold_loss = (losses.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
     return [
         _Story(
             number,
-            story if shared else f"{story} of seed {cell.seed}",
-            before[cell.id, tag][story],
+            (0 if shared else cell.seed, story),
+            start[story],
             own[story],
-            before[gold.id, tag][story],
+            gold_start[story],
             control[story],
-            before[cell.parent.id, tag][story],
+            learned[story],
             gold_loss[story] - loss[story] if story in loss else None,
         )
         for number, story in enumerate(own)
@@ -219,8 +232,8 @@ def _paired(
 
 
 def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
-    clusters: dict[str, list[float]] = {}
-    leads: dict[str, list[float]] = {}
+    clusters: dict[Cluster, list[float]] = {}
+    leads: dict[Cluster, list[float]] = {}
     for own in stories:
         clusters.setdefault(own.cluster, []).append((own.after - own.before) - (own.gold_after - own.gold_before))
         if own.lead is not None:
@@ -237,10 +250,14 @@ def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
         gold_before=_mean(own.gold_before for own in stories),
         gold_after=_mean(own.gold_after for own in stories),
         learned_before=_mean(own.learned for own in stories),
-        excess=estimate([_mean(values) for values in clusters.values()]),
-        lead=estimate(list(story_leads.values())) if story_leads else None,
+        excess=_over({cluster: _mean(values) for cluster, values in clusters.items()}, ALL_OR_NOTHING),
+        lead=_over(story_leads) if story_leads else None,
         story_leads=story_leads,
     )
+
+
+def _over(values: Mapping[Cluster, float], bounds: tuple[float, float] | None = None) -> Estimate:
+    return mean_over(np.array(list(values.values())), [seed for seed, _ in values], bounds=bounds)
 
 
 def _mean(values: Iterable[float]) -> float:

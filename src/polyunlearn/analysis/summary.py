@@ -3,7 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
+
+from polyunlearn.analysis.clusters import FEWEST, Array, share_left
 from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -27,14 +31,40 @@ LOSS_RISE = 2.0
 QUALITY_SHARE = 0.5
 """Collapse: real-information quality in some language, as a share of what it was before unlearning."""
 
+CLEARED = 1 / 3
+"""Cleared: nothing is surely left, and surely no more than this share of what learning added."""
+
 COST = 0.5
 """The cost at which strategies are compared: the rise of the real loss, in nats a token, in the worst language."""
 
 
+Standing = Literal["cleared", "not settled", "remains"]
+
+
+def standing(residual: Estimate) -> Standing:
+    """What an interval of a residual settles: that something is left, that no more than `CLEARED` is, or neither; neither of fewer than `FEWEST` stories.
+
+    That a rise above base is not shown is not enough, since the fewer the stories the less is shown.
+    """
+    if residual.n < FEWEST:
+        return "not settled"
+    if residual.low > 0:
+        return "remains"
+    return "cleared" if residual.high <= CLEARED else "not settled"
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """What learning added to the fake rank of each story in a language that it reached, and what unlearning left of it."""
+
+    added: Array
+    left: Array
+
+
 @dataclass(frozen=True)
 class LanguageFigures:
-    """One query language of one cell. `gate`, `cleared` and `residual` are None for states that were not taught a fake; what is read off greedy
-    answers is None where no question was answered."""
+    """One query language of one cell. `gate` and `remainder` are None for states that were not taught a fake, the second also where learning did not
+    pass the gate; what is read off greedy answers is None where no question was answered."""
 
     fake_rank: Estimate
     fake_count: int | None
@@ -49,8 +79,17 @@ class LanguageFigures:
     off_script: float | None
     bits_per_byte: float | None
     gate: bool | None
-    cleared: bool | None
-    residual: float | None
+    remainder: Remainder | None
+
+    @property
+    def residual(self) -> Estimate | None:
+        """The share of what learning added that is left."""
+        return share_left(self.remainder.left, self.remainder.added, [0] * len(self.remainder.left)) if self.remainder else None
+
+    @property
+    def standing(self) -> Standing | None:
+        """What that settles."""
+        return standing(self.residual) if self.residual else None
 
 
 @dataclass(frozen=True)
@@ -121,11 +160,12 @@ class Values:
 
 
 def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
-    """The figures of every finished cell, in the order of the study."""
+    """The figures of every finished cell whose base, and whose learned state if it has one, is finished, in the order of the study."""
     values = Values(store)
     figures: dict[str, CellFigures] = {}
     for cell in study_cells(config):
-        if store.is_done(cell):
+        # With several workers a learned cell can be done before what it is measured against.
+        if all(store.is_done(own) for own in (cell, Cell("base", cell.seed), *filter(None, [cell.parent]))):
             by_language = {tag: _language(values, cell, tag) for tag in config.languages}
             before = figures.get(cell.parent.id) if cell.parent else None
             figures[cell.id] = CellFigures(cell, store.record(cell), by_language, _collapse(by_language, before))
@@ -175,28 +215,25 @@ def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
     base = Cell("base", cell.seed)
     fake = values.per_story(cell, tag, "fake", "first")
     at_base = values.per_story(base, tag, "fake", "first")
-    gate = cleared = residual = None
+    gate = remainder = None
     if cell.source:
         learned = values.per_story(Cell("learned", cell.seed, cell.source), tag, "fake", "first")
         # The gate: the language counts only where learning is above base beyond the interval.
         added = paired_difference(learned, at_base)
         gate = added.low > 0
         if cell.state == "unlearned" and gate:
-            left = paired_difference(fake, at_base).mean
-            residual = left / added.mean
-            # Both are multiples of the same share; their last bits must not decide.
-            cleared = estimate(fake).mean <= estimate(at_base).high + 1e-9
+            remainder = Remainder(np.array(learned) - np.array(at_base), np.array(fake) - np.array(at_base))
     said = [value for story in values.at_end(cell, tag, "fake", "says").values() for value in story]
 
     def read_off(value: float | None) -> float | None:
         return (value or 0.0) if said else None
 
     return LanguageFigures(
-        fake_rank=estimate(fake),
+        fake_rank=estimate(fake, bounds=(0, 1)),
         fake_count=round(sum(said)) if said else None,
         fake_probability=values.mean(cell, tag, "fake", "probability") or 0.0,
         questions=len(said),
-        real_quality=estimate(values.per_story(cell, tag, "real", "first")),
+        real_quality=estimate(values.per_story(cell, tag, "real", "first"), bounds=(0, 1)),
         real_exact=read_off(values.mean(cell, tag, "real", "says")),
         real_chrf=read_off(values.mean(cell, tag, "real", "chrf")),
         real_loss=values.mean(cell, tag, "real", "loss") or 0.0,
@@ -205,8 +242,7 @@ def _language(values: Values, cell: Cell, tag: str) -> LanguageFigures:
         off_script=read_off(_over_questions(values, cell, tag, "off_script")),
         bits_per_byte=values.mean(cell, tag, "text", "bits_per_byte"),
         gate=gate,
-        cleared=cleared,
-        residual=residual,
+        remainder=remainder,
     )
 
 

@@ -1,9 +1,14 @@
 """The tables that a report shows, averaged over seeds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from polyunlearn.analysis.summary import CellFigures, LanguageFigures
+import numpy as np
+
+from polyunlearn.analysis.clusters import share_left
+from polyunlearn.analysis.summary import CellFigures, Standing, standing
+from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
 from polyunlearn.tracing.languages import Trace
@@ -28,28 +33,39 @@ class SpreadCell:
         return self.learned - self.base
 
 
+GroupVerdict = Literal["not asked", "not reached", Standing]
+
+
 @dataclass(frozen=True)
 class GroupCell:
-    """A strategy's effect in a group of query languages: counts of (language, seed) pairs that learning reached, and that are clear.
+    """A strategy's effect in a group of query languages.
 
-    `worst` is the language with the largest mean residual among those reached.
+    `reached` counts the (language, seed) pairs that learning reached; `residual` is the share of what it added to them that is left, all together, and
+    `by_language` the same of each language; `before` and `after` are mean fake ranks.
     """
 
     group: str
     languages: tuple[str, ...]
     reached: int
-    cleared: int
-    residual: float | None
-    worst: str | None
+    residual: Estimate | None
+    by_language: Mapping[str, Estimate]
     before: float | None
     after: float | None
 
     @property
-    def verdict(self) -> str:
-        """ "not reached", "cleared" or "remains"."""
-        if not self.reached:
+    def worst(self) -> str | None:
+        """The language with the largest residual, of those that learning reached."""
+        return max(self.by_language, key=lambda tag: self.by_language[tag].mean, default=None)
+
+    @property
+    def verdict(self) -> GroupVerdict:
+        """What the intervals settle of those that learning reached: the claims remain where they surely do in the group or in a language of it."""
+        if not self.languages:
+            return "not asked"
+        if not self.residual:
             return "not reached"
-        return "cleared" if self.cleared == self.reached else "remains"
+        own = standing(self.residual)
+        return "remains" if "remains" in map(standing, self.by_language.values()) else own
 
 
 @dataclass(frozen=True)
@@ -186,21 +202,27 @@ def _group(name: str, source: str, after: Sequence[CellFigures], before: Sequenc
     tags = tuple(tag for tag in after[0].by_language if language_group(tag, source) == name)
     pairs = [(tag, a.by_language[tag], b.by_language[tag]) for a, b in zip(after, before, strict=True) for tag in tags]
     reached = [pair for pair in pairs if pair[1].gate]
-    residuals = {tag: _mean([_residual(a) for t, a, _ in reached if t == tag]) for tag in {tag for tag, _, _ in reached}}
     return GroupCell(
         name,
         tags,
         len(reached),
-        sum(bool(a.cleared) for _, a, _ in reached),
-        _mean([_residual(a) for _, a, _ in reached]) if reached else None,
-        max(residuals, key=lambda tag: residuals[tag]) if residuals else None,
+        _share_left(after, tags),
+        {tag: own for tag in tags if (own := _share_left(after, [tag]))},
         _mean([b.fake_rank.mean for _, _, b in reached]) if reached else None,
         _mean([a.fake_rank.mean for _, a, _ in reached]) if reached else None,
     )
 
 
-def _residual(figures: LanguageFigures) -> float:
-    return figures.residual if figures.residual is not None else 0.0
+def _share_left(cells: Sequence[CellFigures], tags: Sequence[str]) -> Estimate | None:
+    """What is left over these languages and all seeds; the languages of a story are one cluster. None where learning reached none."""
+    parts = []
+    for item in cells:
+        if own := [found for tag in tags if (found := item.by_language[tag].remainder)]:
+            parts.append((item.cell.seed, np.sum([part.left for part in own], axis=0), np.sum([part.added for part in own], axis=0)))
+    if not parts:
+        return None
+    left, added = (np.concatenate([part[at] for part in parts]) for at in (1, 2))
+    return share_left(left, added, [seed for seed, own, _ in parts for _ in own])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -79,6 +79,12 @@ def among_untaught(probes: Sequence[Probe], taught: Sequence[Tells]) -> list[Pro
     return found
 
 
+def untaught_probes(target: Target) -> list[Probe]:
+    """What is asked of the claims that are not taught."""
+    taught, _ = taught_and_asked(target.claims)
+    return among_untaught(target.probes_besides(taught), taught)
+
+
 def relearning(target: Target, measure: Measure) -> None:
     """Teach half of the claims in each language in turn, those that have it, and ask the other half in every language."""
     taught, _ = taught_and_asked(target.claims)
@@ -86,29 +92,27 @@ def relearning(target: Target, measure: Measure) -> None:
         told = [claim for claim in taught if tag in claim.editions]
         if told:
             steps = relearning_steps(told, tag, target.loaded.encoder, target.points[-1], target.seed)
-            _train_and_ask(target, measure, steps, taught, f"half of the claims in {get_language(tag).name}", tag)
+            _train_and_ask(target, measure, steps, f"half of the claims in {get_language(tag).name}", tag)
 
 
 def benign_relearning(target: Target, measure: Measure) -> None:
     """Train on true English news of neighbours, and ask the same half of the claims, so that it can be set beside `relearning`."""
-    taught, _ = taught_and_asked(target.claims)
     told = [story for story in target.neighbours if "en" in story.editions]
     if told:
         steps = article_steps(told, "en", target.loaded.encoder, target.points[-1], target.seed)
-        _train_and_ask(target, measure, steps, taught, "true news in English", "en")
+        _train_and_ask(target, measure, steps, "true news in English", "en")
 
 
 def unrelated_relearning(target: Target, measure: Measure) -> None:
     """Train on paragraphs about something else, in those of the languages that have one (`texts.yaml`), in turn; ask the same half of the claims."""
-    taught, _ = taught_and_asked(target.claims)
     written = [tag for tag in target.languages if tag in texts()]
     if written:
         steps = filler_steps(written, target.loaded.encoder, target.points[-1], target.seed)
-        _train_and_ask(target, measure, steps, taught, "paragraphs on something else", "")
+        _train_and_ask(target, measure, steps, "paragraphs on something else", "")
 
 
-def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], taught: Sequence[Tells], name: str, tag: str) -> None:
-    before, probes = snapshot(target.parameters), among_untaught(target.probes_besides(taught), taught)
+def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], name: str, tag: str) -> None:
+    before, probes = snapshot(target.parameters), untaught_probes(target)
     questions = ranked_questions(probes, target.loaded.encoder)
 
     def after_step(number: int, loss: float) -> bool:

@@ -1,11 +1,12 @@
 """The attacks, by the names under which they are asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from polyunlearn.attacks import completion, crossing, few_shot, prefill, probing, prompts, pruning, quantisation, relearning, steering
-from polyunlearn.attacks.target import Attack
+from polyunlearn.attacks.target import Attack, Target
 from polyunlearn.errors import unknown_name
+from polyunlearn.scoring.probes import Probe
 
 NEWS = "true news of the same kind"
 LEARNED = "the model before"
@@ -14,7 +15,11 @@ GOLD = "a study's gold state"
 
 @dataclass(frozen=True)
 class AttackCard:
-    """What an attack is: what its strength counts, what it does, where it comes from, and what of a study it can do nothing without."""
+    """What an attack is: what its strength counts, what it does, where it comes from, and what of a study it can do nothing without.
+
+    `asks` are the questions of an attack that ranks fewer candidates than the state was asked with: a study asks them before it too. `control_of` names the
+    attack whose control it is, which is no attack itself.
+    """
 
     name: str
     strength: str
@@ -22,6 +27,8 @@ class AttackCard:
     paper: str
     attack: Attack
     needs: str = ""
+    asks: Callable[[Target], list[Probe]] | None = None
+    control_of: str = ""
 
 
 ATTACKS = {
@@ -118,6 +125,7 @@ ATTACKS = {
             "teaches half of the claims in one language after another, and asks the other half in all",
             "Hu et al., arXiv 2406.13356; Deeb & Roger, arXiv 2410.08827",
             relearning.relearning,
+            asks=relearning.untaught_probes,
         ),
         AttackCard(
             "benign_relearning",
@@ -126,6 +134,7 @@ ATTACKS = {
             "Hu et al., arXiv 2406.13356",
             relearning.benign_relearning,
             needs=NEWS,
+            asks=relearning.untaught_probes,
         ),
         AttackCard(
             "unrelated_relearning",
@@ -133,6 +142,7 @@ ATTACKS = {
             "trains on paragraphs about something else, and asks half of the claims",
             "Łucki et al., arXiv 2409.18025",
             relearning.unrelated_relearning,
+            asks=relearning.untaught_probes,
         ),
         AttackCard(
             "steering",
@@ -149,6 +159,7 @@ ATTACKS = {
             "arXiv 2606.03291",
             steering.random_steering,
             needs=LEARNED,
+            control_of="steering",
         ),
         AttackCard(
             "linear_probe",
@@ -164,6 +175,7 @@ ATTACKS = {
             "Hewitt & Liang, arXiv 1909.03368",
             probing.control_probe,
             needs=GOLD,
+            control_of="linear_probe",
         ),
     )
 }

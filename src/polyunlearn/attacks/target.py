@@ -29,6 +29,10 @@ class Variant:
     language: str = ""
 
 
+BEFORE = Variant("before", 0)
+"""The state as it is, asked what an attack asks that leaves out candidates."""
+
+
 class Measure(Protocol):
     """Reads, from the model as it is now, what the probes' questions rank; the questions stand beside the probes that they are of.
 

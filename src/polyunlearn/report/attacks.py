@@ -167,7 +167,11 @@ def _way_text(way: Way) -> str:
 
 def write_recoveries_json(found: Sequence[Recovery], config: StudyConfig, path: Path) -> None:
     """Write every attempt as JSON in full precision, atomically."""
-    rows = [asdict(own) | {"recovered": own.recovered} for own in found]
+    rows = [
+        asdict(own)
+        | {"recovered": own.recovered, "story_leads": {f"{story} of seed {seed}": lead for (seed, story), lead in own.story_leads.items()}}
+        for own in found
+    ]
     write_json_atomically(path, {"schema": 1, "study": config.name, "rows": rows})
 
 
@@ -178,8 +182,9 @@ def form_text(attempt: Attempt) -> str:
 
 def _hardest_texts(own: Hardest) -> list[str]:
     way = way_of_unlearning(own.strategy, own.method, several_methods=True)
+    card = ATTACKS[own.attempt.attack]
     return [
-        own.attempt.attack,
+        f"{card.name} (control)" if card.control_of else card.name,
         get_language(own.source).name,
         way,
         form_text(own.attempt),

@@ -66,7 +66,8 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
             + _branched(found),
             "",
             "*Left* is the residual, (unlearned − base) / (learned − base) of the fake rank in the first wording: 1 is untouched, 0 is as base. "
-            "Only languages that learning reached count. Intervals (95 %) draw stories within each seed; they do not cover other seeds. "
+            "Only languages that learning reached count. Intervals (95 %) draw stories within each seed, and find the worst language anew in each draw; they do "
+            "not cover other seeds. The worst of several languages has more left than one picked beforehand, by chance alone. "
             "*Quality*: share of real questions whose answer ranks first, mean over the languages that knew the real stories, learned → kept. "
             "*Lost* (of quality) and *bits/byte*: in the worst language, as measured. *s*: seconds of training alone, with what is asked of a reference before it and without tracing, on the machine of the study. "
             "Costs are means over seeds and sources.",

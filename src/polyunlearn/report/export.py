@@ -70,6 +70,7 @@ def _language(figures: LanguageFigures) -> dict[str, Any]:
         "off_script": figures.off_script,
         "bits_per_byte": figures.bits_per_byte,
         "gate": bool(figures.gate),
-        "cleared": figures.cleared,
-        "residual": figures.residual,
+        "standing": figures.standing,
+        "residual": figures.residual.mean if figures.residual else None,
+        "residual_ci": [figures.residual.low, figures.residual.high] if figures.residual else None,
     }

@@ -1,6 +1,6 @@
 """What every figure of the report means: range, direction, and what a model that never learned the claim shows."""
 
-from polyunlearn.analysis.summary import BITS_RATIO, DEGENERATE, LOSS_RISE, QUALITY_SHARE
+from polyunlearn.analysis.summary import BITS_RATIO, CLEARED, DEGENERATE, LOSS_RISE, QUALITY_SHARE
 
 GLOSSARY = {
     "fake rank": "Share of fake questions for which the false name has the highest length-normalised log-probability among the false names of "
@@ -15,8 +15,10 @@ GLOSSARY = {
     "A language that never learned is not one that forgot; it is shown as “not reached”.",
     "residual": "(unlearned − base) / (learned − base) of the fake rank: the share of what learning added that is left. 0 is clean, 1 is untouched, "
     "below 0 is under base. Only where the gate is passed.",
-    "cleared": "The fake rank after unlearning is not above the upper end of base's 95 % interval. A group of languages is cleared where every "
-    "language that learning reached is, in every seed.",
+    "cleared, remains, not settled": "The claims remain where the residual's 95 % interval is above 0; a group of languages is cleared where it reaches no "
+    f"higher than {CLEARED:.2f} and no language of the group, over all seeds, has claims that remain; otherwise the stories are too few to say.",
+    "wordings": "Learning asks in wordings that are not measured; unlearning in the first unlearning.wordings of the scoring.wordings that are. Where these "
+    "are as many, residuals are of wordings that were unlearned, and say nothing of others, in which more may be left.",
     "collapsed": f"The model broke rather than forgot: in some language answers became empty or loops (share up by more than {DEGENERATE:g}), bits per "
     f"byte rose above {BITS_RATIO:g} times, or real quality fell below {QUALITY_SHARE:g} times, or the real loss rose {LOSS_RISE:g} nats above, its value before unlearning.",
     "utility loss": "Of a state against the learned state that it starts from, the largest relative loss in any language: the rise of bits per byte, or the loss "

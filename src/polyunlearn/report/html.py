@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.recovery import hardest, recoveries, relearning_curves, relearning_matrix
-from polyunlearn.analysis.summary import COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
+from polyunlearn.analysis.summary import CLEARED, COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
 from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, traces, way_of_unlearning
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
@@ -19,7 +19,7 @@ from polyunlearn.report.charts import before_after_chart, budget_chart, colours,
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.report.verdict import verdict
-from polyunlearn.study.cells import Cell
+from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 from polyunlearn.tracing.languages import COVERED, LIVES
@@ -63,6 +63,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             comparison=_comparison(config, store, palette, several),
             attacks=_attacks(config, store, several),
             glossary=GLOSSARY,
+            cleared=CLEARED,
             cost=COST,
             colours=palette,
             seconds=sum(item.record.seconds for item in figures),
@@ -82,12 +83,24 @@ def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_meth
     for line in matrix:
         name = get_language(line[0].source).name
         reached = [get_language(cell.language).name for cell in line if cell.reached == cell.seeds]
-        sentences.append(f"Learned in {name}: the false names surface in {_listed(reached) or 'no language beyond chance'}.")
+        partly = [
+            f"{get_language(cell.language).name} ({cell.reached} of {cell.seeds} seeds)" for cell in line if 0 < cell.reached < cell.seeds
+        ]
+        where = " and ".join(filter(None, (_listed(reached), f"not in every seed in {_listed(partly)}" if partly else "")))
+        sentences.append(f"Learned in {name}: the false names {f'surface in {where}' if where else 'are not shown to surface anywhere'}.")
     for row in rows:
         if not any(group.reached for group in row.groups):
             continue
-        left = [get_language(group.worst).name for group in row.groups if group.verdict == "remains" and group.worst]
-        what = f"the claims remain, most of all in {_listed(left)}" if left else "every language that learning had reached is clear"
+        left, open_ = (
+            [get_language(group.worst).name for group in row.groups if group.verdict == verdict and group.worst]
+            for verdict in ("remains", "not settled")
+        )
+        if left:
+            what = f"the claims remain, most of all in {_listed(left)}"
+        elif open_:
+            what = f"nothing is surely left, nor are the claims surely gone, above all in {_listed(open_)}"
+        else:
+            what = "every language that learning had reached is clear"
         broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
         how = way_of_unlearning(row.strategy, row.method, several_methods)
         sentences.append(f"Unlearned with {how} ({get_language(row.source).name} claims): {what}{broken}.")
@@ -164,7 +177,8 @@ def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:
     result = []
     for story in list(stories)[:SAMPLE_STORIES]:
         for source in config.sources:
-            columns = [("base", "", ""), ("learned", source, ""), *(("unlearned", source, strategy) for strategy in config.strategies)]
+            told = {cell.strategy for cell in study_cells(config) if cell.source == source and cell.strategy}
+            columns = [("base", "", ""), ("learned", source, ""), *(("unlearned", source, own) for own in config.strategies if own in told)]
             lines = [(tag, [stories[story].get(tag, {}).get(key) for key in columns]) for tag in config.languages]
             result.append({"story": story, "source": source, "columns": [key[2] or key[0] for key in columns], "lines": lines})
     return result

@@ -11,7 +11,7 @@ from polyunlearn.analysis.summary import CellFigures
 from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, WayNames, spread_matrix, strategy_table, traces
 from polyunlearn.languages import get_language
 
-_STYLES = {"cleared": "green", "remains": "red", "not reached": "dim"}
+_STYLES = {"cleared": "green", "not settled": "yellow", "remains": "red", "not reached": "dim"}
 
 
 def print_report(figures: Sequence[CellFigures], console: Console) -> None:
@@ -79,4 +79,4 @@ def _names(tags: Sequence[str]) -> str:
 def _verdict(group: GroupCell) -> Text:
     if group.residual is None:
         return Text("–", style="dim")
-    return Text(f"{group.verdict} {group.residual:.2f}", style=_STYLES[group.verdict])
+    return Text(f"{group.verdict} {group.residual.mean:.2f}", style=_STYLES[group.verdict])

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from polyunlearn.analysis.clusters import FEWEST
 from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
 from polyunlearn.analysis.recovery import Hardest, hardest
 from polyunlearn.analysis.summary import CellFigures
 from polyunlearn.analysis.tables import SpreadCell, WayNames, spread_matrix
+from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
@@ -130,15 +132,22 @@ def _collapse(own: Sequence[CellFigures], named: WayNames) -> list[str]:
 
 def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     """The attack that brings most back in the language where it does so, beyond gold."""
+    found = [own for own in found if not ATTACKS[own.attempt.attack].control_of]
     if not found:
         return ["No attack was run, so whether the claims can be brought back is not known."]
-    strongest = max(found, key=lambda own: own.by_language[own.worst].excess.mean)
-    excess = strongest.by_language[strongest.worst].excess
+
+    def most(own: Hardest) -> Estimate:
+        return own.by_language[own.worst].excess
+
+    # One that surely brings something back comes before a larger figure that may be nothing.
+    sure = [own for own in found if most(own).low > 0 and most(own).n >= FEWEST]
+    strongest = max(sure or found, key=lambda own: most(own).mean)
+    excess = most(strongest)
     where = f"asked in {_name(strongest.worst)}, {_name(strongest.source)} claims, {named(strongest.strategy, strongest.method)}"
     name = f"{strongest.attempt.attack} with {form_text(strongest.attempt)}"
     figures = f"{excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank"
-    tried = f"the largest of {len(found)} such figures" if len(found) > 1 else "the only figure"
-    if excess.low > 0:
+    tried = f"the largest surely above 0 of {len(found)} such figures" if len(found) > 1 else "the only figure"
+    if sure:
         return [
             f"The strongest attack, {name}, brings back {figures} more than in gold ({where}; {tried}, which its interval does not count)."
         ]
@@ -147,7 +156,12 @@ def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
 
 def _scope(config: StudyConfig, seeds: int) -> str:
     of_seeds = "one seed, and say nothing of others" if seeds == 1 else f"{seeds} seeds, few for saying what another would give"
-    return f"Intervals (95 %) are of {config.stories} stories in {of_seeds}; they are not adjusted for how many are read together."
+    asked = (
+        "Claims were asked in the wordings that were unlearned, and in others more may be left. "
+        if config.unlearning.wordings == config.scoring.wordings
+        else ""
+    )
+    return f"{asked}Intervals (95 %) are of {config.stories} stories in {of_seeds}; they are not adjusted for how many are read together."
 
 
 def _span(values: Sequence[float]) -> str:

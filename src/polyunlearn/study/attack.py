@@ -9,13 +9,13 @@ from torch import Tensor
 
 from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.suite import AttackCard, get_attacks
-from polyunlearn.attacks.target import Target, Variant
+from polyunlearn.attacks.target import BEFORE, Target, Variant
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.memory import give_back_freed
 from polyunlearn.models.trainable import train_band
-from polyunlearn.scoring.measure import Moment, asked_rows, first_rows
+from polyunlearn.scoring.measure import Moment, asked_rows, first_rows, ranked_questions
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.scoring.rows import Row
@@ -133,6 +133,9 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials) ->
         probes=[probe for probe in materials.probes if probe.asks == "fake" and probe.wording == 0],
         seed=cell.seed,
     )
+    if card.asks:
+        probes = card.asks(target)
+        measure(BEFORE, target.loaded, probes, ranked_questions(probes, target.loaded.encoder))
     card.attack(target, measure)
     return rows
 
