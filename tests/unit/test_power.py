@@ -90,7 +90,7 @@ def _store(folder: Path, ranks: dict[tuple[str, int], list[float]], seeds: tuple
 def test_spread_measured_in_one_seed(tmp_path: Path) -> None:
     """English differences 1, 1, 0, 0 (variance 1/3), German none: the most is counted, sqrt(1/3); of seeds nothing is known."""
     store = _store(tmp_path, {("english", 0): [1, 1, 0, 0], ("source", 0): [0, 0, 0, 0]})
-    assert measured_spread(store) == Spread(pytest.approx((1 / 3) ** 0.5), 0)
+    assert measured_spread(store) == Spread(pytest.approx((1 / 3) ** 0.5), None)
 
 
 def test_spread_measured_in_two_seeds(tmp_path: Path) -> None:
@@ -125,3 +125,7 @@ def test_the_plan_with_a_measured_spread() -> None:
     text = _printed(["base-seed0"], Spread(0.3, 0.1))
     assert "takes 71 stories to be found" in text and "measured spread 0.30 between stories, 0.10 between seeds" in text
     assert "at least 9 seeds, even of that many stories each" in text
+
+
+def test_of_one_seed_nothing_is_said_of_others() -> None:
+    assert "measured spread 0.30 between stories, unknown between seeds" in _printed(["base-seed0"], Spread(0.3, None))

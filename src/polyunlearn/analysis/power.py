@@ -37,10 +37,15 @@ CORRELATION = 0.5
 
 @dataclass(frozen=True)
 class Spread:
-    """How paired differences spread: standard deviations between the stories of a seed, and between seeds (0 where one seed is known)."""
+    """How paired differences spread: standard deviations between the stories of a seed, and between seeds, None where one seed is known and so nothing of others."""
 
     stories: float
-    seeds: float = 0.0
+    seeds: float | None = 0.0
+
+    @property
+    def between_seeds(self) -> float:
+        """The same, with seeds taken as alike where they are not known."""
+        return self.seeds or 0.0
 
 
 def worst_case(correlation: float = CORRELATION) -> Spread:
@@ -64,12 +69,12 @@ def stories_needed(sigma: float, difference: float = DIFFERENCE) -> int:
 def seeds_needed(spread: Spread, stories: int, difference: float = DIFFERENCE) -> int:
     """How many seeds of `stories` stories each do."""
     _check(difference)
-    return max(1, math.ceil((_reach() / difference) ** 2 * (spread.seeds**2 + spread.stories**2 / stories)))
+    return max(1, math.ceil((_reach() / difference) ** 2 * (spread.between_seeds**2 + spread.stories**2 / stories)))
 
 
 def found_with(spread: Spread, stories: int, seeds: int) -> float:
     """The smallest difference that `seeds` seeds of `stories` stories each find with 80 % power at the 5 % level."""
-    return _reach() * math.sqrt((spread.seeds**2 + spread.stories**2 / stories) / seeds)
+    return _reach() * math.sqrt((spread.between_seeds**2 + spread.stories**2 / stories) / seeds)
 
 
 def measured_spread(store: Store) -> Spread:
@@ -95,7 +100,8 @@ def measured_spread(store: Store) -> Spread:
         raise UserError(f"{store.folder}: has no two finished unlearned states of one source to measure a spread from; give another study")
     by_language = np.array([[_components(seeds) for seeds in languages] for languages in found]).mean(0)
     stories, between = by_language[int(np.argmax(by_language.sum(1)))]
-    return Spread(float(np.sqrt(stories)), float(np.sqrt(between)))
+    several = any(len(seeds) > 1 for languages in found for seeds in languages)
+    return Spread(float(np.sqrt(stories)), float(np.sqrt(between)) if several else None)
 
 
 def _paired(values: Values, one: Cell, other: Cell, tag: str) -> Array:
