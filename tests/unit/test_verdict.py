@@ -219,3 +219,10 @@ def test_wordings_that_were_unlearned_are_said(tmp_path: Path) -> None:
     trained = "Claims were asked in the wordings that were unlearned, and in others more may be left."
     assert trained in _said(*_store(tmp_path / "s", {}))
     assert trained not in _said(*_store(tmp_path / "t", {}, study=_study(unlearning={"wordings": 1})))
+
+
+def test_of_several_sources_each_has_its_paragraph(tmp_path: Path) -> None:
+    """German and French claims, then what is said of all: no attack, the wordings, the intervals."""
+    said = _said(*_store(tmp_path / "s", {}, study=_study(sources=("de", "fr")))).split("\n\n")
+    assert [own.split(" surface")[0] for own in said[:2]] == ["Claims learned in German", "Claims learned in French"]
+    assert len(said) == 3 and said[2].startswith("No attack was run") and said[2].endswith("read together.")

@@ -21,7 +21,7 @@ NOTHING_YET = "Nothing is learned yet, so there is nothing to say."
 
 
 def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -> str:
-    """One paragraph on the finished cells of a study.
+    """A paragraph on the finished cells of a study, with several sources one on each and one on all, with an empty line between.
 
     Something is said to be so where the 95 % interval carries it; otherwise what it leaves open is said.
     """
@@ -30,18 +30,23 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
         return NOTHING_YET
     named = WayNames.of(config.strategies, config.methods)
     left, lost = unlearn_transfer(config, store), quality_lost(config, store)
-    sentences = []
+    paragraphs = []
     for line in matrix:
+        sentences = []
         source = line[0].source
         sentences += _spread(line)
         if own := [one for one in left if one.source == source]:
             sentences += _left(own, named)
             sentences += _cost([one for one in lost if one.source == source], named)
         sentences += _collapse([item for item in figures if item.cell.source == source], named)
+        paragraphs.append(sentences)
+    sentences = []
     if left:
         sentences += _attacked(hardest(config, store) if store.is_attacked() else [], named)
     sentences.append(_scope(config, len({item.cell.seed for item in figures})))
-    return " ".join(sentences)
+    if len(paragraphs) == 1:
+        return " ".join([*paragraphs[0], *sentences])
+    return "\n\n".join(map(" ".join, [*paragraphs, sentences]))
 
 
 def _spread(line: Sequence[SpreadCell]) -> list[str]:
