@@ -372,6 +372,9 @@ def test_a_diverged_model_is_no_state_to_keep() -> None:
         ({"rate": 0.0}, "give a number above 0"),
         ({"to_layer": 1}, "nothing would train"),
         ({"from_layer": 9}, "layers 0 to 3"),
+        ({"method": "cir", "adapter": True}, "method 'cir' cannot train an adapter: it takes directions.*; leave out --adapter"),
+        ({"method": "undo", "adapter": True}, "method 'undo' cannot train an adapter: blurring"),
+        ({"method": "undo", "steps": 1}, "steps 1: method 'undo' takes at least 2"),
         ({"languages": ("fr",)}, "no claim has an edition in 'fr'; the file has en, de"),
     ],
 )

@@ -208,6 +208,7 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
             "trainable.weights: method 'cir' cannot train 'lora': it takes directions",
         ),
         ({"methods": ["task_vector"], "trainable": {"weights": "lora"}}, "method 'task_vector' cannot train 'lora': the change"),
+        ({"methods": ["undo"], "trainable": {"weights": "lora"}}, "method 'undo' cannot train 'lora': blurring an adapter leaves"),
         ({"methods": ["npo_sam"], "unlearning": {"subspace": "shared"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
         ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),

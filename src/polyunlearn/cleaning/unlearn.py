@@ -253,6 +253,13 @@ def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> 
     """Raise `UserError` for what would fail later."""
     if not settings.rate > 0:
         raise UserError(f"rate {settings.rate:g}: give a number above 0")
+    forget = get_method(settings.method).forget
+    if settings.adapter and forget.refuses_adapters:
+        raise UserError(
+            f"method {settings.method!r} cannot train an adapter: {forget.refuses_adapters}; leave out --adapter, or take another method"
+        )
+    if settings.steps < forget.least_steps:
+        raise UserError(f"steps {settings.steps}: method {settings.method!r} takes at least {forget.least_steps}")
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     check_layer(loaded.model, trainable.from_layer)
     if settings.to_layer is not None:

@@ -17,4 +17,5 @@ UNDO = Card(
     least_steps=2,
     retain="kl",
     insists="it is distilled by the divergence from what the unlearned state says; write undo",
+    refuses_adapters="blurring an adapter leaves the weights that hold what is to be forgotten as they are",
 )
