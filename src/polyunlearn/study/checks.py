@@ -152,6 +152,11 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         )
     if weights == "lora" and method.forget.refuses_adapters:
         problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
+    if part.branches == "merge" and method.forget.refuses_merging:
+        problems.append(
+            f"unlearning.branches: branches of method {name!r} cannot be merged: {method.forget.refuses_merging}; "
+            "set branches=none or distil, or leave the method out"
+        )
     needs = {need for card in method.cards for need in card.needs}
     if weights == "all" and needs & {"states", "reference_logits"}:
         problems.append(

@@ -25,7 +25,8 @@ class Card:
 
     Of a forget term, `retain` names the retain term that it comes with (None: it has none), `refuses` says why it cannot go with some, by
     name ("none" for going without any), `insists` why it goes with no other than `retain`, `refuses_adapters` why it cannot train low-rank
-    adapters, `least_steps` is how many steps it needs, and `instead` says which answers `needs` asks for.
+    adapters, `refuses_merging` why branches of it cannot be added up (`training.branches`), `least_steps` is how many steps it needs, and `instead` says
+    which answers `needs` asks for.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Card:
     refuses: Mapping[str, str] = field(default_factory=dict)
     insists: str | None = None
     refuses_adapters: str | None = None
+    refuses_merging: str | None = None
     least_steps: int = 1
     instead: Instead | None = None
 

@@ -17,5 +17,6 @@ UNDO = Card(
     least_steps=2,
     retain="kl",
     insists="it is distilled by the divergence from what the unlearned state says; write undo",
+    refuses_merging="each branch blurs all the weights, and what branches moved adds up, so that the model would shrink once a language",
     refuses_adapters="blurring an adapter leaves the weights that hold what is to be forgotten as they are",
 )
