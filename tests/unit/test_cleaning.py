@@ -386,6 +386,14 @@ def test_settings_that_cannot_be_are_refused_before_anything(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_weights_too_coarse_for_a_method_are_refused_before_anything(gemma_folder: Path, tmp_path: Path) -> None:
+    loaded = sharp(gemma_folder)
+    loaded.model.bfloat16()
+    with pytest.raises(UserError, match=r"method 'npo_sam' .* hold them in fp32: .* by model.float\(\)"):
+        unlearn_claims(loaded, CLAIMS, tmp_path, replace(SETTINGS, method="npo_sam"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_of_somebody_else_is_not_taken(gemma_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="holds no unfinished unlearning"):

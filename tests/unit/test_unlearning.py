@@ -11,13 +11,16 @@ from pydantic import ValidationError
 from tiny import own_label_log_probs, sequences, sharp
 from torch import Tensor, nn
 
+from polyunlearn.errors import UserError
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
-from polyunlearn.study import stages
+from polyunlearn.study import stages, states
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
+from polyunlearn.study.processes import Silent
+from polyunlearn.study.run import run_study
 from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.labels import Need
@@ -256,6 +259,23 @@ def _stage(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method
         config, cell, [Step(RETAIN, FORGET)], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, Stories([], [], [], [])
     )
     return seen[0]
+
+
+def test_a_study_refuses_weights_too_coarse_for_a_method_before_anything(
+    any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two methods; and the stage refuses it too, for a state that an attack trains once more."""
+    loaded = sharp(any_model_folder)
+    loaded.model.bfloat16()
+    monkeypatch.setattr(states, "load_model", lambda name, **settings: loaded)
+    config = StudyConfig.model_validate({"name": "mine", "stories": 2, "sources": ["de"], "methods": ["npo", "npo_tamper"]})
+    with pytest.raises(UserError, match="method 'npo_tamper' looks where the weights are moved by less than bfloat16 tells apart"):
+        run_study(config, tmp_path / "out", Silent())
+    assert not (tmp_path / "out").exists()
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    cell, nothing = Cell("unlearned", 0, "de", "english", "npo_tamper"), Stories([], [], [], [])
+    with pytest.raises(UserError, match="method 'npo_tamper'"):
+        stages.train_stage(config, cell, [], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, nothing)
 
 
 def test_a_stage_takes_the_procedure_and_its_settings(any_model_folder: Path, tmp_path: Path) -> None:

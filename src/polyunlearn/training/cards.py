@@ -21,7 +21,8 @@ class Card:
 
     The keyword-only settings of `term`, `rule`, `dual` and `procedure`, with their defaults, are the method's. `rule` is how the method makes a
     step's gradient where it is not the plain one (`training.gradients`), `dual` makes the `training.loop.Dual` by which the retain term's weight
-    moves, `procedure` says what becomes of the weights where they are not simply trained (`training.unlearning`).
+    moves, `procedure` says what becomes of the weights where they are not simply trained (`training.unlearning`). `moves_weights` says that the rule
+    takes gradients where it has moved the weights by a little, which fp32 alone tells apart.
 
     Of a forget term, `retain` names the retain term that it comes with (None: it has none), `refuses` says why it cannot go with some, by
     name ("none" for going without any), `insists` why it goes with no other than `retain`, `refuses_adapters` why it cannot train low-rank
@@ -38,6 +39,7 @@ class Card:
     term: Callable[..., Any]
     needs: frozenset[Need] = frozenset()
     rule: Callable[..., Any] | None = None
+    moves_weights: bool = False
     dual: Callable[..., Any] | None = None
     procedure: Callable[..., Any] | None = None
     retain: str | None = "cross_entropy"

@@ -14,4 +14,5 @@ NPO_LOOKAHEAD = Card(
     term=npo,
     needs=frozenset({"reference"}),
     rule=looking_ahead,
+    moves_weights=True,
 )

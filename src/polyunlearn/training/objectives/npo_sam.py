@@ -14,4 +14,5 @@ NPO_SAM = Card(
     term=npo,
     needs=frozenset({"reference"}),
     rule=sharpness_aware,
+    moves_weights=True,
 )

@@ -16,5 +16,6 @@ NPO_TAMPER = Card(
     term=npo,
     needs=frozenset({"reference"}),
     rule=tamper_resistant,
+    moves_weights=True,
     insists=TEACHES,
 )
