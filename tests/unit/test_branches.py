@@ -210,6 +210,15 @@ def test_adapters_are_distilled_not_merged() -> None:
     StudyConfig(name="x", sources=("de",), trainable={"weights": "lora"}, unlearning={"branches": "distil"})
 
 
+def test_branches_that_train_the_output_layer_are_merged_not_distilled() -> None:
+    """Their predictions are made of the states that they leave and the output layer as it is then."""
+    with pytest.raises(
+        ValueError, match=r"unlearning.branches: what a branch predicts goes through the output layer, .* set trainable.weights=body"
+    ):
+        StudyConfig(name="x", sources=("de",), trainable={"weights": "all"}, unlearning={"branches": "distil"})
+    StudyConfig(name="x", sources=("de",), trainable={"weights": "all"}, unlearning={"branches": "merge"})
+
+
 def test_branches_that_blur_are_distilled_not_merged() -> None:
     """For the stage as for one method by its own settings."""
     ways = {"methods": ["npo", "undo"], "strategies": ("english+source",)}

@@ -213,6 +213,10 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
         ({"methods": ["task_vector"], "trainable": {"weights": "lora"}}, "method 'task_vector' cannot train 'lora': the change"),
         ({"methods": ["undo"], "trainable": {"weights": "lora"}}, "method 'undo' cannot train 'lora': blurring an adapter leaves"),
         ({"methods": ["npo_sam"], "unlearning": {"subspace": "shared"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
+        (
+            {"trainable": {"weights": "all"}, "unlearning": {"subspace": "specific"}},
+            "unlearning.subspace: it goes through the states of layers, past the output layer .* set trainable.weights=body",
+        ),
         ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "home"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
