@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -111,12 +112,13 @@ def test_the_negated_state_is_exact_at_every_step(any_model_folder: Path) -> Non
     assert _same(snapshot(given.parameters), seen[-1]) and not _same(seen[0], seen[1])
 
 
-def test_a_negated_training_stops_for_no_answer_and_when_told(any_model_folder: Path) -> None:
-    """A `stop_below` above every answer would let all of them go; `after_step` ends it after two steps, with the state of these."""
+@pytest.mark.parametrize("floors", [{"stop_below": 100.0}, {"floors": dict.fromkeys(FORGET, 100.0)}])
+def test_a_negated_training_stops_for_no_answer_and_when_told(any_model_folder: Path, floors: dict[str, Any]) -> None:
+    """A `stop_below` or a floor above every answer would let all of them go; `after_step` ends it after two steps, with the state of these."""
     _, given = _training(any_model_folder, "task_vector", 5)
     short = replace(given, steps=given.steps[:2])
     assert given.objective.forget is not None
-    forget = replace(given.objective.forget, stop_below=100.0)
+    forget = replace(given.objective.forget, **floors)
     _, other = _training(any_model_folder, "task_vector", 5)
     told = replace(other, objective=Objective(forget, None), after_step=lambda number, loss: number == 2)
     start = snapshot(given.parameters)
@@ -179,10 +181,12 @@ def test_nothing_is_forgotten_in_the_second_half(any_model_folder: Path) -> None
     assert _same(snapshot(given.parameters), snapshot(other.parameters))
 
 
-def test_a_distillation_that_is_ended_early_leaves_the_unlearned_state(any_model_folder: Path) -> None:
+@pytest.mark.parametrize("end", [2, 3])
+def test_a_distillation_that_is_ended_early_leaves_the_unlearned_state(any_model_folder: Path, end: int) -> None:
+    """Of three steps that unlearn, after the second, and after the last: nothing is blurred."""
     _, given = _training(any_model_folder, "undo", 6)
-    assert len(distilled(replace(given, after_step=lambda number, loss: number == 2))) == 2
-    _, short = _training(any_model_folder, "undo", 2)
+    assert len(distilled(replace(given, after_step=lambda number, loss: number == end))) == end
+    _, short = _training(any_model_folder, "undo", end)
     trained(short)
     assert _same(snapshot(given.parameters), snapshot(short.parameters))
 
