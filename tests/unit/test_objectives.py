@@ -201,6 +201,8 @@ def test_an_unknown_term_is_named_with_the_nearest() -> None:
         get_method("npo+kk")
     with pytest.raises(UserError, match="without a retain term is gradient_ascent"):
         get_method("gradient_difference+none")
+    with pytest.raises(UserError, match=r"method 'npo_lookahead\+none': .* without one is npo\+none"):
+        get_method("npo_lookahead+none")
 
 
 def test_settings_reach_the_term() -> None:

@@ -255,14 +255,22 @@ def test_a_stage_takes_the_rule_that_the_study_asks_for(
     assert wanted(given)
 
 
-def _stage(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, unlearning: dict[str, object]) -> Training:
+def _stage(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    unlearning: dict[str, object],
+    strategy: str = "english",
+    seed: int = 0,
+) -> Training:
     """What a study's stage gives to be trained."""
     seen: list[Training] = []
     monkeypatch.setattr(stages, "trained", lambda given: seen.append(given) or [])
     config = StudyConfig.model_validate({"name": "mine", "sources": ["de"], "methods": [method], "unlearning": unlearning})
     loaded = sharp(folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
-    cell = Cell("unlearned", 0, "de", "english", method)
+    cell = Cell("unlearned", seed, "de", strategy, method)
     stages.train_stage(
         config, cell, [Step(RETAIN, FORGET)], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, Stories([], [], [], [])
     )
@@ -312,5 +320,8 @@ def test_a_stage_takes_the_procedure_and_its_settings(any_model_folder: Path, tm
 def test_the_noise_of_a_seed_is_the_same_for_all_strategies(
     any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (_stage(any_model_folder, tmp_path, monkeypatch, "npo", {}) for _ in range(2))
-    assert torch.equal(torch.randn(4, generator=first.generator), torch.randn(4, generator=second.generator))
+    """And another seed's is another."""
+    cells = (("english", 0), ("all", 0), ("english", 1))
+    given = [_stage(any_model_folder, tmp_path, monkeypatch, "npo", {}, *cell) for cell in cells]
+    english, everywhere, other = (torch.randn(4, generator=own.generator) for own in given)
+    assert torch.equal(english, everywhere) and not torch.equal(english, other)

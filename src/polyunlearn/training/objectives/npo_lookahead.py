@@ -15,4 +15,5 @@ NPO_LOOKAHEAD = Card(
     needs=frozenset({"reference"}),
     rule=looking_ahead,
     moves_weights=True,
+    refuses={"none": "it looks ahead for its retain term alone, and without one is npo+none"},
 )
