@@ -369,7 +369,9 @@ def test_a_diverged_model_is_no_state_to_keep() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rate": 0.0}, "give a number above 0"),
+        ({"rate": 0.0}, "give a finite number above 0"),
+        ({"rate": inf}, "rate inf: give a finite number above 0"),
+        ({"rate": nan}, "rate nan: give a finite number above 0"),
         ({"to_layer": 1}, "nothing would train"),
         ({"from_layer": 9}, "layers 0 to 3"),
         ({"method": "cir", "adapter": True}, "method 'cir' cannot train an adapter: it takes directions.*; leave out --adapter"),

@@ -251,8 +251,8 @@ def _line(point: Point) -> str:
 
 def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:
     """Raise `UserError` for what would fail later."""
-    if not settings.rate > 0:
-        raise UserError(f"rate {settings.rate:g}: give a number above 0")
+    if not 0 < settings.rate < math.inf:
+        raise UserError(f"rate {settings.rate:g}: give a finite number above 0")
     forget = get_method(settings.method).forget
     if settings.adapter and forget.refuses_adapters:
         raise UserError(

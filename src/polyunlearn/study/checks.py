@@ -91,12 +91,13 @@ def _unfit_settings(config: "StudyConfig") -> list[str]:
         if method not in config.methods:
             problems.append(f"unlearning.settings: {method!r} is not among the methods ({', '.join(config.methods)})")
             continue
-        known, where = config.unlearning.known_settings(method), f"unlearning.settings.{method}"
+        own, where = get_method(method), f"unlearning.settings.{method}"
+        known = config.unlearning.known_settings(method)
         problems += [f"{where}: no setting {name!r}; it has {', '.join(known)}" for name in changed if name not in known]
         problems += [
-            f"{where}.{name}: must be a number (got {value!r})"
+            f"{where}.{name}: {problem}"
             for name, value in config.unlearning.on_card(method).items()
-            if name in known and not isinstance(value, float)
+            if name in known and (problem := own.bounds_of(name).problem(value))
         ]
         try:
             config.unlearning.of_method(method)

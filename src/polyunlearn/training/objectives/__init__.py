@@ -8,7 +8,7 @@ from types import MappingProxyType
 from torch import Tensor
 
 from polyunlearn.errors import UserError, unknown_name
-from polyunlearn.training.cards import NO_RETAIN, Card
+from polyunlearn.training.cards import NO_RETAIN, Bounds, Card
 from polyunlearn.training.loop import Objective, Part
 from polyunlearn.training.objectives.ce_u import CE_U
 from polyunlearn.training.objectives.cir import CIR
@@ -78,6 +78,10 @@ class Method:
     def defaults(self) -> dict[str, float]:
         """The settings of its terms with their defaults."""
         return {name: value for card in self.cards for name, value in card.defaults.items()}
+
+    def bounds_of(self, setting: str) -> Bounds:
+        """What a setting of its terms may be; raises `StopIteration` for one that is none."""
+        return next(card.bounds_of(setting) for card in self.cards if setting in card.defaults)
 
     def objective(
         self,

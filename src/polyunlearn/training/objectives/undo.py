@@ -1,6 +1,6 @@
 """UNDO (unlearn, noise, distil on outputs): the unlearned model's predictions are taught to a blurred copy of it."""
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Bounds, Card
 from polyunlearn.training.objectives.npo import npo
 from polyunlearn.training.unlearning import distilled
 
@@ -13,6 +13,7 @@ UNDO = Card(
     cost="less: half of the steps forget nothing; between the halves a forward pass over the distinct texts to retain",
     term=npo,
     needs=frozenset({"reference"}),
+    bounds={"beta": POSITIVE, "noise": Bounds(most=1.0)},
     procedure=distilled,
     least_steps=2,
     retain="kl",
