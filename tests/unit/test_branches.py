@@ -210,6 +210,26 @@ def test_adapters_are_distilled_not_merged() -> None:
     StudyConfig(name="x", sources=("de",), trainable={"weights": "lora"}, unlearning={"branches": "distil"})
 
 
+def test_branches_that_train_the_output_layer_are_merged_not_distilled() -> None:
+    """Their predictions are made of the states that they leave and the output layer as it is then."""
+    with pytest.raises(
+        ValueError, match=r"unlearning.branches: what a branch predicts goes through the output layer, .* set trainable.weights=body"
+    ):
+        StudyConfig(name="x", sources=("de",), trainable={"weights": "all"}, unlearning={"branches": "distil"})
+    StudyConfig(name="x", sources=("de",), trainable={"weights": "all"}, unlearning={"branches": "merge"})
+
+
+def test_branches_that_blur_are_distilled_not_merged() -> None:
+    """For the stage as for one method by its own settings."""
+    ways = {"methods": ["npo", "undo"], "strategies": ("english+source",)}
+    refused = "unlearning.branches: branches of method 'undo' cannot be merged: each branch blurs all the weights"
+    with pytest.raises(ValueError, match=r"Value error, " + refused):
+        StudyConfig(name="x", sources=("de",), unlearning={"branches": "merge"}, **ways)
+    with pytest.raises(ValueError, match=r"unlearning.settings.undo \(branches\): " + refused):
+        StudyConfig(name="x", sources=("de",), unlearning={"settings": {"undo": {"branches": "merge"}}}, **ways)
+    StudyConfig(name="x", sources=("de",), unlearning={"settings": {"npo": {"branches": "merge"}, "undo": {"branches": "distil"}}}, **ways)
+
+
 # --- in a study --------------------------------------------------------------------------------------------------------------------------
 
 

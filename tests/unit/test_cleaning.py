@@ -369,9 +369,14 @@ def test_a_diverged_model_is_no_state_to_keep() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rate": 0.0}, "give a number above 0"),
+        ({"rate": 0.0}, "give a finite number above 0"),
+        ({"rate": inf}, "rate inf: give a finite number above 0"),
+        ({"rate": nan}, "rate nan: give a finite number above 0"),
         ({"to_layer": 1}, "nothing would train"),
         ({"from_layer": 9}, "layers 0 to 3"),
+        ({"method": "cir", "adapter": True}, "method 'cir' cannot train an adapter: it takes directions.*; leave out --adapter"),
+        ({"method": "undo", "adapter": True}, "method 'undo' cannot train an adapter: blurring"),
+        ({"method": "undo", "steps": 1}, "steps 1: method 'undo' takes at least 2"),
         ({"languages": ("fr",)}, "no claim has an edition in 'fr'; the file has en, de"),
     ],
 )
@@ -380,6 +385,14 @@ def test_settings_that_cannot_be_are_refused_before_anything(
 ) -> None:
     with pytest.raises(UserError, match=message):
         unlearn_claims(sharp(gemma_folder), CLAIMS, tmp_path, replace(SETTINGS, **changed))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_too_coarse_for_a_method_are_refused_before_anything(gemma_folder: Path, tmp_path: Path) -> None:
+    loaded = sharp(gemma_folder)
+    loaded.model.bfloat16()
+    with pytest.raises(UserError, match=r"method 'npo_sam' .* hold them in fp32: .* by model.float\(\)"):
+        unlearn_claims(loaded, CLAIMS, tmp_path, replace(SETTINGS, method="npo_sam"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """Configurations: presets, overrides, and errors that name key, value and remedy."""
 
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,29 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": "high"}}}},
-            ["unlearning.settings.npo.beta: must be a number (got 'high')"],
+            ["unlearning.settings.npo.beta: must be a finite number, above 0 (got 'high')"],
         ),
+        (
+            {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 0}}}},
+            ["unlearning.settings.npo.beta: must be a finite number, above 0 (got 0.0)"],
+        ),
+        (
+            {"methods": ["npo+kl@own"], "unlearning": {"settings": {"npo+kl@own": {"beta": nan}}}},
+            ["unlearning.settings.npo+kl@own.beta: must be a finite number, above 0 (got nan)"],
+        ),
+        (
+            {"methods": ["simnpo"], "unlearning": {"settings": {"simnpo": {"margin": inf}}}},
+            ["unlearning.settings.simnpo.margin: must be a finite number (got inf)"],
+        ),
+        (
+            {"methods": ["npo_sam"], "unlearning": {"settings": {"npo_sam": {"rho": -0.1}}}},
+            ["unlearning.settings.npo_sam.rho: must be a finite number, 0 or more (got -0.1)"],
+        ),
+        (
+            {"methods": ["undo"], "unlearning": {"settings": {"undo": {"noise": 1.5}}}},
+            ["unlearning.settings.undo.noise: must be a finite number, 0 to 1 (got 1.5)"],
+        ),
+        ({"unlearning": {"rate": inf}}, ["unlearning.rate: Input should be a finite number (got inf)"]),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": -1}}}},
             ["unlearning.settings.npo.rate: Input should be greater than 0 (got -1.0)"],
@@ -215,6 +237,12 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
 def test_what_contradicts_the_rest_is_refused(tmp_path: Path, data: dict[str, Any], parts: list[str]) -> None:
     (message,) = problems(config_file(tmp_path, SMALLEST | data))
     assert [part for part in parts if part not in message] == []
+
+
+def test_settings_may_be_what_their_cards_say(tmp_path: Path) -> None:
+    settings = {"undo": {"noise": 1, "noise_scale": 0}, "simnpo": {"margin": -2.5}, "undial": {"beta": 0}, "task_vector": {"scale": 0}}
+    data = {"methods": list(settings), "unlearning": {"settings": settings}}
+    assert load_config(str(config_file(tmp_path, SMALLEST | data))).unlearning.settings == settings
 
 
 def test_a_method_has_the_stage_with_its_own_settings(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from handmade_bodies import HEAD, OneLayer, TwoWeights, gradient_made, said
 from tiny import sequences, sharp
 from torch import Tensor, nn
 
+from polyunlearn.errors import UserError
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.training.gradients.collapse import collapsed, common, without
@@ -18,7 +19,7 @@ from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.gradients.tampering import tamper_resistant, tamper_resistant_collapse
 from polyunlearn.training.loop import Objective, Part, Rule, Step, plain
-from polyunlearn.training.objectives import get_method
+from polyunlearn.training.objectives import FORGET_TERMS, check_precision, get_method
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
 
@@ -162,6 +163,49 @@ def test_without_reach_each_half_is_collapsed_by_itself(any_model_folder: Path) 
 def test_an_answer_alone_is_taught_again_and_forgotten(any_model_folder: Path) -> None:
     step = Step(forget=STEP.forget[:1], retain=STEP.retain)
     assert _far(_made(any_model_folder, tamper_resistant, step), _made(any_model_folder, plain, step)) > 1e-3
+
+
+MOVING = [name for name, card in FORGET_TERMS.items() if card.moves_weights]
+
+
+@pytest.mark.parametrize("name", FORGET_TERMS)
+def test_cards_and_rules_say_where_a_gradient_is_taken_from_other_weights(gemma_folder: Path, name: str) -> None:
+    """Whenever a rule asks for a gradient it says whether the weights are moved; and the card says whether they ever are."""
+    loaded = sharp(gemma_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body", from_layer=1))
+    before = {key: weight.detach().clone() for key, weight in parameters.items()}
+    found = []
+
+    def watching(part: Step, *, moved: bool = False) -> float:
+        assert moved == any(not torch.equal(weight, before[key]) for key, weight in parameters.items())
+        found.append(moved)
+        for weight in parameters.values():
+            weight.grad = torch.ones_like(weight)
+        return 0.0
+
+    card = FORGET_TERMS[name]
+    rule: Rule = card.rule_with({}) or plain
+    rule(STEP, watching, parameters, loaded.body)
+    assert any(found) == card.moves_weights
+
+
+@pytest.mark.parametrize("method", MOVING)
+def test_weights_that_round_a_move_away_are_refused(any_model_folder: Path, method: str) -> None:
+    """In bf16 nine of ten weights stay where they are when each is moved as SAM moves sixty million, by 0.05 in all; so none of these methods takes them, and any other does."""
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body", from_layer=1))
+    check_precision(method, parameters.values())
+    loaded.model.bfloat16()
+    before = torch.cat([own.detach().flatten().clone() for own in parameters.values()])
+    with torch.no_grad():
+        for own in parameters.values():
+            own.add_(0.05 / 6e7**0.5)
+    assert float((torch.cat([own.flatten() for own in parameters.values()]) == before).float().mean()) > 0.9
+    with pytest.raises(
+        UserError, match=rf"method '{method}' looks where the weights are moved by less than bfloat16 tells apart; hold them in fp32"
+    ):
+        check_precision(method, parameters.values())
+    check_precision("npo", parameters.values())
 
 
 def test_the_length_of_the_gradient_does_not_count_in_how_far_the_weights_go(any_model_folder: Path) -> None:

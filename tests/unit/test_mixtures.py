@@ -9,6 +9,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
@@ -19,6 +20,8 @@ LANGUAGES = ("en", "de", "zh", "ur")
 STORIES = generate_stories(8, languages=LANGUAGES)
 NEIGHBOURS = generate_stories(12, languages=LANGUAGES)[8:]
 RETAINED = generate_stories(16, languages=LANGUAGES)[12:]
+FIVE = ("en", "de", "fr", "jv", "ha")
+IN_FIVE, NEIGHBOURS_OF_FIVE = (generate_stories(14, languages=FIVE)[own] for own in (slice(4), slice(4, 14)))
 
 
 @pytest.fixture
@@ -197,6 +200,36 @@ def test_every_second_question_that_is_kept_is_a_neighbours(encoder: Encoder, st
             assert true[item][1] == tag if turn % 2 else tag in kept[item]
     told = Counter((true[item][0], true[item][2]) for step in steps for item in step.retain if item in true)
     assert told == {(story, wording): 2 for story in range(4) for wording in range(4)}
+
+
+@pytest.mark.parametrize(("neighbours", "kinds"), [((), 1), (NEIGHBOURS_OF_FIVE, 2)])
+def test_every_language_is_retained_where_a_step_has_no_room_for_all(encoder: Encoder, neighbours: tuple[Story, ...], kinds: int) -> None:
+    """Five languages, eight questions a step: 80 in ten steps are 16 a language, with neighbours 8 of each kind; two steps ask them all."""
+    steps = unlearning_steps(
+        IN_FIVE, encoder, FIVE, neighbours=neighbours, steps=10, batch=4, form="question", wordings=2, instead=None, questions=10,
+        retain_languages=FIVE, retain_batch=8, rng=Random(0),
+    )  # fmt: skip
+    claims = {
+        encoder.answered(get_language(tag), question, edition.keyword)
+        for story in neighbours
+        for tag, edition in story.editions.items()
+        for question in edition.fake_questions
+    }
+    asked = [[(item.language, item in claims) for item in step.retain] for step in steps]
+    wanted = {(tag, claim): 16 // kinds for tag in FIVE for claim in (False, True)[:kinds]}
+    assert Counter(own for step in asked for own in step) == wanted
+    assert {own for step in asked[:2] for own in step} == set(wanted)
+
+
+@pytest.mark.parametrize("languages", [("ur",), ("en", "ur")])
+@pytest.mark.parametrize("neighbours", [(), NEIGHBOURS])
+def test_one_or_two_languages_are_retained_alike_in_every_step(
+    encoder: Encoder, languages: tuple[str, ...], neighbours: tuple[Story, ...]
+) -> None:
+    """Eight questions: English and Urdu one by one, or with neighbours two by two, and so again in each step."""
+    turns = [languages[turn // (2 if neighbours else 1) % len(languages)] for turn in range(8)]
+    steps = _unlearning(encoder, "all", neighbours=neighbours, retain_languages=languages, retain_batch=8)
+    assert [[item.language for item in step.retain] for step in steps] == [turns] * 8
 
 
 def test_neighbours_are_learned_as_true(encoder: Encoder) -> None:

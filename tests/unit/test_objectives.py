@@ -1,5 +1,7 @@
 """What holds for every objective: shares add up, gradients are right, cards and combinations say the truth."""
 
+from math import nan
+
 import pytest
 import torch
 from handmade_labels import FORGET, FORGOTTEN, REFERENCE, RETAIN, RETAINED, gradients, labels, of_logits
@@ -192,6 +194,9 @@ def test_cards_are_whole() -> None:
         assert card.part == ("forget" if name in FORGET_TERMS else "retain")
         assert ("instead" in card.needs) == (card.instead is not None), name
         assert card.retain is None or card.retain in RETAIN_TERMS
+        assert card.bounds.keys() <= card.defaults.keys(), name
+        for setting, value in card.defaults.items():
+            assert card.bounds_of(setting).problem(float(value)) is None and card.bounds_of(setting).problem(nan), (name, setting)
 
 
 def test_an_unknown_term_is_named_with_the_nearest() -> None:
@@ -201,6 +206,8 @@ def test_an_unknown_term_is_named_with_the_nearest() -> None:
         get_method("npo+kk")
     with pytest.raises(UserError, match="without a retain term is gradient_ascent"):
         get_method("gradient_difference+none")
+    with pytest.raises(UserError, match=r"method 'npo_lookahead\+none': .* without one is npo\+none"):
+        get_method("npo_lookahead+none")
 
 
 def test_settings_reach_the_term() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,13 +12,16 @@ from pydantic import ValidationError
 from tiny import own_label_log_probs, sequences, sharp
 from torch import Tensor, nn
 
+from polyunlearn.errors import UserError
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
-from polyunlearn.study import stages
+from polyunlearn.study import stages, states
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
+from polyunlearn.study.processes import Silent
+from polyunlearn.study.run import run_study
 from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.labels import Need
@@ -108,12 +112,13 @@ def test_the_negated_state_is_exact_at_every_step(any_model_folder: Path) -> Non
     assert _same(snapshot(given.parameters), seen[-1]) and not _same(seen[0], seen[1])
 
 
-def test_a_negated_training_stops_for_no_answer_and_when_told(any_model_folder: Path) -> None:
-    """A `stop_below` above every answer would let all of them go; `after_step` ends it after two steps, with the state of these."""
+@pytest.mark.parametrize("floors", [{"stop_below": 100.0}, {"floors": dict.fromkeys(FORGET, 100.0)}])
+def test_a_negated_training_stops_for_no_answer_and_when_told(any_model_folder: Path, floors: dict[str, Any]) -> None:
+    """A `stop_below` or a floor above every answer would let all of them go; `after_step` ends it after two steps, with the state of these."""
     _, given = _training(any_model_folder, "task_vector", 5)
     short = replace(given, steps=given.steps[:2])
     assert given.objective.forget is not None
-    forget = replace(given.objective.forget, stop_below=100.0)
+    forget = replace(given.objective.forget, **floors)
     _, other = _training(any_model_folder, "task_vector", 5)
     told = replace(other, objective=Objective(forget, None), after_step=lambda number, loss: number == 2)
     start = snapshot(given.parameters)
@@ -176,10 +181,12 @@ def test_nothing_is_forgotten_in_the_second_half(any_model_folder: Path) -> None
     assert _same(snapshot(given.parameters), snapshot(other.parameters))
 
 
-def test_a_distillation_that_is_ended_early_leaves_the_unlearned_state(any_model_folder: Path) -> None:
+@pytest.mark.parametrize("end", [2, 3])
+def test_a_distillation_that_is_ended_early_leaves_the_unlearned_state(any_model_folder: Path, end: int) -> None:
+    """Of three steps that unlearn, after the second, and after the last: nothing is blurred."""
     _, given = _training(any_model_folder, "undo", 6)
-    assert len(distilled(replace(given, after_step=lambda number, loss: number == 2))) == 2
-    _, short = _training(any_model_folder, "undo", 2)
+    assert len(distilled(replace(given, after_step=lambda number, loss: number == end))) == end
+    _, short = _training(any_model_folder, "undo", end)
     trained(short)
     assert _same(snapshot(given.parameters), snapshot(short.parameters))
 
@@ -208,7 +215,12 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
             "trainable.weights: method 'cir' cannot train 'lora': it takes directions",
         ),
         ({"methods": ["task_vector"], "trainable": {"weights": "lora"}}, "method 'task_vector' cannot train 'lora': the change"),
+        ({"methods": ["undo"], "trainable": {"weights": "lora"}}, "method 'undo' cannot train 'lora': blurring an adapter leaves"),
         ({"methods": ["npo_sam"], "unlearning": {"subspace": "shared"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
+        (
+            {"trainable": {"weights": "all"}, "unlearning": {"subspace": "specific"}},
+            "unlearning.subspace: it goes through the states of layers, past the output layer .* set trainable.weights=body",
+        ),
         ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "home"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
@@ -243,18 +255,43 @@ def test_a_stage_takes_the_rule_that_the_study_asks_for(
     assert wanted(given)
 
 
-def _stage(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, unlearning: dict[str, object]) -> Training:
+def _stage(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    unlearning: dict[str, object],
+    strategy: str = "english",
+    seed: int = 0,
+) -> Training:
     """What a study's stage gives to be trained."""
     seen: list[Training] = []
     monkeypatch.setattr(stages, "trained", lambda given: seen.append(given) or [])
     config = StudyConfig.model_validate({"name": "mine", "sources": ["de"], "methods": [method], "unlearning": unlearning})
     loaded = sharp(folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
-    cell = Cell("unlearned", 0, "de", "english", method)
+    cell = Cell("unlearned", seed, "de", strategy, method)
     stages.train_stage(
         config, cell, [Step(RETAIN, FORGET)], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, Stories([], [], [], [])
     )
     return seen[0]
+
+
+def test_a_study_refuses_weights_too_coarse_for_a_method_before_anything(
+    any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two methods; and the stage refuses it too, for a state that an attack trains once more."""
+    loaded = sharp(any_model_folder)
+    loaded.model.bfloat16()
+    monkeypatch.setattr(states, "load_model", lambda name, **settings: loaded)
+    config = StudyConfig.model_validate({"name": "mine", "stories": 2, "sources": ["de"], "methods": ["npo", "npo_tamper"]})
+    with pytest.raises(UserError, match="method 'npo_tamper' looks where the weights are moved by less than bfloat16 tells apart"):
+        run_study(config, tmp_path / "out", Silent())
+    assert not (tmp_path / "out").exists()
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    cell, nothing = Cell("unlearned", 0, "de", "english", "npo_tamper"), Stories([], [], [], [])
+    with pytest.raises(UserError, match="method 'npo_tamper'"):
+        stages.train_stage(config, cell, [], loaded, loaded.head, parameters, tmp_path, lambda number, loss: False, nothing)
 
 
 def test_a_stage_takes_the_procedure_and_its_settings(any_model_folder: Path, tmp_path: Path) -> None:
@@ -283,5 +320,8 @@ def test_a_stage_takes_the_procedure_and_its_settings(any_model_folder: Path, tm
 def test_the_noise_of_a_seed_is_the_same_for_all_strategies(
     any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = (_stage(any_model_folder, tmp_path, monkeypatch, "npo", {}) for _ in range(2))
-    assert torch.equal(torch.randn(4, generator=first.generator), torch.randn(4, generator=second.generator))
+    """And another seed's is another."""
+    cells = (("english", 0), ("all", 0), ("english", 1))
+    given = [_stage(any_model_folder, tmp_path, monkeypatch, "npo", {}, *cell) for cell in cells]
+    english, everywhere, other = (torch.randn(4, generator=own.generator) for own in given)
+    assert torch.equal(english, everywhere) and not torch.equal(english, other)

@@ -11,14 +11,14 @@ import torch
 from handmade_labels import FORGET, FORGOTTEN, gradients, labels
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import sequences, sharp
+from tiny import own_label_log_probs, sequences, sharp
 from torch import Tensor
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.presets import load_config
-from polyunlearn.training.labels import Totals
+from polyunlearn.training.labels import Labels, Totals
 from polyunlearn.training.loop import Objective, Optimiser, Step, train
 from polyunlearn.training.objectives import get_method
 from polyunlearn.training.objectives.gradient_ascent import gradient_ascent
@@ -204,6 +204,35 @@ def test_the_loop_shows_the_forget_log_probs_of_each_language_once_a_step(any_mo
     _trained(any_model_folder, _objective(Noting()), budget=20)
     expected = sorted((own.language, len(own.labels)) for own in _step().forget)
     assert [sorted(step) for step in seen] == [expected] * 3 + [[]]
+
+
+@pytest.mark.parametrize("method", ["npo_sam", "npo_lookahead", "npo_tamper", "cir", "cir_tamper"])
+@pytest.mark.parametrize("budget", [10_000, 1])
+def test_what_is_left_is_looked_at_where_a_step_begins(any_model_folder: Path, method: str, budget: int) -> None:
+    """However often a rule passes over what is forgotten, and from wherever: each answer once, and as it is before anything is moved."""
+    seen: dict[str, list[float]] = {}
+
+    class Noting:
+        def of(self, language: str) -> float:
+            return 1.0
+
+        def observe(self, language: str, log_probs: Tensor) -> None:
+            seen.setdefault(language, []).append(float(log_probs.detach().sum()))
+
+        def end_step(self) -> None:
+            """One step alone is taken."""
+
+    loaded, step = sharp(any_model_folder), _step()
+    wanted: dict[str, list[float]] = {}
+    before = {own: Labels(own_label_log_probs(loaded, own)) for own in step.forget}
+    for own, found in before.items():
+        wanted.setdefault(own.language, []).append(float(found.log_probs.sum()))
+    # Far enough that what is left there is another.
+    rule = get_method(method).forget.rule_with({"rho": 1.0, "reach": 0.01})
+    objective = _objective(Noting(), method)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    train(loaded.body, loaded.head, parameters, [step], objective, Optimiser(2e-4), reference=before.get, rule=rule, token_budget=budget)  # type: ignore[arg-type]
+    assert {tag: sorted(own) for tag, own in seen.items()} == {tag: pytest.approx(sorted(own), abs=1e-2) for tag, own in wanted.items()}
 
 
 # --- configuration -----------------------------------------------------------------------------------------------------------------------

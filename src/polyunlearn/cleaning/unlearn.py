@@ -32,7 +32,7 @@ from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain
-from polyunlearn.training.objectives import get_method
+from polyunlearn.training.objectives import check_precision, get_method
 from polyunlearn.training.reference import needs_of, reference_now
 from polyunlearn.training.unlearning import Training, trained
 
@@ -251,10 +251,18 @@ def _line(point: Point) -> str:
 
 def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:
     """Raise `UserError` for what would fail later."""
-    if not settings.rate > 0:
-        raise UserError(f"rate {settings.rate:g}: give a number above 0")
+    if not 0 < settings.rate < math.inf:
+        raise UserError(f"rate {settings.rate:g}: give a finite number above 0")
+    forget = get_method(settings.method).forget
+    if settings.adapter and forget.refuses_adapters:
+        raise UserError(
+            f"method {settings.method!r} cannot train an adapter: {forget.refuses_adapters}; leave out --adapter, or take another method"
+        )
+    if settings.steps < forget.least_steps:
+        raise UserError(f"steps {settings.steps}: method {settings.method!r} takes at least {forget.least_steps}")
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     check_layer(loaded.model, trainable.from_layer)
+    check_precision(settings.method, decoder_layers(loaded.model)[trainable.from_layer :].parameters())
     if settings.to_layer is not None:
         if settings.to_layer <= trainable.from_layer:
             raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")

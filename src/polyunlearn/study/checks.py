@@ -91,12 +91,13 @@ def _unfit_settings(config: "StudyConfig") -> list[str]:
         if method not in config.methods:
             problems.append(f"unlearning.settings: {method!r} is not among the methods ({', '.join(config.methods)})")
             continue
-        known, where = config.unlearning.known_settings(method), f"unlearning.settings.{method}"
+        own, where = get_method(method), f"unlearning.settings.{method}"
+        known = config.unlearning.known_settings(method)
         problems += [f"{where}: no setting {name!r}; it has {', '.join(known)}" for name in changed if name not in known]
         problems += [
-            f"{where}.{name}: must be a number (got {value!r})"
+            f"{where}.{name}: {problem}"
             for name, value in config.unlearning.on_card(method).items()
-            if name in known and not isinstance(value, float)
+            if name in known and (problem := own.bounds_of(name).problem(value))
         ]
         try:
             config.unlearning.of_method(method)
@@ -113,7 +114,9 @@ def _unfit_methods(config: "StudyConfig", strategies_unfit: bool) -> list[str]:
 
     def found(name: str, part: "UnlearningConfig") -> list[str]:
         languages = [] if strategies_unfit else _unfit_languages(config, part, get_method(name).forget.least_steps)
-        return _unfit_stage(part, config.languages) + _unfit_method(name, part, config.trainable.weights) + languages
+        return (
+            _unfit_stage(part, config.languages, config.trainable.weights) + _unfit_method(name, part, config.trainable.weights) + languages
+        )
 
     problems: dict[str, None] = {}
     for name in config.methods:
@@ -125,7 +128,7 @@ def _unfit_methods(config: "StudyConfig", strategies_unfit: bool) -> list[str]:
     return list(problems)
 
 
-def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str]) -> list[str]:
+def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str], weights: str) -> list[str]:
     problems = []
     if part.to_layer is not None and part.to_layer <= part.from_layer:
         problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
@@ -133,6 +136,11 @@ def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str]) -> list[str
         problems.append("unlearning.subspace: does not go with a projection; set one of the two to none")
     if part.subspace != "none" and len(languages) < 2:
         problems.append("unlearning.subspace: what languages share is told by two or more; name more languages")
+    if part.subspace != "none" and weights == "all":
+        problems.append(
+            "unlearning.subspace: it goes through the states of layers, past the output layer and the norm before it, which 'all' trains; "
+            "set trainable.weights=body or unlearning.subspace=none"
+        )
     return problems
 
 
@@ -152,6 +160,11 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         )
     if weights == "lora" and method.forget.refuses_adapters:
         problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")
+    if part.branches == "merge" and method.forget.refuses_merging:
+        problems.append(
+            f"unlearning.branches: branches of method {name!r} cannot be merged: {method.forget.refuses_merging}; "
+            "set branches=none or distil, or leave the method out"
+        )
     needs = {need for card in method.cards for need in card.needs}
     if weights == "all" and needs & {"states", "reference_logits"}:
         problems.append(
@@ -202,6 +215,11 @@ def _unfit_languages(config: "StudyConfig", part: "UnlearningConfig", least_step
         if part.branches == "merge" and config.trainable.weights == "lora":
             problems.append(
                 "unlearning.branches: a sum of adapters is not the sum of what they change; set trainable.weights=body or unlearning.branches=distil"
+            )
+        if part.branches == "distil" and config.trainable.weights == "all":
+            problems.append(
+                "unlearning.branches: what a branch predicts goes through the output layer, which 'all' trains on in the student; "
+                "set trainable.weights=body or unlearning.branches=merge"
             )
         named = [strategy_languages(one, own, config.languages) for one in told_strategies(config.strategies) for own in config.sources]
         # Tracing may find a claim in every language.

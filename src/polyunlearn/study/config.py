@@ -12,7 +12,7 @@ from polyunlearn.training.telling import Form, Mixing
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TrainableConfig(_Section):

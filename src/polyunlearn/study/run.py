@@ -8,6 +8,7 @@ from polyunlearn.study.processes import run_beside
 from polyunlearn.study.runner import cell_jobs, run_cell
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
+from polyunlearn.training.objectives import check_precision
 
 
 def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int = 1) -> None:
@@ -17,15 +18,17 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
     leaves idle, or a machine with many cores. What a cell starts from is on disk either way, so its rows are the same up to rounding.
 
     Raises:
-        UserError: where the folder holds another study, is in use, or cannot be written.
+        UserError: where the folder holds another study, is in use, or cannot be written, or a method needs weights in fp32.
     """
     store = Store(folder)
     with writing(folder):
         states = States.load(config, store, watcher)
+        todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
+        for method in dict.fromkeys(cell.method for cell in todo if cell.method):
+            check_precision(method, states.parameters.values())
         store.open(study_manifest(states))
         for part in store.folder.rglob(".*.part"):
             part.unlink()
-        todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
         if workers > 1 and len(todo) > 1:
             # The model is in the processes' memory; here it would be one too many.
             del states

@@ -27,7 +27,7 @@ from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.labels import Labels
 from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
 from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
-from polyunlearn.training.objectives import LEARNING, get_method
+from polyunlearn.training.objectives import LEARNING, check_precision, get_method
 from polyunlearn.training.reference import ReferenceCache, needs_of, state_fingerprint
 from polyunlearn.training.unlearning import Procedure, Training, trained
 from polyunlearn.training.weighting import FixedWeights, ResidualWeights
@@ -135,6 +135,9 @@ def train_stage(
     """Train `parameters`, which hold the state that the cell starts from, on its steps; returns the loss of each.
 
     `parameters` are all that the study trains, `references` the folder of what methods ask of the state before.
+
+    Raises:
+        UserError: where the method needs weights in fp32 and these are not.
     """
     unlearns = cell.state == "unlearned"
     part: Any = config.unlearning.of_method(str(cell.method)) if unlearns else config.learning
@@ -142,6 +145,7 @@ def train_stage(
     rule: Rule = plain
     procedure: Procedure = trained
     if unlearns:
+        check_precision(str(cell.method), parameters.values())
         method, on_card, to_layer = get_method(str(cell.method)), config.unlearning.on_card(str(cell.method)), part.to_layer
         # What is watched is what leaves the last layer that trains.
         watched = (to_layer or len(decoder_layers(loaded.model))) - 1

@@ -50,7 +50,8 @@ def distil(given: Training, procedure: Procedure) -> list[float]:
 
     .. math:: L = \frac{1}{N} \sum_{i,t} \mathrm{KL}\bigl(p_{\theta_{l(i)}} \Vert p_\theta\bigr) + \text{retain}
 
-    The student imitates, at each label to forget (or to say instead), the branch of its language, beside the method's retain term.
+    The student imitates, at each label to forget (or to say instead), the branch of its language, beside the method's retain term. It learns what
+    branches say, not where they are: what a method does to the weights, such as the noise of UNDO, is in a branch and not in the student.
     The first half of the steps is the branches', the other the student's (`student_steps`): as many again. After each branch there is a forward pass
     over what it unlearned.
     """

@@ -1,6 +1,7 @@
 """The card of a term: what `polyunlearn methods` shows of it, and what it asks of the loop and of other terms."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,16 +17,51 @@ NO_RETAIN = "none"
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """The finite numbers that a setting may be: from `least`, or `above` it, to `most`."""
+
+    least: float = 0.0
+    most: float = math.inf
+    above: bool = False
+
+    def problem(self, value: object) -> str | None:
+        """Why it may not be this value, None where it may."""
+        if (
+            isinstance(value, float)
+            and math.isfinite(value)
+            and self.least <= value <= self.most
+            and not (self.above and value == self.least)
+        ):
+            return None
+        return "must be a finite number" + (f", {self}" if str(self) else "") + f" (got {value!r})"
+
+    def __str__(self) -> str:
+        """In words; empty where any number will do."""
+        if self.most < math.inf:
+            return f"{self.least:g} to {self.most:g}"
+        if self.least == -math.inf:
+            return ""
+        return f"above {self.least:g}" if self.above else f"{self.least:g} or more"
+
+
+POSITIVE = Bounds(above=True)
+ANY_NUMBER = Bounds(-math.inf)
+
+
+@dataclass(frozen=True)
 class Card:
     """One term of an objective. `cost` is said beside a step of gradient difference; `needs` are what `term` reads beside log-probs.
 
-    The keyword-only settings of `term`, `rule`, `dual` and `procedure`, with their defaults, are the method's. `rule` is how the method makes a
+    The keyword-only settings of `term`, `rule`, `dual` and `procedure`, with their defaults, are the method's; `bounds` say what they may be where that is
+    not 0 or more. `rule` is how the method makes a
     step's gradient where it is not the plain one (`training.gradients`), `dual` makes the `training.loop.Dual` by which the retain term's weight
-    moves, `procedure` says what becomes of the weights where they are not simply trained (`training.unlearning`).
+    moves, `procedure` says what becomes of the weights where they are not simply trained (`training.unlearning`). `moves_weights` says that the rule
+    takes gradients where it has moved the weights by a little, which fp32 alone tells apart.
 
     Of a forget term, `retain` names the retain term that it comes with (None: it has none), `refuses` says why it cannot go with some, by
     name ("none" for going without any), `insists` why it goes with no other than `retain`, `refuses_adapters` why it cannot train low-rank
-    adapters, `least_steps` is how many steps it needs, and `instead` says which answers `needs` asks for.
+    adapters, `refuses_merging` why branches of it cannot be added up (`training.branches`), `least_steps` is how many steps it needs, and `instead` says
+    which answers `needs` asks for.
     """
 
     name: str
@@ -36,13 +72,16 @@ class Card:
     cost: str
     term: Callable[..., Any]
     needs: frozenset[Need] = frozenset()
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
     rule: Callable[..., Any] | None = None
+    moves_weights: bool = False
     dual: Callable[..., Any] | None = None
     procedure: Callable[..., Any] | None = None
     retain: str | None = "cross_entropy"
     refuses: Mapping[str, str] = field(default_factory=dict)
     insists: str | None = None
     refuses_adapters: str | None = None
+    refuses_merging: str | None = None
     least_steps: int = 1
     instead: Instead | None = None
 
@@ -51,6 +90,10 @@ class Card:
         """The settings with their defaults."""
         functions = (self.term, self.rule, self.dual, self.procedure)
         return {name: value for function in functions if function for name, value in _settings(function).items()}
+
+    def bounds_of(self, setting: str) -> Bounds:
+        """What one of its settings may be."""
+        return self.bounds.get(setting, Bounds())
 
     def refusal(self, retain: str) -> str | None:
         """Why this forget term cannot go with the retain term of this name, None where it can."""

@@ -7,6 +7,7 @@ up to the step's, so neither padding nor memory limits change what is computed.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from accelerate import Accelerator
@@ -99,8 +100,15 @@ class Objective:
         return replace(self, retain=replace(self.retain, weight=self.dual.after(self.retain.weight, retained)))
 
 
-Backward = Callable[[Step], float]
-"""Adds the gradient of a part of the step, given as a step of its own, to `.grad`, and returns its share of the step's loss."""
+class Backward(Protocol):
+    """Adds the gradient of a part of the step, given as a step of its own, to `.grad`, and returns its share of the step's loss.
+
+    With `moved` the weights are not where the step found them, so that nothing is learned there of what is left in a language. Elsewhere that is read off
+    every answer that the step forgets, even where a rule teaches it, so a rule passes each once there at most.
+    """
+
+    def __call__(self, part: Step, *, moved: bool = False) -> float: ...
+
 
 Rule = Callable[[Step, Backward, Mapping[str, nn.Parameter], nn.Module], float]
 """Leaves the gradient by which a step moves the weights in `.grad`, which is empty before, and returns the step's loss.
@@ -202,10 +210,12 @@ def train(
 
         retained: list[float] = []
 
-        def backward(part: Step, whole: Step = step, current: Objective = objective, retained: list[float] = retained) -> float:
+        def backward(
+            part: Step, *, moved: bool = False, whole: Step = step, current: Objective = objective, retained: list[float] = retained
+        ) -> float:
             total = 0.0
             for retain, forget in _micro_batches(part, token_budget):
-                share, kept = _share(module, current, retain, forget, whole, reference)
+                share, kept = _share(module, current, retain, forget, whole, reference, observed=not moved)
                 accelerator.backward(share)
                 total += share.item()
                 retained.append(kept.item())
@@ -246,8 +256,11 @@ def _share(
     forget: Sequence[Forgotten],
     step: Step,
     reference: Callable[[TokenSequence], Labels] | None,
+    *,
+    observed: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The share of one micro-batch in the loss of `step`, and in its retain loss without the weight, which has no gradient."""
+    """The share of one micro-batch in the loss of `step`, and in its retain loss without the weight, which has no gradient. Where it is `observed`, the
+    weights of languages take note of what the step forgets."""
     sequences = [*retain, *(own for own, _ in forget), *(other for _, other in forget if other)]
     parts = (objective.retain, objective.forget)
     watches = any(part and {"states"} & part.needs for part in parts)
@@ -260,6 +273,12 @@ def _share(
         other = labels(instead, part) if instead else None
         return Labels(found.log_probs, found.logits, found.targets, found.watched, None, other, before)
 
+    by_language = objective.forget.by_language if objective.forget and observed else None
+    if by_language:
+        forgotten = set(step.forget)
+        for sequence in (*retain, *(own for own, _ in forget)):
+            if sequence in forgotten:
+                by_language.observe(sequence.language, passes[sequence].log_probs)
     shares = []
     retained = torch.zeros(())
     if objective.retain and retain:
@@ -276,10 +295,7 @@ def _share(
         if part.by_language is None:
             shares.append(part.weight * part.term(own, totals))
         else:
-            languages = [sequence.language for sequence, _ in forget]
-            for language, one in zip(languages, own, strict=True):
-                part.by_language.observe(language, one.log_probs)
-            shares.append(part.weight * weighted(part.term, own, languages, totals, part.by_language))
+            shares.append(part.weight * weighted(part.term, own, [sequence.language for sequence, _ in forget], totals, part.by_language))
     loss = torch.stack(shares).sum() if shares else sum((found.log_probs.sum() for found in passes.values()), torch.zeros(())) * 0
     return loss, retained.detach()
 

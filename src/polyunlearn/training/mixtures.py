@@ -179,8 +179,8 @@ def unlearning_steps(
     as they are, and with one language all are the same. `branched` puts the steps of each language together, one language after the other, as
     many of each as `branch_steps` says.
 
-    The first `questions` real questions of all stories take turns, and so do `retain_languages`, whatever the strategy, so that strategies
-    differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
+    The first `questions` real questions of all stories take turns, and so do `retain_languages`, over all steps and whatever the strategy, so that
+    strategies differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
     retained questions is one of theirs, about a claim of the same form that is true: what pushes down every name that could answer such
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
     TOFU, arXiv 2401.06121).
@@ -210,16 +210,18 @@ def unlearning_steps(
     if branched:
         tellings = _by_turn(tellings, [own * batch for own in branch_steps(steps, len(languages))])
     order = list(islice(tellings, steps * batch))
+    # Counted on over the steps: no language is left out for being beyond what one step asks.
+    numbers = count()
     result: list[Step] = []
     for at in range(0, steps * batch, batch):
         chosen = order[at : at + batch]
         forget = tuple(tellers[fact].fact(stories[fact], turn, wording) for fact, turn, wording in chosen)
         others = tuple(tellers[fact].instead(stories[fact], turn, wording, instead) for fact, turn, wording in chosen) if instead else ()
         kept: list[TokenSequence] = []
-        for turn in range(retain_batch if retain_languages else 0):
+        for number in islice(numbers, retain_batch if retain_languages else 0):
             # A language is asked once of each kind before the next, so that every kind is asked in every language.
-            ask, own = kept_of[turn % len(kept_of)]
-            tag = retain_languages[turn // len(kept_of) % len(retain_languages)]
+            ask, own = kept_of[number % len(kept_of)]
+            tag = retain_languages[number // len(kept_of) % len(retain_languages)]
             kept.append(ask(*next(own), tag, encoder))
         if texts:
             kept += [encoder.text(get_language(tag), story.editions[tag].article) for tag, story in islice(texts, retain_texts)]

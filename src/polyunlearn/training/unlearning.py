@@ -53,8 +53,8 @@ def trained(given: Training) -> list[float]:
 def negated(given: Training, *, scale: float = 1.0) -> list[float]:
     r"""The weights from which training is taken away: :math:`\theta_0 - s (\theta - \theta_0)`, `scale` being s (Ilharco et al., arXiv 2212.04089).
 
-    The objective is thus what must not be: to learn what is to be forgotten. Its `stop_below` is left out, since it looks at the state that
-    is learning. `after_step` sees the negated state of its step; training then goes on from the other. The losses are those of learning.
+    The objective is thus what must not be: to learn what is to be forgotten. Its `stop_below` and `floors` are left out, since they look at
+    the state that is learning. `after_step` sees the negated state of its step; training then goes on from the other. The losses are those of learning.
     """
     before = snapshot(given.parameters)
 
@@ -71,7 +71,7 @@ def negated(given: Training, *, scale: float = 1.0) -> list[float]:
         return stop
 
     forget = given.objective.forget
-    objective = replace(given.objective, forget=replace(forget, stop_below=None) if forget else None)
+    objective = replace(given.objective, forget=replace(forget, stop_below=None, floors={}) if forget else None)
     losses = trained(replace(given, objective=objective, after_step=after_step))
     negate()
     return losses
@@ -82,16 +82,24 @@ def distilled(given: Training, *, noise: float = 0.1, noise_scale: float = 0.1) 
 
     The first half of the steps, the middle one of an odd number with it, unlearns. Then :math:`\theta \leftarrow (1 - \alpha) \theta + \alpha \beta N`
     (`blur`), `noise` being :math:`\alpha` and `noise_scale` :math:`\beta`; and the other half takes the retain term alone, with the unlearned state
-    for its reference, so that nothing but what is retained comes back. `after_step` sees the unlearned state at the middle, before the noise.
+    for its reference, so that nothing but what is retained comes back. `after_step` sees the unlearned state at the middle, before the noise;
+    where it ends the training there or earlier, that state is left as it is.
 
     The paper blurs far more and distils over a pretraining text; with the few steps of a study the retain set would not repair so much.
     """
     half = (len(given.steps) + 1) // 2
-    losses = trained(replace(given, steps=given.steps[:half]))
+    stopped = False
+
+    def after_step(number: int, loss: float) -> bool:
+        nonlocal stopped
+        stopped = given.after_step(number, loss)
+        return stopped
+
+    losses = trained(replace(given, steps=given.steps[:half], after_step=after_step))
     retain = given.objective.retain
     if retain is None:
         raise ValueError("there is no retain term to distil by")
-    if len(losses) < half:
+    if stopped:
         return losses
     steps = [Step(retain=step.retain) for step in given.steps[half:]]
     teacher = reference_now(given.body, given.head, {own: retain.needs for step in steps for own in step.retain}, given.objective.watched)

@@ -20,7 +20,7 @@ class LanguageWeights(Protocol):
         """The weight of a language in the step that is going on."""
 
     def observe(self, language: str, log_probs: Tensor) -> None:
-        """Takes note of the log-probs (labels,), in nats, of a sequence to forget, as this step finds it."""
+        """Takes note of the log-probs (labels,), in nats, of a sequence to forget, once a step and as the step finds it: not where a rule looks from."""
 
     def end_step(self) -> None:
         """The step is over."""

@@ -27,7 +27,7 @@ def looking_ahead(step: Step, backward: Backward, parameters: Mapping[str, nn.Pa
     with torch.no_grad():
         for name, weight in parameters.items():
             weight.sub_(gradient[name], alpha=reach / length if length > 0 else 0.0)
-    loss += backward(Step(retain=step.retain))
+    loss += backward(Step(retain=step.retain), moved=True)
     restore(parameters, before)
     add_gradient(gradient, parameters)
     return loss

@@ -1,11 +1,11 @@
 """What the rules share: a step's two parts, and their gradients held apart from each other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from polyunlearn.training.loop import Backward, Step
+from polyunlearn.training.loop import Step
 
 Gradient = dict[str, Tensor]
 """A gradient by the names of the weights, of their shapes."""
@@ -16,7 +16,7 @@ def forget_part(step: Step) -> Step:
     return Step(forget=step.forget, instead=step.instead)
 
 
-def gradient_of(part: Step, backward: Backward, parameters: Mapping[str, nn.Parameter]) -> tuple[Gradient, float]:
+def gradient_of(part: Step, backward: Callable[[Step], float], parameters: Mapping[str, nn.Parameter]) -> tuple[Gradient, float]:
     """The gradient of the whole of a part, however many micro-batches it takes, and its share of the loss; `.grad`, which must be empty, is empty
     again. Weights that the part does not reach have a gradient of zero."""
     share = backward(part)

@@ -17,7 +17,7 @@ def sharpness_aware(step: Step, backward: Backward, parameters: Mapping[str, nn.
 
     The norm is over all trained weights together and of the whole step's gradient; where it is 0, nothing is moved. The loss returned is that at
     :math:`\theta`, to which the weights return bit for bit. Whether an answer is let go (`training.loop.Part`) is decided where its gradient is
-    taken: one that comes back so near by is not gone.
+    taken: one that comes back so near by is not gone. What is left in a language (`training.weighting`) is read off at :math:`\theta`.
     """
     forget = forget_part(step)
     gradient, loss = gradient_of(forget, backward, parameters)
@@ -26,6 +26,6 @@ def sharpness_aware(step: Step, backward: Backward, parameters: Mapping[str, nn.
     with torch.no_grad():
         for name, weight in parameters.items():
             weight.add_(gradient.pop(name), alpha=rho / length if length > 0 else 0.0)
-    backward(forget)
+    backward(forget, moved=True)
     restore(parameters, before)
     return loss + backward(Step(retain=step.retain))

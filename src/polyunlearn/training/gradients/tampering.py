@@ -25,8 +25,10 @@ def tamper_resistant(
     over both ways to name the halves; :math:`L_r^A`, the retain term on what is to be forgotten, is what an attacker trains, and the quotient, weight by
     weight, is AdamW's first step, whatever its rate: `reach` is :math:`\beta`, how far it moves each weight. After the tamper-resistant training of
     Tamirisa et al. (arXiv 2408.00761), first-order and with one step of the attacker, whose claims are not those that are looked at: that relearning some
-    brings back the others is what an owner fears. One answer alone is its own other half. The loss is that of the places where the gradients are taken; the
-    weights return to :math:`\theta` bit for bit.
+    brings back the others is what an owner fears. One answer alone is its own other half. Whether an answer is let go (`training.loop.Part`) is decided
+    where its forget gradient is taken: one that comes back with the others is not gone; what is taught again is taught however well it is known. What is
+    left in a language (`training.weighting`) is read off while it is taught, at :math:`\theta`. The loss is that of the places where the gradients are
+    taken; the weights return to :math:`\theta` bit for bit.
     """
     return _after_tampering(step, backward, parameters, body, reach, plain)
 
@@ -51,13 +53,14 @@ def _after_tampering(
     pairs = (halves, halves[::-1]) if len(step.forget) > 1 else (halves,) if step.forget else ()
     before, loss = snapshot(parameters), 0.0
     forgotten: Gradient = {}
+    there = partial(backward, moved=True)
     for taught, asked in pairs:
         relearned, _ = gradient_of(Step(retain=taught), backward, parameters)
         with torch.no_grad():
             for name, weight in parameters.items():
                 move = relearned.pop(name)
                 weight.sub_(move / (move.abs() + EPSILON), alpha=reach)
-        gradient, share = gradient_of(Step(forget=asked), lambda half: forgetting(half, backward, parameters, body), parameters)
+        gradient, share = gradient_of(Step(forget=asked), lambda half: forgetting(half, there, parameters, body), parameters)
         restore(parameters, before)
         loss += share
         forgotten = {name: own + forgotten[name] if name in forgotten else own for name, own in gradient.items()}

@@ -1,12 +1,14 @@
 """The objectives: a forget term and a retain term, by the names under which a study asks for them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from torch import Tensor
+
 from polyunlearn.errors import UserError, unknown_name
-from polyunlearn.training.cards import NO_RETAIN, Card
+from polyunlearn.training.cards import NO_RETAIN, Bounds, Card
 from polyunlearn.training.loop import Objective, Part
 from polyunlearn.training.objectives.ce_u import CE_U
 from polyunlearn.training.objectives.cir import CIR
@@ -77,6 +79,10 @@ class Method:
         """The settings of its terms with their defaults."""
         return {name: value for card in self.cards for name, value in card.defaults.items()}
 
+    def bounds_of(self, setting: str) -> Bounds:
+        """What a setting of its terms may be; raises `StopIteration` for one that is none."""
+        return next(card.bounds_of(setting) for card in self.cards if setting in card.defaults)
+
     def objective(
         self,
         retain_weight: float = 1.0,
@@ -108,6 +114,16 @@ def get_method(name: str) -> Method:
     if reason:
         raise UserError(f"method {name!r}: {reason}")
     return Method(forget, None if wanted == NO_RETAIN else _card(RETAIN_TERMS, wanted, f"method {name!r}: retain term"))
+
+
+def check_precision(name: str, weights: Iterable[Tensor]) -> None:
+    """Raise `UserError` where the method of this name would move weights by less than their numbers tell apart: it needs fp32, whatever trains them."""
+    coarse = next((own.dtype for own in weights if own.dtype.itemsize < 4), None)
+    if coarse and get_method(name).forget.moves_weights:
+        raise UserError(
+            f"method {name!r} looks where the weights are moved by less than {str(coarse).removeprefix('torch.')} tells apart; hold them in fp32: "
+            "on a GPU with more free memory, on the CPU (CUDA_VISIBLE_DEVICES= before the command), or in Python by model.float()"
+        )
 
 
 def _card(cards: Mapping[str, Card], name: str, what: str) -> Card:

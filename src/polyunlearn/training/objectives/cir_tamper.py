@@ -15,6 +15,7 @@ CIR_TAMPER = Card(
     cost="as CIR, and one more forward and backward pass over the forget set; two more copies of the trained weights",
     term=gradient_ascent,
     rule=tamper_resistant_collapse,
+    moves_weights=True,
     insists=TEACHES,
     refuses_adapters=CIR.refuses_adapters,
 )

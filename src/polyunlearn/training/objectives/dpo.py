@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Card
 from polyunlearn.training.labels import Labels, Totals, asked
 from polyunlearn.training.objectives.cross_entropy import cross_entropy
 from polyunlearn.training.objectives.npo import log_ratio
@@ -48,6 +48,7 @@ DPO = Card(
     cost="a forward and a backward pass over the true answers too; once, before the first step, a forward pass over the distinct ones of both",
     term=dpo,
     needs=frozenset({"instead", "reference"}),
+    bounds={"beta": POSITIVE},
     instead="truth",
 )
 
@@ -60,6 +61,7 @@ IDK_DPO = Card(
     cost="a forward and a backward pass over the refusals too; once, before the first step, a forward pass over the distinct ones of both",
     term=dpo,
     needs=frozenset({"instead", "reference"}),
+    bounds={"beta": POSITIVE},
     instead="refusal",
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Card
 from polyunlearn.training.labels import Labels, Totals, asked
 
 BETA = 0.1
@@ -38,5 +38,6 @@ NPO = Card(
     paper="Zhang et al., arXiv 2404.05868",
     cost="once, before the first step, a forward pass over the distinct answers to forget; no reference model stays in memory",
     term=npo,
+    bounds={"beta": POSITIVE},
     needs=frozenset({"reference"}),
 )

@@ -1,6 +1,6 @@
 """NPO whose retain term looks a step ahead: the first-order form of a meta-learned step."""
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Card
 from polyunlearn.training.gradients.lookahead import looking_ahead
 from polyunlearn.training.objectives.npo import npo
 
@@ -13,5 +13,8 @@ NPO_LOOKAHEAD = Card(
     cost="as NPO; two more copies of the trained weights",
     term=npo,
     needs=frozenset({"reference"}),
+    bounds={"beta": POSITIVE},
     rule=looking_ahead,
+    moves_weights=True,
+    refuses={"none": "it looks ahead for its retain term alone, and without one is npo+none"},
 )

@@ -1,6 +1,6 @@
 """NPO that also holds where the weights are moved a little: sharpness-aware minimisation of its loss."""
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Card
 from polyunlearn.training.gradients.sharpness import sharpness_aware
 from polyunlearn.training.objectives.npo import npo
 
@@ -13,5 +13,7 @@ NPO_SAM = Card(
     cost="as NPO, and a second forward and backward pass over the forget set; one more copy of the trained weights",
     term=npo,
     needs=frozenset({"reference"}),
+    bounds={"beta": POSITIVE},
     rule=sharpness_aware,
+    moves_weights=True,
 )

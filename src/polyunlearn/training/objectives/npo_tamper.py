@@ -1,6 +1,6 @@
 """NPO that also holds after an attacker's step: each half of the claims is forgotten where the other half has been taught again."""
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import POSITIVE, Card
 from polyunlearn.training.gradients.tampering import tamper_resistant
 from polyunlearn.training.objectives.npo import npo
 
@@ -15,6 +15,8 @@ NPO_TAMPER = Card(
     cost="as NPO, and one more forward and backward pass over the forget set; two more copies of the trained weights",
     term=npo,
     needs=frozenset({"reference"}),
+    bounds={"beta": POSITIVE},
     rule=tamper_resistant,
+    moves_weights=True,
     insists=TEACHES,
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from polyunlearn.training.cards import Card
+from polyunlearn.training.cards import ANY_NUMBER, POSITIVE, Card
 from polyunlearn.training.labels import Labels, Totals
 
 BETA = 4.5
@@ -34,4 +34,5 @@ SIMNPO = Card(
     paper="Fan et al., arXiv 2410.07163",
     cost="the same",
     term=simnpo,
+    bounds={"beta": POSITIVE, "margin": ANY_NUMBER},
 )
