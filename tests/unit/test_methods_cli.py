@@ -36,10 +36,12 @@ def test_every_card_is_listed_whole(card: Card) -> None:
     (section,) = [part for part in sections if part.startswith(f"`{card.name}`: {card.title}\n")]
     said = [card.formula, card.paper, card.cost, *card.refuses.values(), *(NEEDS[need] for need in card.needs)]
     said += [INSTEAD[card.instead]] if card.instead else []
-    said += [part for part in (card.insists, card.refuses_adapters) if part]
+    said += [part for part in (card.insists, card.refuses_adapters, card.refuses_merging) if part]
     for text in (*said, *(f"`{name}` = {value:g}" for name, value in card.defaults.items())):
         assert text in section
         assert text.replace("`", "") in out.getvalue()
+    for name in card.bounds:
+        assert f"`{name}` = {card.defaults[name]:g} ({card.bounds[name]})".removesuffix(" ()") in section
     if card.part == "forget":
         assert f"- **retain term**: {f'`{card.retain}`' if card.retain else 'none'}\n" in section + "\n"
 

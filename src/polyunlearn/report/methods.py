@@ -94,7 +94,9 @@ def _data(card: Card) -> dict[str, Any]:
         "instead": card.instead,
         "retain": card.retain or NO_RETAIN,
         "refuses": {name: reason for name in names if (reason := card.refusal(name))},
+        "moves_weights": card.moves_weights,
         "refuses_adapters": card.refuses_adapters,
+        "refuses_merging": card.refuses_merging,
         "least_steps": card.least_steps,
     }
 
@@ -103,10 +105,12 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     """What the card says, a name and a line each; what it does not have is left out."""
     facts = [("formula", card.formula), ("paper", card.paper)]
     if card.defaults:
-        facts.append(("settings", ", ".join(f"`{name}` = {value:g}" for name, value in card.defaults.items())))
+        facts.append(("settings", ", ".join(_setting(name, value, card) for name, value in card.defaults.items())))
     if card.needs:
         facts.append(("needs", "; ".join(_in_words(need, card) for need in NEEDS if need in card.needs)))
     facts.append(("cost", card.cost))
+    if card.moves_weights:
+        facts.append(("weights", "in fp32 alone, since bf16 rounds away how far they are moved"))
     if card.part == "forget":
         facts.append(("retain term", f"`{card.retain}`" if card.retain else "none"))
         if card.insists:
@@ -116,7 +120,14 @@ def _facts(card: Card) -> list[tuple[str, str]]:
             facts.append(("steps", f"at least {card.least_steps}"))
         if card.refuses_adapters:
             facts.append(("refuses low-rank adapters", card.refuses_adapters))
+        if card.refuses_merging:
+            facts.append(("refuses merged branches", card.refuses_merging))
     return facts
+
+
+def _setting(name: str, value: float, card: Card) -> str:
+    words = str(card.bounds_of(name))
+    return f"`{name}` = {value:g}" + (f" ({words})" if words else "")
 
 
 def _in_words(need: Need, card: Card) -> str:
