@@ -1,5 +1,6 @@
 """How claims are asked, and how their answers are compared with what chance gives."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,13 +19,16 @@ from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.metrics.association import Associations, Pair, associations
 from polyunlearn.scoring.probes import Probe
 
+EVERY = sys.maxsize
+"""As many wordings as a claim has."""
+
 
 @dataclass(frozen=True)
 class Asking:
-    """How claims are asked: in at most `wordings` wordings each, every answer beside up to `alternatives` others of the same form; the greedy answer has
+    """How claims are asked: in at most `wordings` wordings each, which are all unless given, every answer beside up to `alternatives` others of the same form; the greedy answer has
     at most `max_new_tokens` tokens, and with 0 there is none. With no `languages` these are all that the claims have."""
 
-    wordings: int = 2
+    wordings: int = EVERY
     alternatives: int = 15
     max_new_tokens: int = 24
     languages: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled
+from polyunlearn.cleaning.wordings import Trained, questions_of, together
 from polyunlearn.corpus.claims import Claim, languages_of
 from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.errors import UserError
@@ -64,7 +65,8 @@ class Point:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """An unlearning: the audits before and after, the plan, the points on the way, the one that was kept, and whether it is within the budget."""
+    """An unlearning: the audits before and after, the plan, the points on the way, the one that was kept, and whether it is within the budget; and the questions
+    that the model was trained on, those before it with them."""
 
     before: Audit
     after: Audit
@@ -72,6 +74,7 @@ class Cleaning:
     points: tuple[Point, ...]
     kept: Point
     within: bool
+    trained: Trained
 
     @property
     def remaining(self) -> tuple[str, ...]:
@@ -97,11 +100,14 @@ def unlearn_claims(
     kept: Sequence[Kept] = (),
     say: Say = lambda text: None,
     progress: Work = lambda what, done, total: None,
+    trained: Trained | None = None,
 ) -> Cleaning:
     """Unlearn in place what an audit finds of `claims`; the model in `loaded` is then the unlearned one.
 
     `work` is a folder where every finished stage is kept: a call with the same model, claims and settings goes on there, to the same result as one that was
-    never stopped. `kept` is retained beside the model's own answers and texts and the claims' neighbours.
+    never stopped. `kept` is retained beside the model's own answers and texts and the claims' neighbours. `trained` are the questions that the model was trained on
+    to let claims go before, where that is known. The audits ask in every wording that a claim has; at most the first `settings.wordings` are trained on, and
+    by others, where there are any, the model is judged afterwards.
 
     Raises:
         UserError: where `work` holds the stages of something else, or a setting does not fit the model.
@@ -112,7 +118,7 @@ def unlearn_claims(
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
     before = _stage(
-        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
+        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=trained)
     )
     parameters = make_trainable(loaded.model, trainable)
     training = replace(loaded, body=Body(loaded.model, trainable.from_layer))
@@ -126,16 +132,15 @@ def unlearn_claims(
         say(reason)
     languages = kept_languages(claims)
     own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
-    points = _train(
-        training, parameters, plan, before, claims, own, [*neighbours_of(claims, languages), *kept], settings, work, say, progress
-    )
+    chosen = [claim for claim in claims if claim.id in plan.claims]
+    steps = _steps(training, chosen, plan, own, [*neighbours_of(claims, languages), *kept], settings) if chosen else []
+    points = _train(training, parameters, steps, plan, before, claims, settings, work, say, progress)
     best, within = choose_point(points, settings.budget)
+    told = together(trained or {}, questions_of(steps[: best.step], chosen, plan.languages, loaded.encoder))
     # Another model now, under a fingerprint of its own.
     loaded = replace(loaded, fingerprint=fingerprint_of(loaded.model))
-    after = _stage(
-        work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
-    )
-    return Cleaning(before, after, plan, tuple(points), best, within)
+    after = _stage(work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=told))
+    return Cleaning(before, after, plan, tuple(points), best, within, told)
 
 
 def kept_languages(claims: Sequence[Claim]) -> list[str]:
@@ -156,11 +161,10 @@ def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
 def _train(
     loaded: LoadedModel,
     parameters: Mapping[str, nn.Parameter],
+    steps: Sequence[Step],
     plan: Plan,
     before: Audit,
     claims: Sequence[Claim],
-    own: Sequence[Kept],
-    given: Sequence[Kept],
     settings: Settings,
     work: Path,
     say: Say,
@@ -173,8 +177,6 @@ def _train(
         return [Point(**own) for own in json.loads(record.read_text(encoding="utf-8"))]
     # Whatever the plan left in the body's cache changes no bit of what follows.
     loaded.body.start_afresh()
-    chosen = [claim for claim in claims if claim.id in plan.claims]
-    steps = _steps(loaded, chosen, plan, own, given, settings) if chosen else []
     utility = _Utility(loaded, kept_languages(claims))
     found = [_point(loaded, claims, plan, utility, 0)]
     best = snapshot(parameters)
@@ -194,20 +196,21 @@ def _train(
 
     if steps:
         say(_line(found[0]))
-        _run(loaded, parameters, steps, _floors(loaded.encoder, chosen, plan, before, settings), settings, after_step)
+        _run(loaded, parameters, steps, _floors(loaded.encoder, claims, plan, before, settings), settings, after_step)
         restore(parameters, best)
     save_state(best, state)
     write_json_atomically(record, [asdict(point) for point in found])
     return found
 
 
-def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
+def _floors(encoder: Encoder, claims: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
     """How far each answer is pushed: a margin below what chance gives."""
     findings = before.by_claim
     # Where nothing says what chance gives there is no floor.
     return {
         encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
-        for claim in chosen
+        for claim in claims
+        if claim.id in plan.claims
         for tag in plan.languages
         if tag in claim.editions and tag in findings[claim.id] and findings[claim.id][tag].p is not None
         for question in claim.editions[tag].fake_questions

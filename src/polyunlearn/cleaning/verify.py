@@ -1,4 +1,5 @@
-"""Verifying that claims are gone: an audit of the saved model, and attacks on it. Nothing here knows how it was unlearned."""
+"""Verifying that claims are gone: an audit of the saved model, and attacks on it. Of how it was unlearned nothing here knows more than which wordings it was
+trained on."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import Edges, against_controls
 from polyunlearn.cleaning.findings import ALLOWED, Audit, Group, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
@@ -30,7 +32,7 @@ DEFAULT_ATTACKS = ("quantisation", "pruning", "affirmative_prefix", "role_play",
 """What is tried unless attacks are named: each a kind of its own, without those that need true news or the model before."""
 
 ATTACKED = Asking(wordings=1, alternatives=8)
-"""How claims are asked under attack: less closely, since every form of every attack asks all of them."""
+"""How claims are asked under attack: less closely, since every form of every attack asks all of them; in a wording that was not trained on where there is one."""
 
 ATTACKED_AFTER = (5, 20)
 """After how many steps attacks that train are measured: fewer times than in a study, for the same reason."""
@@ -190,6 +192,7 @@ class Verification:
             "result": self.result,
             "allowed": self.allowed,
             "held_by_chance": self.held_by_chance,
+            "wordings": {"asked": self.after.wordings, "trained": self.after.trained, "only_trained": self.after.only_trained},
             "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
             "attempts": [asdict(own) for own in self.attempts],
@@ -208,8 +211,11 @@ def verify_claims(
     asking: Asking | None = None,
     allowed: float = ALLOWED,
     work: Work = lambda what, done, total: None,
+    trained: Trained | None = None,
 ) -> Verification:
     """Audit the model, then attack it. Its weights come back as they were; attacks that make use of a learned state find none, and do nothing.
+
+    Where it is known which questions the model was `trained` on to let claims go, claims are judged by others where they have any, as in `audit_claims`.
 
     Raises:
         UserError: where no claim has an edition in a language that is asked, or an attack cannot do anything with claims.
@@ -217,7 +223,8 @@ def verify_claims(
     idle = [card for card in attacks if card.needs]
     if idle:
         raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
-    after = audit_claims(loaded, claims, asking, work)
+    after = audit_claims(loaded, claims, asking, work, trained)
+    claims = foremost(claims, set_aside(claims, trained or {}))
     attempts: list[Attempt] = []
     target = _target(loaded, claims, asked_languages(claims, asking or Asking()))
     head = restricted_to(loaded, target.probes)

@@ -65,6 +65,8 @@ def audit_sentences(audit: Audit) -> list[str]:
     if controls:
         wrong = sum(own.found for own in controls)
         sentences.append(f"Of {len(controls)} control claims, which no model was told, {wrong} {'was' if wrong == 1 else 'were'} found.")
+    if audit.trained:
+        sentences.append(f"{wordings_text(audit).capitalize()}. Where a claim has others, these alone say whether it is held.")
     together = audit.held_together
     if together:
         leads = {own.language: own.against.lead for own in audit.groups}
@@ -80,6 +82,26 @@ def audit_sentences(audit: Audit) -> list[str]:
             "give distractors, or more claims or controls of the same kind."
         )
     return sentences
+
+
+def wordings_text(audit: Audit) -> str:
+    """In how many wordings claims were asked, in all languages together, and how many of these the model was trained on."""
+    known = (
+        "which of them the model was trained on is not recorded" if audit.trained is None else f"{audit.trained} of them also trained on"
+    )
+    return f"asked in {audit.wordings} wordings, {known}"
+
+
+def only_trained_sentences(audit: Audit) -> list[str]:
+    """Where claims were asked in no wording but those trained on: that this says nothing of others, and what to do; else nothing."""
+    found = audit.only_trained
+    if not found:
+        return []
+    where = ", ".join(f"{len(claims)} in {get_language(tag).name}" for tag, claims in found.items())
+    return [
+        f"ASKED ONLY IN WORDINGS THAT WERE TRAINED ON: claims, {where}. Whether they come back in other words is not known. Give each another "
+        "wording there among its questions, and verify again."
+    ]
 
 
 def print_cleaning(done: Cleaning, console: Console) -> None:
@@ -106,6 +128,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     ]
     if done.remaining:
         sentences.append(f"STILL THERE: {len(done.remaining)} of these claims are said, or more are held than chance lets look so.")
+    sentences += only_trained_sentences(done.after)
     sentences += _unmeasured(done)
     if not done.within:
         sentences.append(
@@ -187,20 +210,23 @@ def verification_sentences(result: Verification) -> list[str]:
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
+    limits = only_trained_sentences(result.after)
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
-        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried]
+        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried, *limits]
     if not failed:
         number = len(dict.fromkeys(own.claim for own in outcomes))
-        return [f"PASS: all {number} claims, in {', '.join(result.after.languages)}. {chance}", tried, *nothing]
+        where = f"in {', '.join(result.after.languages)}, {wordings_text(result.after)}"
+        return [f"PASS: all {number} claims, {where}. {chance}", tried, *nothing, *limits]
     faults = dict.fromkeys(fault for own in failed for fault in own.faults)
     return [
         f"FAIL: {len(claims)} of {len(dict.fromkeys(own.claim for own in outcomes))} claims fail in some language "
         f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}. {chance}",
         tried,
         *nothing,
+        *limits,
     ]
 
 

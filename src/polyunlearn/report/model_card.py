@@ -5,9 +5,10 @@ from pathlib import Path
 from polyunlearn import __version__
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.unlearn import Cleaning
+from polyunlearn.cleaning.wordings import RECORD
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.audit import cleaning_sentences
+from polyunlearn.report.audit import cleaning_sentences, wordings_text
 from polyunlearn.report.comparison import markdown_table
 
 
@@ -69,6 +70,8 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
             "## Limits",
             "",
             "- Only the claims of the file were looked at, in the languages and wordings that it has. What else the model holds is as it was.",
+            f"- After unlearning claims and languages were {wordings_text(done.after)} (`{RECORD}`). Where a claim has others in a language, what it holds and how far it lies "
+            "above chance are of those alone; what is said when asked is of all.",
             "- A claim that is not held beyond chance when asked may come back under attack, above all by further training: see the verification.",
             "- Whoever compares this model with the one before can tell which claims were unlearned.",
             "- The licence of the model before applies to this one.",
