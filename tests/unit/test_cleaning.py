@@ -18,17 +18,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from polyunlearn import api
 from polyunlearn.attacks.suite import get_attacks
+from polyunlearn.attacks.target import Variant
 from polyunlearn.cleaning import unlearn as unlearn_module
 from polyunlearn.cleaning import verify as verify_module
-from polyunlearn.cleaning.asking import Asking
+from polyunlearn.cleaning.asking import Asking, Compared
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, audit_of
-from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.plan import Plan, Settings
 from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
-from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, verify_claims
+from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, _attempt, verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import QuestionAnswer
@@ -252,6 +253,79 @@ def test_claims_that_come_back_together_are_found_where_none_shows_alone(
     result = Verification(cleaned[1].after, None, ("relearning",), (own, other), (found,), 0.1)
     assert result.adjusted(found) == pytest.approx(2 * p)
     assert len(result.brought_back(own)) == wanted and result.brought_back(other) == ()
+
+
+@pytest.mark.parametrize(
+    ("held", "controls_held", "controls", "wanted"),
+    [
+        (10, 1, 1, 10),
+        (5, 1, 2, 5),
+        (10, 4, 4, 10),
+        (3, 2, 20, 3),
+        (9, 10, 20, 9),
+        (7, 10, 20, 0),
+        (10, 20, 20, 0),
+    ],
+    ids=["one control", "one of two", "too few", "as chance gives", "oftener than controls", "as often", "all that there is"],
+)
+def test_controls_excuse_only_what_they_can_explain(
+    cleaned: tuple[LoadedModel, Cleaning, Path], held: int, controls_held: int, controls: int, wanted: int
+) -> None:
+    """Ten claims. Fewer than five controls excuse nothing, nor do as many as chance gives (two of twenty). With ten of twenty controls nine of ten claims stand out
+    (Fisher's p is 0.036), seven do not (0.26). Where every control is held no claim could stand out, so that the attack is named."""
+    own = attempt(held=held, claims=tuple(f"claim{number}" for number in range(held)), controls=controls, controls_held=controls_held)
+    result = Verification(cleaned[1].after, None, ("relearning",), (own,), (), 0.1)
+    assert len(result.brought_back(own)) == wanted
+    assert result.powerless == ({"relearning": ("de",)} if controls_held == controls == 20 else {})
+
+
+def test_what_nothing_can_be_said_of_is_not_counted(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
+    """Of twenty claims two can be decided, and both are held: of two chance gives one, of twenty three. So they fail, under an attack too, where a tenth of two is
+    allowed. One of two is surely held at p = 0.01, which is 0.02 for both."""
+    own = attempt(asked=20, undecided=18, held=2, claims=("claim0", "claim1"))
+    assert Verification(cleaned[1].after, None, ("relearning",), (own,), (), 0.1).brought_back(own) == ("claim0", "claim1")
+
+    def audit(*p: float) -> Audit:
+        return Audit(
+            "m",
+            "f",
+            ("de",),
+            (),
+            0.05,
+            tuple(
+                Finding(f"c{number}", "de", "given", 1, 8.0, -9.0, p[number] if number < 2 else None, 400, 1.0, 0.1, 1.0, None, 0.0, ())
+                for number in range(20)
+            ),
+        )
+
+    both = audit(0.04, 0.04)
+    result = Verification(both, None, (), (), (), 0.1)
+    assert result.held_by_chance == 1 and [one.claim for one in result.outcomes() if one.faults] == ["c0", "c1"]
+    names = tuple(one.claim for one in both.findings)
+    done = Cleaning(both, both, Plan(names, ("de",), ()), (), Point(8, 0, 0, {}, {}), True, {})
+    assert done.remaining == ("c0", "c1")
+    alone = audit(0.01, 0.9)
+    assert [one.claim for one in alone.findings if alone.surely_held(one)] == ["c0"]
+
+
+def test_an_attempt_counts_what_can_be_said() -> None:
+    """A claim and a control without p have an edge that says nothing: it is in no mean and no count, nor are they in how many languages were tested."""
+
+    def told(edge: float, p: float | None) -> Compared:
+        return Compared(0.0, edge, p, 400 if p else 0, 0.9 if p else None, None)
+
+    def audited(name: str, p: float | None) -> tuple[Finding, ...]:
+        return tuple(Finding(name, tag, "given", 1, 0.0, -9.0, p, 400, None, 0.1, 0.0, None, 0.0, ()) for tag in ("de", "en"))
+
+    findings = (*audited("a", 0.5), *audited("b", None), *audited("c", 0.5), *audited("d", None))
+    after = Audit("m", "f", ("de", "en"), ("c", "d"), 0.05, findings)
+    found = {"a": told(2.0, 0.01), "b": told(90.0, None), "c": told(1.0, 0.5), "d": told(80.0, None)}
+    own = _attempt("relearning", Variant("half", 20, "en"), "de", found, after)
+    assert (own.asked, own.held, own.undecided, own.controls, own.controls_held) == (2, 1, 1, 1, 0)
+    assert (own.edge, own.rate, own.edges) == (2.0, 0.025, {"a": 2.0, "c": 1.0})
+    nothing = _attempt("relearning", Variant("half", 20, "en"), "de", {"b": found["b"]}, after)
+    assert nothing.edge is None
+    assert attempt_rows(Verification(after, None, ("relearning",), (nothing, own), (), 0.1))[0][3] == "1 of 2"
 
 
 def test_an_attack_more_hides_nothing_that_another_finds(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:

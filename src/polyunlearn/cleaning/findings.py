@@ -129,9 +129,13 @@ class Audit:
         return is_held(finding.p, finding.nulls, self.tests(finding.claim), self.alpha)
 
     def surely_held(self, finding: Finding) -> bool:
-        """Whether it would be held beyond chance were every claim, and not this one alone, looked at for one that is."""
-        claims = sum(claim not in self.controls for claim in self.by_claim)
-        return finding.p is not None and finding.p * self.tests(finding.claim) * claims <= self.alpha
+        """Whether it would be held beyond chance were every claim of which it can be said, and not this one alone, looked at for one that is."""
+        claims = sum(claim not in self.controls and self.decided(claim) for claim in self.by_claim)
+        return finding.p is not None and self.held(finding) is True and finding.p * self.tests(finding.claim) * claims <= self.alpha
+
+    def decided(self, claim: str) -> bool:
+        """Whether it can be said in any language that a claim is held, or is not."""
+        return any(self.held(own) is not None for own in self.by_claim[claim].values())
 
     def tests(self, claim: str) -> int:
         """In how many languages a claim was tested."""

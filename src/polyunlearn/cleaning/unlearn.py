@@ -81,7 +81,7 @@ class Cleaning:
         """The claims of the plan that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are."""
         own = [one for one in self.after.verdicts() if one.claim in self.plan.claims]
         held = [one.claim for one in own if one.held]
-        beyond = len(held) > most_by_chance(len(own), self.after.alpha)
+        beyond = len(held) > most_by_chance(sum(self.after.decided(one.claim) for one in own), self.after.alpha)
         alone = {own.claim for own in self.after.findings if self.after.surely_held(own)}
         together = {claim for claims in self.after.held_together.values() for claim in claims}
         return tuple(one.claim for one in own if one.said or (beyond and one.held) or one.claim in alone | together)

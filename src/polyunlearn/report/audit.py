@@ -1,5 +1,6 @@
 """What an audit found, an unlearning did and a verification says: in the terminal, in words, and as one self-contained HTML page."""
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -187,7 +188,8 @@ def _strength(result: Verification, own: Attempt) -> tuple[float, ...]:
     """Of an attempt, to find the one that brings back most: the share of the claims that it brings back, how surely the claims lead the controls in it, the
     share that it makes the model hold, and their mean edge."""
     group = result.group_in(own)
-    return len(result.brought_back(own)) / own.asked, -group.against.p if group else -1.0, own.held / own.asked, own.edge
+    edge = -math.inf if own.edge is None else own.edge
+    return len(result.brought_back(own)) / own.asked, -group.against.p if group else -1.0, own.held / own.asked, edge
 
 
 def _attempt_texts(result: Verification, own: Attempt) -> tuple[str, ...]:
