@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import StringIO
 from math import inf, nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, audit_of
 from polyunlearn.cleaning.plan import Plan, Settings
-from polyunlearn.cleaning.retain import Kept, neighbours_of, read_kept, self_distilled
+from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, _attempt, verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition
@@ -37,6 +38,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
 from polyunlearn.report.audit import ATTEMPT_COLUMNS, attempt_rows, audit_sentences, print_verification
+from polyunlearn.scoring.measure import Moment, text_rows
 
 SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
 """A random tiny model has no utility to keep: the budget is wide."""
@@ -120,7 +122,7 @@ def replace_control(claim: Claim) -> Claim:
 
 
 def test_the_kept_point_is_the_emptiest_within_the_budget() -> None:
-    """Of three within 2 % the one where fewest are held, then where the largest edge is smallest; the beginning only where nothing else is; else the
+    """Of three within 2 % the one where fewest are held, then where the largest edge above chance is smallest; the beginning only where nothing else is; else the
     cheapest."""
     start = Point(0, 9, 0, {"de": 3.0}, {"de": 0.0})
     cheap, deep, dear = (
@@ -135,6 +137,44 @@ def test_the_kept_point_is_the_emptiest_within_the_budget() -> None:
     )
     assert choose_point([start], 0.02) == (start, True)
     assert Point(8, 0, 0, {}, {}).costs() == 0.0 and Point(8, 0, 0, {}, {"de": -0.4}).costs() == 0.0
+
+
+def test_how_far_below_chance_an_answer_lies_is_no_merit() -> None:
+    """Where nothing is left above chance the cheaper state is kept, not the one that was pushed furthest."""
+    start = Point(0, 9, 3, {"de": 3.0, "en": 1.0}, {"de": 0.0})
+    slight, far = (Point(step, 0, 3, {"de": edge, "en": -4.0}, {"de": bits}) for step, edge, bits in ((8, -0.1, 0.002), (16, -4.0, 0.019)))
+    assert choose_point([start, slight, far], 0.02) == (slight, True) == choose_point([start, far, slight], 0.02)
+    left = replace(slight, edges={"de": 0.1, "en": -9.0})
+    assert choose_point([start, left, far], 0.02) == (far, True)
+    assert (start.left, slight.left, replace(start, edges={}).left) == (3.0, 0.0, 0.0)
+
+
+def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without p, 90 nats a token say how likely the name is anywhere. In French there is no other, so that French has no mean."""
+
+    def finding(claim: str, tag: str, edge: float, p: float | None) -> Finding:
+        return Finding(claim, tag, "given", 1, edge, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, 0.0, ())
+
+    findings = (finding("a", "de", 2.0, 0.5), finding("b", "de", 90.0, None), finding("b", "fr", 90.0, None))
+    monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
+    utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
+    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01})  # type: ignore[arg-type]
+
+
+def test_what_a_state_costs_is_said_by_texts_that_did_not_choose_it(
+    cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path
+) -> None:
+    """The rise of bits per byte of four other articles, measured here anew."""
+    loaded, done, _ = cleaned
+    stories = unseen_stories(["en", "de"])
+    assert len(stories) == 4 and not {own.id for own in stories} & {own.id for own in held_out_stories(["en", "de"])}
+
+    def bits(model: LoadedModel, tag: str) -> float:
+        return fmean(row.value for row in text_rows(replace(model, body=Body(model.model, 0)), stories, [tag], Moment(0, True)))
+
+    before = taught(gemma_folder)
+    assert done.cost == pytest.approx({tag: bits(loaded, tag) / bits(before, tag) - 1 for tag in ("en", "de")}, abs=1e-4)
+    assert done.cost != pytest.approx(done.kept.bits, abs=1e-4)
 
 
 def test_what_stays_is_the_models_own(gemma_folder: Path) -> None:
@@ -302,7 +342,7 @@ def test_what_nothing_can_be_said_of_is_not_counted(cleaned: tuple[LoadedModel, 
     result = Verification(both, None, (), (), (), 0.1)
     assert result.held_by_chance == 1 and [one.claim for one in result.outcomes() if one.faults] == ["c0", "c1"]
     names = tuple(one.claim for one in both.findings)
-    done = Cleaning(both, both, Plan(names, ("de",), ()), (), Point(8, 0, 0, {}, {}), True, {})
+    done = Cleaning(both, both, Plan(names, ("de",), ()), (), Point(8, 0, 0, {}, {}), True, {}, {})
     assert done.remaining == ("c0", "c1")
     alone = audit(0.01, 0.9)
     assert [one.claim for one in alone.findings if alone.surely_held(one)] == ["c0"]

@@ -149,7 +149,7 @@ def test_a_pass_says_in_what_it_was_asked(findings: Sequence[Finding], said: str
 
 def test_an_owner_is_told_where_no_other_wording_was_asked() -> None:
     now = audit_of(finding("a", "de", 2, 2))
-    done = Cleaning(now, now, Plan(("a",), ("de",), ()), (Point(8, 0, 0, {}, {}),), Point(8, 0, 0, {}, {}), True, {})
+    done = Cleaning(now, now, Plan(("a",), ("de",), ()), (Point(8, 0, 0, {}, {}),), Point(8, 0, 0, {}, {}), True, {}, {})
     assert any(own.startswith(LIMIT) for own in cleaning_sentences(done))
     card = model_card(done, Settings(), "own")
     assert LIMIT in card and "asked in 2 wordings, 2 of them also trained on" in card

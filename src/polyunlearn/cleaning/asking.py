@@ -85,7 +85,7 @@ def restricted_to(loaded: LoadedModel, probes: Iterable[Probe], texts: Iterable[
 @dataclass(frozen=True)
 class Compared:
     """A claim's answer in one language, over its wordings: its mean score (nats a token) and its edge over chance; p and the chance of lying as far below,
-    None where its answer stands after too few other questions; how many pairs it was compared with; and how far it lies above the truth, None without one."""
+    None where its answer stands after too few other questions, so that its edge says nothing; how many pairs it was compared with; and how far it lies above the truth, None without one."""
 
     score: float
     edge: float

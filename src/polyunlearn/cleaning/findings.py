@@ -128,6 +128,19 @@ class Audit:
         """Whether the model holds a claim in a language beyond chance; None where that cannot be said."""
         return is_held(finding.p, finding.nulls, self.tests(finding.claim), self.alpha)
 
+    def low(self, finding: Finding) -> bool | None:
+        """Whether a claim's answer lies further below chance than chance puts any; None where that cannot be said."""
+        return is_held(finding.suppressed, finding.nulls, self.tests(finding.claim), self.alpha)
+
+    @property
+    def suppressed(self) -> dict[str, tuple[str, ...]]:
+        """By language the claims whose answers lie so low, where more claims do in some language than chance gives."""
+        own = [one for one in self._own if self.low(one)]
+        claims = {one.claim for one in self._own if self.decided(one.claim)}
+        if len({one.claim for one in own}) <= most_by_chance(len(claims), self.alpha):
+            return {}
+        return {tag: found for tag in self.languages if (found := tuple(one.claim for one in own if one.language == tag))}
+
     def surely_held(self, finding: Finding) -> bool:
         """Whether it would be held beyond chance were every claim of which it can be said, and not this one alone, looked at for one that is."""
         claims = sum(claim not in self.controls and self.decided(claim) for claim in self.by_claim)

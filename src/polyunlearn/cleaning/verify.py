@@ -198,6 +198,7 @@ class Verification:
             "allowed": self.allowed,
             "held_by_chance": self.held_by_chance,
             "wordings": {"asked": self.after.wordings, "trained": self.after.trained, "only_trained": self.after.only_trained},
+            "suppressed": self.after.suppressed,
             "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
             "attempts": [asdict(own) for own in self.attempts],

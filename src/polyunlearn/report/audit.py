@@ -105,6 +105,19 @@ def only_trained_sentences(audit: Audit) -> list[str]:
     ]
 
 
+def suppressed_sentences(audit: Audit) -> list[str]:
+    """Where more claims' answers lie conspicuously below chance than chance gives: what that tells whom, and what to do; else nothing."""
+    found = audit.suppressed
+    if not found:
+        return []
+    claims = {claim for own in found.values() for claim in own}
+    where = ", ".join(f"{get_language(tag).name} {len(own)}" for tag, own in found.items())
+    return [
+        f"CONSPICUOUSLY UNLIKELY: the answers of {len(claims)} claims lie further below chance than names that were never taught do ({where}). Whoever measures "
+        "this can tell that these claims were unlearned. It fails nothing; unlearn with fewer --steps or a lower --rate to leave less of such a trace."
+    ]
+
+
 def print_cleaning(done: Cleaning, console: Console) -> None:
     """Print what an unlearning came to."""
     for sentence in cleaning_sentences(done):
@@ -117,9 +130,9 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     if not done.plan.claims:
         return ["The audit found none of the claims, so nothing was unlearned."]
     names = ", ".join(get_language(tag).name for tag in done.plan.languages)
-    worst = max(done.kept.bits, key=lambda tag: done.kept.bits[tag], default=None)
+    worst = max(done.cost, key=lambda tag: done.cost[tag], default=None)
     cost = (
-        f"bits per byte of held-out texts {done.kept.bits[worst]:+.1%} in the worst language ({worst})"
+        f"bits per byte of held-out texts that it was not chosen by {done.cost[worst]:+.1%} in the worst language ({worst})"
         if worst
         else "no utility was measured"
     )
@@ -129,7 +142,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     ]
     if done.remaining:
         sentences.append(f"STILL THERE: {len(done.remaining)} of these claims are said, or more are held than chance lets look so.")
-    sentences += only_trained_sentences(done.after)
+    sentences += [*only_trained_sentences(done.after), *suppressed_sentences(done.after)]
     sentences += _unmeasured(done)
     if not done.within:
         sentences.append(
@@ -212,7 +225,7 @@ def verification_sentences(result: Verification) -> list[str]:
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
-    limits = only_trained_sentences(result.after)
+    limits = [*only_trained_sentences(result.after), *suppressed_sentences(result.after)]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]

@@ -1,6 +1,7 @@
 """The card of an unlearned model: what was removed, how, with what effect, and what it does not promise."""
 
 from pathlib import Path
+from statistics import fmean
 
 from polyunlearn import __version__
 from polyunlearn.cleaning.plan import Settings
@@ -26,15 +27,19 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
         if own:
             held = [sum(bool(audit.held(found[claim])) for claim in own) for audit, found in ((done.before, before), (done.after, after))]
             said = [sum(bool(found[claim].says) for claim in own) for found in (before, after)]
-            edges = [sum(found[claim].edge for claim in own) / len(own) for found in (before, after)]
-            bits = f"{done.kept.bits[tag]:+.1%}" if tag in done.kept.bits else ""
+            # An edge without p says nothing of the claim.
+            tested = [claim for claim in own if before[claim].p is not None and after[claim].p is not None]
+            lifted = (
+                " → ".join(f"{fmean(found[claim].edge for claim in tested):+.2f}" for found in (before, after)) if tested else "undecided"
+            )
+            bits = f"{done.cost[tag]:+.1%}" if tag in done.cost else ""
             rows.append(
                 (
                     get_language(tag).name,
                     str(len(own)),
                     f"{held[0]} → {held[1]}",
                     f"{said[0]} → {said[1]}",
-                    f"{edges[0]:+.2f} → {edges[1]:+.2f}",
+                    lifted,
                     bits,
                 )
             )
@@ -56,14 +61,15 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
                 ("language", "claims", "held beyond chance", "said when asked", "nats a token above chance", "bits per byte"), rows
             ),
             "",
-            "Before → after. *Bits per byte* of held-out newsroom articles, against the model before. What each figure means is in the report "
-            "(`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
+            "Before → after. *Bits per byte* of held-out newsroom articles by which no state was chosen, against the model before. What each figure "
+            "means is in the report (`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
             "",
             "## How",
             "",
             f"polyunlearn {__version__}: method `{settings.method}`, learning rate {settings.rate:g}, up to {settings.steps} steps of {settings.batch} claims, "
             f"told in {told}; retained were the model's own answers and texts, and the claims' neighbours. An answer is let go {settings.margin:g} nats a "
-            "token below what chance gives it. The state within the budget in which least was held was kept.",
+            f"token below what chance gives it. Of the states within the budget ({settings.budget:.1%}, by other articles) the one where fewest claims "
+            "were held was kept, then where least was left above chance, then the cheapest.",
             "",
             *(f"- {reason}" for reason in done.plan.reasons),
             "",
