@@ -53,7 +53,7 @@ STAGES = (
 """The files of a run."""
 
 ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
-"""How claims are asked while they are unlearned: less closely, since it is done again and again."""
+"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
             f"polyunlearn {__version__}: method `{settings.method}`, learning rate {settings.rate:g}, up to {settings.steps} steps of {settings.batch} claims, "
             f"told in {told}; retained were the model's own answers and texts, and the claims' neighbours. An answer is let go {settings.margin:g} nats a "
             f"token below what chance gives it. Of the states within the budget ({settings.budget:.1%}, by other articles) the one where fewest claims "
-            "were held was kept, then where least was left above chance, then the cheapest.",
+            "were held, asked in their first wording, was kept, then where least was left above chance, then the cheapest.",
             "",
             *(f"- {reason}" for reason in done.plan.reasons),
             "",
