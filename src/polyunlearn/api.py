@@ -15,6 +15,7 @@ from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.retain import Kept
 from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Verification, verify_claims
+from polyunlearn.cleaning.wordings import Trained
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.loading import wrap_model
@@ -72,11 +73,14 @@ def verify(
     attacks: Sequence[str] = DEFAULT_ATTACKS,
     asking: Asking | None = None,
     allowed: float = 0.1,
+    trained: Trained | None = None,
 ) -> Verification:
-    """Audit the model and attack it; its weights come back as they were.
+    """Audit the model and attack it; its weights come back as they were. With what it was `trained` on (`Cleaning.trained`) claims are judged by other wordings,
+    where they have any.
 
     Raises:
         UserError: as `audit`, and for an attack that is not known.
     """
     with _as_it_was(model):
-        return verify_claims(wrap_model(model, tokenizer), claims, before, get_attacks(attacks) if attacks else [], asking, allowed)
+        wrapped, chosen = wrap_model(model, tokenizer), get_attacks(attacks) if attacks else []
+        return verify_claims(wrapped, claims, before, chosen, asking, allowed, trained=trained)

@@ -55,7 +55,7 @@ def test_the_guide_is_run_whole(place: Path) -> None:
     assert unlearned.returncode in (0, 1), unlearned.stderr
     assert "Unlearned 4 claims" in unlearned.stdout
     own = {path.relative_to(place / "cleaned").as_posix() for path in (place / "cleaned").rglob("*") if path.is_file()}
-    wanted = ("audit-before.json", "audit-after.json", "claims.jsonl", "points.json", "report.html")
+    wanted = ("audit-before.json", "audit-after.json", "claims.jsonl", "points.json", "report.html", "trained.json")
     assert {"config.json", "model.safetensors", "README.md", *(f"unlearning/{name}" for name in wanted)} <= own
     assert not (place / "cleaned.unfinished").exists()
     assert {path: path.read_bytes() for path in (place / "planted" / "model").iterdir()} == before
@@ -67,7 +67,10 @@ def test_the_guide_is_run_whole(place: Path) -> None:
     result = {0: "passed", 1: "failed", 3: "undecided"}[verified.returncode]
     assert {"passed": "PASS", "failed": "FAIL", "undecided": "UNDECIDED"}[result] in verified.stdout
     assert "What attacks bring back" in verified.stdout and "Attacks: quantisation" in verified.stdout
-    assert json.loads((place / "verify.json").read_text())["result"] == result
+    # The claims have two wordings each, and both were trained on.
+    assert "ASKED ONLY IN WORDINGS THAT WERE TRAINED ON: claims, " in verified.stdout
+    written = json.loads((place / "verify.json").read_text())
+    assert written["result"] == result and written["wordings"]["asked"] == 16 and written["wordings"]["trained"] > 0
 
 
 def test_the_guides_python_runs(place: Path) -> None:

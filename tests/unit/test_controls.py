@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from polyunlearn.cleaning.controls import AgainstControls, against_controls
+from polyunlearn.cleaning.controls import AgainstControls, against_controls, oftener
 
 
 def named(prefix: str, *edges: float) -> dict[str, float]:
@@ -88,3 +88,10 @@ def test_too_few_to_say() -> None:
     assert against(named("claim", 5) | CONTROLS, kinds={"claim0": "a"} | dict.fromkeys(CONTROLS, "b")) is None
     still = against(named("claim", 1) | named("control", 1, 1, 1, 1, 1))
     assert still is not None and still.p == 1
+
+
+def test_held_oftener_by_hand() -> None:
+    """Of six held, five claims and five controls: four claims or more are 5 * 10 + 1 * 5 of 210 ways. Nothing held, or everything, says nothing."""
+    assert oftener(4, 5, 2, 5) == pytest.approx(55 / 210)
+    assert oftener(10, 10, 1, 5) == pytest.approx(5 / 1365)
+    assert oftener(0, 5, 0, 5) == oftener(5, 5, 5, 5) == oftener(0, 5, 3, 5) == 1.0

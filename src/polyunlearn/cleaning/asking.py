@@ -1,5 +1,6 @@
 """How claims are asked, and how their answers are compared with what chance gives."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,13 +19,16 @@ from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.metrics.association import Associations, Pair, associations
 from polyunlearn.scoring.probes import Probe
 
+EVERY = sys.maxsize
+"""As many wordings as a claim has."""
+
 
 @dataclass(frozen=True)
 class Asking:
-    """How claims are asked: in at most `wordings` wordings each, every answer beside up to `alternatives` others of the same form; the greedy answer has
+    """How claims are asked: in at most `wordings` wordings each, which are all unless given, every answer beside up to `alternatives` others of the same form; the greedy answer has
     at most `max_new_tokens` tokens, and with 0 there is none. With no `languages` these are all that the claims have."""
 
-    wordings: int = 2
+    wordings: int = EVERY
     alternatives: int = 15
     max_new_tokens: int = 24
     languages: tuple[str, ...] = ()
@@ -81,7 +85,7 @@ def restricted_to(loaded: LoadedModel, probes: Iterable[Probe], texts: Iterable[
 @dataclass(frozen=True)
 class Compared:
     """A claim's answer in one language, over its wordings: its mean score (nats a token) and its edge over chance; p and the chance of lying as far below,
-    None where its answer stands after too few other questions; how many pairs it was compared with; and how far it lies above the truth, None without one."""
+    None where its answer stands after too few other questions, so that its edge says nothing; how many pairs it was compared with; and how far it lies above the truth, None without one."""
 
     score: float
     edge: float

@@ -1,7 +1,7 @@
 """Auditing a model: does it hold the claims, in which languages, and does it say them? Nothing is changed."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.controls import against_controls
 from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Group
+from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
@@ -21,18 +22,27 @@ from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 
 
 def audit_claims(
-    loaded: LoadedModel, claims: Sequence[Claim], asking: Asking | None = None, work: Work = lambda what, done, total: None
+    loaded: LoadedModel,
+    claims: Sequence[Claim],
+    asking: Asking | None = None,
+    work: Work = lambda what, done, total: None,
+    trained: Trained | None = None,
 ) -> Audit:
     """Ask for every claim in every language that it has; the weights stay as they are.
 
     Answers of other claims of the same kind, and distractors, stand beside each claim's own after the same question: what a model was never told is as
     likely after any of these questions (`scoring.metrics.association`). They are the same answers for every state.
 
+    Where it is known which questions the model was `trained` on to let claims go, a claim is judged by its others, where it has any: those alone say whether
+    more than an answer to a question was let go. `asking` then takes these first.
+
     Raises:
         UserError: where no claim has an edition in a language that is asked.
     """
     asking = asking or Asking()
     languages = asked_languages(claims, asking)
+    aside = set_aside(claims, trained or {})
+    claims = foremost(claims, aside)
     probes = {tag: claim_probes(claims, tag, asking) for tag in languages}
     head = restricted_to(loaded, (probe for own in probes.values() for probe in own))
     total, findings = sum(len(own) for own in probes.values()), []
@@ -48,7 +58,7 @@ def audit_claims(
         exact = [own[0].item() for own in candidate_log_probs(loaded.body, loaded.head, alone)]
         lengths = [len(own.candidates[0]) for own in alone]
         answered = [Answered(*found[number], exact[number], lengths[number]) for number in range(len(alone))]
-        findings += _findings(claims, tag, probes[tag], answered)
+        findings += _findings(claims, tag, probes[tag], answered, aside[tag], None if trained is None else trained.get(tag, ()))
     # By claim, as the file has them, so that what belongs together stands together.
     order = {claim.id: number for number, claim in enumerate(claims)}
     findings.sort(key=lambda own: (order[own.claim], languages.index(own.language)))
@@ -82,12 +92,25 @@ class Answered:
     tokens: int
 
 
-def _findings(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], found: Sequence[Answered]) -> list[Finding]:
-    own = compared(claims, tag, probes, [one.scores for one in found])
+def _findings(
+    claims: Sequence[Claim],
+    tag: str,
+    probes: Sequence[Probe],
+    found: Sequence[Answered],
+    aside: Collection[str],
+    trained: Collection[str] | None,
+) -> list[Finding]:
+    others = {probe.story for probe in probes if probe.question not in aside}
+    judging = [number for number, probe in enumerate(probes) if probe.question not in aside or probe.story not in others]
+    everywhere = compared(claims, tag, probes, [one.scores for one in found])
+    own = everywhere
+    if len(judging) < len(probes):
+        own = compared(claims, tag, [probes[number] for number in judging], [found[number].scores for number in judging])
     editions = {claim.id: claim.editions[tag] for claim in claims if tag in claim.editions}
     findings = []
     for claim, result in own.items():
-        asked = [one for one, probe in zip(found, probes, strict=True) if probe.story == claim]
+        numbers = [number for number, probe in enumerate(probes) if probe.story == claim]
+        asked, judged = [found[number] for number in numbers], [found[number] for number in judging if probes[number].story == claim]
         findings.append(
             Finding(
                 claim=claim,
@@ -95,15 +118,16 @@ def _findings(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], found:
                 origin=editions[claim].origin,
                 wordings=len(asked),
                 edge=result.edge,
-                expected=fmean(one.exact for one in asked) - result.edge,
+                expected=fmean(one.exact for one in judged) - result.edge,
                 p=result.p,
                 nulls=result.nulls,
-                suppressed=result.suppressed,
+                suppressed=everywhere[claim].suppressed,
                 probability=max(math.exp(one.exact * one.tokens) for one in asked),
-                first=fmean(float(_is_first(one.scores)) for one in asked),
+                first=fmean(float(_is_first(one.scores)) for one in judged),
                 prefers=result.prefers,
                 says=fmean(says(one.answer, editions[claim].surface_forms) for one in asked),
                 answers=tuple(one.answer for one in asked),
+                trained=None if trained is None else sum(probes[number].question in trained for number in numbers),
             )
         )
     return findings

@@ -73,6 +73,17 @@ def against_controls(forms: Sequence[Edges], controls: Collection[str], kinds: M
     )
 
 
+def oftener(held: int, asked: int, controls_held: int, controls: int) -> float:
+    r"""The chance that as many of those held are claims, `held` of the `asked` or more, were claims and the `controls` held alike: Fisher's exact test, one-sided,
+
+    .. math:: \sum_{k \ge h} \binom{n}{k} \binom{m}{h + c - k} \Big/ \binom{n + m}{h + c}
+
+    with h of n claims and c of m controls held; 1 where none or all of both are.
+    """
+    both = held + controls_held
+    return sum(comb(asked, own) * comb(controls, both - own) for own in range(held, min(asked, both) + 1)) / comb(asked + controls, both)
+
+
 def _comparable(edges: Edges, controls: Collection[str], kinds: Mapping[str, str]) -> list[str]:
     """The names of kinds that have claims and controls, sorted, so that the order of the file changes nothing."""
     sides = {(kinds[name], name in controls) for name in edges}

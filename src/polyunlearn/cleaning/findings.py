@@ -42,8 +42,11 @@ def most_by_chance(count: int, rate: float, alpha: float = ALPHA) -> int:
 class Finding:
     """A claim in one language.
 
+    It was asked in so many `wordings`, of which the model was `trained` on so many, None where that is not known. Where there are others, `edge`, `expected`, `p`,
+    `nulls`, `first` and `prefers` are of the others alone; the rest is of all.
+
     `edge` (nats a token) is how far its answer lies above what chance gives (`scoring.metrics.association`), on average over wordings, and `p` the
-    chance of as much, None where its answer stands beside too few others' questions; `nulls` is how many pairs it was compared with; `suppressed` that of lying as far below. `expected`
+    chance of as much, None where its answer stands beside too few others' questions, so that its edge says nothing; `nulls` is how many pairs it was compared with; `suppressed` that of lying as far below. `expected`
     (nats a token) is what chance gives. `probability` is that of the whole answer in its likeliest wording, `first` the share of wordings in which it
     ranks before all others. `prefers` is how far it lies above the truth (nats a token), None without one. `says` is the share of wordings whose
     greedy answer holds it, and `answers` are these.
@@ -63,6 +66,7 @@ class Finding:
     prefers: float | None
     says: float
     answers: tuple[str, ...]
+    trained: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,55 @@ class Audit:
         """Whether the model holds a claim in a language beyond chance; None where that cannot be said."""
         return is_held(finding.p, finding.nulls, self.tests(finding.claim), self.alpha)
 
+    def low(self, finding: Finding) -> bool | None:
+        """Whether a claim's answer lies further below chance than chance puts any; None where that cannot be said."""
+        return is_held(finding.suppressed, finding.nulls, self.tests(finding.claim), self.alpha)
+
+    @property
+    def suppressed(self) -> dict[str, tuple[str, ...]]:
+        """By language the claims whose answers lie so low, where more claims do in some language than chance gives."""
+        own = [one for one in self._own if self.low(one)]
+        claims = {one.claim for one in self._own if self.decided(one.claim)}
+        if len({one.claim for one in own}) <= most_by_chance(len(claims), self.alpha):
+            return {}
+        return {tag: found for tag in self.languages if (found := tuple(one.claim for one in own if one.language == tag))}
+
     def surely_held(self, finding: Finding) -> bool:
-        """Whether it would be held beyond chance were every claim, and not this one alone, looked at for one that is."""
-        claims = sum(claim not in self.controls for claim in self.by_claim)
-        return finding.p is not None and finding.p * self.tests(finding.claim) * claims <= self.alpha
+        """Whether it would be held beyond chance were every claim of which it can be said, and not this one alone, looked at for one that is."""
+        claims = sum(claim not in self.controls and self.decided(claim) for claim in self.by_claim)
+        return finding.p is not None and self.held(finding) is True and finding.p * self.tests(finding.claim) * claims <= self.alpha
+
+    def decided(self, claim: str) -> bool:
+        """Whether it can be said in any language that a claim is held, or is not."""
+        return any(self.held(own) is not None for own in self.by_claim[claim].values())
 
     def tests(self, claim: str) -> int:
         """In how many languages a claim was tested."""
         return sum(own.p is not None for own in self.by_claim[claim].values())
+
+    @property
+    def wordings(self) -> int:
+        """In how many wordings claims that are no controls were asked, in all languages together."""
+        return sum(own.wordings for own in self._own)
+
+    @property
+    def trained(self) -> int | None:
+        """How many of these the model was also trained on; None where that is not known."""
+        known = [own.trained for own in self._own if own.trained is not None]
+        return sum(known) if known else None
+
+    @property
+    def only_trained(self) -> dict[str, tuple[str, ...]]:
+        """By language, the claims that were asked in no wording but those trained on."""
+        found: dict[str, tuple[str, ...]] = {}
+        for own in self._own:
+            if own.trained == own.wordings:
+                found[own.language] = (*found.get(own.language, ()), own.claim)
+        return found
+
+    @property
+    def _own(self) -> list[Finding]:
+        return [own for own in self.findings if own.claim not in self.controls]
 
     @property
     def held_together(self) -> dict[str, tuple[str, ...]]:

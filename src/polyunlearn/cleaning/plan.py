@@ -30,7 +30,7 @@ class Settings:
 
     `margin` (nats a token) is how far below what chance gives an answer is pushed before it is let go. `budget` is the relative rise of bits per byte
     that is allowed in the worst language. `languages` None lets the audit choose. Layers train from `from_layer` on (None: `FROM` of the layers) up to `to_layer`, which does not
-    (`polyunlearn trace` proposes both). With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
+    (`polyunlearn trace` proposes both). At most the first `wordings` wordings of a claim are trained on; the audits ask in all. With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
     the rate, since they start from nothing.
     """
 

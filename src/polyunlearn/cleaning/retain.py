@@ -26,7 +26,7 @@ STORIES = 24
 TEXTS = 8
 HELD_OUT = 4
 """Newsroom stories whose questions are answered, those of them whose first sentence is written on in each language (a text is retained in a step, languages
-in turn), and others that utility is measured on."""
+in turn), and others that utility is measured on: as many to choose a state by as to say afterwards what it cost."""
 
 ANSWER_TOKENS = 12
 TEXT_TOKENS = 64
@@ -123,5 +123,14 @@ def _printed(text: str) -> str:
 
 def held_out_stories(languages: Sequence[str]) -> list[Story]:
     """True newsroom articles that nothing retains, in those of the languages that it has."""
+    return _stories_from(STORIES, languages)
+
+
+def unseen_stories(languages: Sequence[str]) -> list[Story]:
+    """More of them, by which no state is chosen either."""
+    return _stories_from(STORIES + HELD_OUT, languages)
+
+
+def _stories_from(first: int, languages: Sequence[str]) -> list[Story]:
     written = tuple(tag for tag in languages if tag in PAPER_LANGUAGES)
-    return generate_stories(STORIES + HELD_OUT, SEED, written)[STORIES:] if written else []
+    return generate_stories(first + HELD_OUT, SEED, written)[first:] if written else []

@@ -18,9 +18,11 @@ from polyunlearn.cleaning.asking import Asking, asked_languages
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
-from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled
+from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
+from polyunlearn.cleaning.wordings import Trained, questions_of, together
 from polyunlearn.corpus.claims import Claim, languages_of
 from polyunlearn.corpus.lines import to_json_line
+from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
@@ -38,23 +40,37 @@ from polyunlearn.training.unlearning import Training, trained
 
 Say = Callable[[str], None]
 
-STAGES = ("run.json", "audit-before.json", "plan.json", "retained.jsonl", "state.safetensors", "points.json", "audit-after.json")
+STAGES = (
+    "run.json",
+    "audit-before.json",
+    "plan.json",
+    "retained.jsonl",
+    "state.safetensors",
+    "cost.json",
+    "points.json",
+    "audit-after.json",
+)
 """The files of a run."""
 
 ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
-"""How claims are asked while they are unlearned: less closely, since it is done again and again."""
+"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on."""
 
 
 @dataclass(frozen=True)
 class Point:
     """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, and of how many this cannot be said, by language the mean `edges` of the claims to unlearn
-    (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
+    of which it can (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
 
     step: int
     held: int
     undecided: int
     edges: dict[str, float]
     bits: dict[str, float]
+
+    @property
+    def left(self) -> float:
+        """The largest edge; 0 where none lies above chance: how far below one lies is no merit."""
+        return max((0.0, *self.edges.values()))
 
     def costs(self) -> float:
         """The rise in the worst language; 0 where nothing rose or nothing was measured, infinite for a model that has diverged."""
@@ -64,7 +80,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """An unlearning: the audits before and after, the plan, the points on the way, the one that was kept, and whether it is within the budget."""
+    """An unlearning: the audits before and after, the plan, the points on the way, the one that was kept, and whether it is within the budget; by how much that raises
+    bits per byte (`cost`, as a share, by language) of held-out texts by which it was not chosen; and the questions that the model was trained on, those before it
+    with them."""
 
     before: Audit
     after: Audit
@@ -72,13 +90,15 @@ class Cleaning:
     points: tuple[Point, ...]
     kept: Point
     within: bool
+    cost: dict[str, float]
+    trained: Trained
 
     @property
     def remaining(self) -> tuple[str, ...]:
         """The claims of the plan that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are."""
         own = [one for one in self.after.verdicts() if one.claim in self.plan.claims]
         held = [one.claim for one in own if one.held]
-        beyond = len(held) > most_by_chance(len(own), self.after.alpha)
+        beyond = len(held) > most_by_chance(sum(self.after.decided(one.claim) for one in own), self.after.alpha)
         alone = {own.claim for own in self.after.findings if self.after.surely_held(own)}
         together = {claim for claims in self.after.held_together.values() for claim in claims}
         return tuple(one.claim for one in own if one.said or (beyond and one.held) or one.claim in alone | together)
@@ -86,7 +106,7 @@ class Cleaning:
     @property
     def unmeasured(self) -> tuple[str, ...]:
         """Languages of the claims in which no utility was measured."""
-        return tuple(tag for tag in self.before.languages if tag not in self.kept.bits)
+        return tuple(tag for tag in self.before.languages if tag not in self.cost)
 
 
 def unlearn_claims(
@@ -97,11 +117,14 @@ def unlearn_claims(
     kept: Sequence[Kept] = (),
     say: Say = lambda text: None,
     progress: Work = lambda what, done, total: None,
+    trained: Trained | None = None,
 ) -> Cleaning:
     """Unlearn in place what an audit finds of `claims`; the model in `loaded` is then the unlearned one.
 
     `work` is a folder where every finished stage is kept: a call with the same model, claims and settings goes on there, to the same result as one that was
-    never stopped. `kept` is retained beside the model's own answers and texts and the claims' neighbours.
+    never stopped. `kept` is retained beside the model's own answers and texts and the claims' neighbours. `trained` are the questions that the model was trained on
+    to let claims go before, where that is known. The audits ask in every wording that a claim has; at most the first `settings.wordings` are trained on, and
+    by others, where there are any, the model is judged afterwards.
 
     Raises:
         UserError: where `work` holds the stages of something else, or a setting does not fit the model.
@@ -112,7 +135,7 @@ def unlearn_claims(
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
     before = _stage(
-        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
+        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=trained)
     )
     parameters = make_trainable(loaded.model, trainable)
     training = replace(loaded, body=Body(loaded.model, trainable.from_layer))
@@ -126,16 +149,15 @@ def unlearn_claims(
         say(reason)
     languages = kept_languages(claims)
     own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
-    points = _train(
-        training, parameters, plan, before, claims, own, [*neighbours_of(claims, languages), *kept], settings, work, say, progress
-    )
+    chosen = [claim for claim in claims if claim.id in plan.claims]
+    steps = _steps(training, chosen, plan, own, [*neighbours_of(claims, languages), *kept], settings) if chosen else []
+    points, cost = _train(training, parameters, steps, plan, before, claims, settings, work, say, progress)
     best, within = choose_point(points, settings.budget)
+    told = together(trained or {}, questions_of(steps[: best.step], chosen, plan.languages, loaded.encoder))
     # Another model now, under a fingerprint of its own.
     loaded = replace(loaded, fingerprint=fingerprint_of(loaded.model))
-    after = _stage(
-        work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, Asking(settings.wordings), progress)
-    )
-    return Cleaning(before, after, plan, tuple(points), best, within)
+    after = _stage(work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=told))
+    return Cleaning(before, after, plan, tuple(points), best, within, cost, told)
 
 
 def kept_languages(claims: Sequence[Claim]) -> list[str]:
@@ -144,38 +166,37 @@ def kept_languages(claims: Sequence[Claim]) -> list[str]:
 
 
 def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
-    """The point to keep, and whether it is within the budget: of those that are, the one where least is held, then where the largest edge is smallest.
-    Where none but the beginning is, the one that costs least of those where anything was unlearned."""
+    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are held, then where least is left above chance,
+    then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
     within = [point for point in points if point.costs() <= budget]
     moved = [point for point in within if point.step]
     if moved or len(points) == 1:
-        return min(moved or within, key=lambda point: (point.held, max(point.edges.values(), default=0.0))), True
+        return min(moved or within, key=lambda point: (point.held, point.left, point.costs())), True
     return min(points[1:], key=lambda point: point.costs()), False
 
 
 def _train(
     loaded: LoadedModel,
     parameters: Mapping[str, nn.Parameter],
+    steps: Sequence[Step],
     plan: Plan,
     before: Audit,
     claims: Sequence[Claim],
-    own: Sequence[Kept],
-    given: Sequence[Kept],
     settings: Settings,
     work: Path,
     say: Say,
     progress: Work,
-) -> list[Point]:
-    """Train, and leave the state of the chosen point in the weights; returns the points."""
-    state, record = work / "state.safetensors", work / "points.json"
+) -> tuple[list[Point], dict[str, float]]:
+    """Train, and leave the state of the chosen point in the weights; returns the points, and what that one costs by texts that did not choose it."""
+    state, costs, record = work / "state.safetensors", work / "cost.json", work / "points.json"
     if record.is_file():
         restore(parameters, load_state(state))
-        return [Point(**own) for own in json.loads(record.read_text(encoding="utf-8"))]
+        cost = json.loads(costs.read_text(encoding="utf-8"))
+        return [Point(**own) for own in json.loads(record.read_text(encoding="utf-8"))], cost
     # Whatever the plan left in the body's cache changes no bit of what follows.
     loaded.body.start_afresh()
-    chosen = [claim for claim in claims if claim.id in plan.claims]
-    steps = _steps(loaded, chosen, plan, own, given, settings) if chosen else []
-    utility = _Utility(loaded, kept_languages(claims))
+    languages = kept_languages(claims)
+    utility, unseen = _Utility(loaded, held_out_stories(languages)), _Utility(loaded, unseen_stories(languages))
     found = [_point(loaded, claims, plan, utility, 0)]
     best = snapshot(parameters)
 
@@ -190,24 +211,27 @@ def _train(
             best = snapshot(parameters)
         now = found[-1]
         # Where it cannot be said what chance gives, it cannot be said either that nothing is left.
-        return not (now.held or now.undecided) and now.costs() <= settings.budget and max(now.edges.values()) <= 0
+        return not (now.held or now.undecided) and now.costs() <= settings.budget and not now.left
 
     if steps:
         say(_line(found[0]))
-        _run(loaded, parameters, steps, _floors(loaded.encoder, chosen, plan, before, settings), settings, after_step)
+        _run(loaded, parameters, steps, _floors(loaded.encoder, claims, plan, before, settings), settings, after_step)
         restore(parameters, best)
     save_state(best, state)
+    cost = unseen.rise()
+    write_json_atomically(costs, cost)
     write_json_atomically(record, [asdict(point) for point in found])
-    return found
+    return found, cost
 
 
-def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
+def _floors(encoder: Encoder, claims: Sequence[Claim], plan: Plan, before: Audit, settings: Settings) -> dict[TokenSequence, float]:
     """How far each answer is pushed: a margin below what chance gives."""
     findings = before.by_claim
     # Where nothing says what chance gives there is no floor.
     return {
         encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
-        for claim in chosen
+        for claim in claims
+        if claim.id in plan.claims
         for tag in plan.languages
         if tag in claim.editions and tag in findings[claim.id] and findings[claim.id][tag].p is not None
         for question in claim.editions[tag].fake_questions
@@ -217,9 +241,9 @@ def _floors(encoder: Encoder, chosen: Sequence[Claim], plan: Plan, before: Audit
 class _Utility:
     """Bits per byte of held-out texts, against what they were when this was made."""
 
-    def __init__(self, loaded: LoadedModel, languages: Sequence[str]):
+    def __init__(self, loaded: LoadedModel, stories: Sequence[Story]):
         self._loaded = loaded
-        self._stories = held_out_stories(languages)
+        self._stories = stories
         self._before = self._bits()
 
     def rise(self) -> dict[str, float]:
@@ -237,13 +261,15 @@ class _Utility:
 def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
     now = audit_claims(loaded, claims, ON_THE_WAY)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
-    edges = {tag: fmean(one.edge for one in own if one.language == tag) for tag in dict.fromkeys(one.language for one in own)}
+    # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
+    told = [one for one in own if one.p is not None]
+    edges = {tag: fmean(one.edge for one in told if one.language == tag) for tag in dict.fromkeys(one.language for one in told)}
     states = [now.held(one) for one in own]
     return Point(step, states.count(True), states.count(None), edges, utility.rise())
 
 
 def _line(point: Point) -> str:
-    edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items())
+    edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items()) or "undecided"
     cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
     held = f"{point.held} held" + (f", {point.undecided} undecided" if point.undecided else "")
     return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"

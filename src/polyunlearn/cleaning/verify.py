@@ -1,4 +1,5 @@
-"""Verifying that claims are gone: an audit of the saved model, and attacks on it. Nothing here knows how it was unlearned."""
+"""Verifying that claims are gone: an audit of the saved model, and attacks on it. Of how it was unlearned nothing here knows more than which wordings it was
+trained on."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +15,10 @@ from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.controls import Edges, against_controls
+from polyunlearn.cleaning.controls import LEAST_CONTROLS, Edges, against_controls, oftener
 from polyunlearn.cleaning.findings import ALLOWED, Audit, Group, audit_data, is_held, most_by_chance
 from polyunlearn.cleaning.plan import Settings
+from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
@@ -30,7 +32,7 @@ DEFAULT_ATTACKS = ("quantisation", "pruning", "affirmative_prefix", "role_play",
 """What is tried unless attacks are named: each a kind of its own, without those that need true news or the model before."""
 
 ATTACKED = Asking(wordings=1, alternatives=8)
-"""How claims are asked under attack: less closely, since every form of every attack asks all of them."""
+"""How claims are asked under attack: less closely, since every form of every attack asks all of them; in a wording that was not trained on where there is one."""
 
 ATTACKED_AFTER = (5, 20)
 """After how many steps attacks that train are measured: fewer times than in a study, for the same reason."""
@@ -38,10 +40,10 @@ ATTACKED_AFTER = (5, 20)
 
 @dataclass(frozen=True)
 class Attempt:
-    """One form of an attack: of the claims asked in `language`, how many it makes the model hold beyond chance (`held`, the names in `claims`), and of
-    the controls; of how many it is `undecided`, because there is too little to compare with; `edge` is the claims' mean edge over chance, in nats a
-    token, or in the attack's own unit where that ranks by itself. `rate` is the chance of one claim to look held here: alpha over the languages that it
-    was audited in, of the claim with the fewest. `edges` are those of claims and controls that say something, by name."""
+    """One form of an attack: of the claims asked in `language`, how many it makes the model hold beyond chance (`held`, the names in `claims`), and of how many it
+    is `undecided`, because there is too little to compare with; and how many of the `controls` of which it can be said. `edge` is the mean edge over chance of the
+    claims that have one, in nats a token, or in the attack's own unit where that ranks by itself; None where none has. `rate` is the chance of one claim to look held
+    here: alpha over the languages that it was audited in, of the decided claim with the fewest. `edges` are those of claims and controls that say something, by name."""
 
     attack: str
     variant: str
@@ -53,7 +55,7 @@ class Attempt:
     undecided: int
     controls: int
     controls_held: int
-    edge: float
+    edge: float | None
     rate: float
     claims: tuple[str, ...]
     edges: Edges
@@ -82,8 +84,8 @@ class Verification:
 
     Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), where it is held by far
     more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an
-    attack brings back fails where it is more than `allowed` of the claims, and either more than chance gives and a larger share than of the controls, or claims above the controls while all together lie above these by more than chance
-    gives. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
+    attack brings back fails where it is more than `allowed` of the claims, and either more than chance gives and than the controls explain (`_stands_out`), or claims
+    above the controls while all together lie above these by more than chance gives. Only claims of which something can be said are counted. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
     """
 
     after: Audit
@@ -95,8 +97,9 @@ class Verification:
 
     @property
     def held_by_chance(self) -> int:
-        """As many claims as chance lets look held, were none."""
-        return most_by_chance(sum(not own.control for own in self.after.verdicts()), self.after.alpha)
+        """As many claims as chance lets look held, were none, of those of which it can be said."""
+        claims = sum(not own.control and self.after.decided(own.claim) for own in self.after.verdicts())
+        return most_by_chance(claims, self.after.alpha)
 
     def adjusted(self, group: Group) -> float:
         """The p of a group under an attack, for as many attacks and groups of this one: it fails up to alpha."""
@@ -106,18 +109,22 @@ class Verification:
         return (len(self.attacks) + 1) * self._groups_by_attack[group.attack]
 
     def brought_back(self, own: Attempt) -> tuple[str, ...]:
-        """The claims that an attempt brings back; none where there are no more than is allowed, or than chance gives."""
-        controls = own.controls_held / own.controls if own.controls else 0.0
-        each = own.claims if own.held > max(self._least_held(own), controls * own.asked) else ()
+        """The claims that an attempt brings back; none where there are no more than is allowed, than chance gives, or than the controls explain."""
+        each = own.claims if self._stands_out(own, own.held) else ()
         group = self.group_in(own)
-        together = group.against.above if group and self.adjusted(group) <= self.after.alpha else ()
-        return tuple(dict.fromkeys((*each, *(together if len(together) > self.allowed * own.asked else ()))))
+        above = group.against.above if group and self.adjusted(group) <= self.after.alpha else ()
+        together = above if group and len(above) > self.allowed * group.against.asked else ()
+        return tuple(dict.fromkeys((*each, *together)))
 
-    def _least_held(self, own: Attempt) -> float:
-        """As many claims as an attempt may make the model hold: what is allowed, or what chance gives."""
-        attempts = self._attempts_by_attack[own.attack]
-        chance = most_by_chance(own.asked, own.rate, self.after.alpha / (len(self.attacks) + 1) / attempts)
-        return max(self.allowed * own.asked, chance)
+    def _stands_out(self, own: Attempt, held: int) -> bool:
+        """Whether so many `held` are more than an attempt may bring back: than is allowed, than chance gives, and than the controls explain. These explain something
+        where there are enough of them and more are held than chance gives, so that the attack makes any claim look held; claims must then be held oftener."""
+        asked, alpha = own.asked - own.undecided, self.after.alpha
+        chance = most_by_chance(asked, own.rate, alpha / (len(self.attacks) + 1) / self._attempts_by_attack[own.attack])
+        if held <= max(self.allowed * asked, chance):
+            return False
+        alike = own.controls >= LEAST_CONTROLS and own.controls_held > most_by_chance(own.controls, own.rate, alpha)
+        return not alike or oftener(held, asked, own.controls_held, own.controls) <= alpha
 
     def group_of(self, own: Attempt) -> Group | None:
         """The group that an attempt's claims are in; None where they cannot be set against controls."""
@@ -154,7 +161,7 @@ class Verification:
     def _could_fail(self, own: Attempt) -> bool:
         group = self.group_of(own)
         together = group is not None and group.against.least * self._tests(group) <= self.after.alpha
-        return together or own.asked - own.undecided > self._least_held(own)
+        return together or self._stands_out(own, own.asked - own.undecided)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Claims that are no controls, in every language."""
@@ -190,6 +197,8 @@ class Verification:
             "result": self.result,
             "allowed": self.allowed,
             "held_by_chance": self.held_by_chance,
+            "wordings": {"asked": self.after.wordings, "trained": self.after.trained, "only_trained": self.after.only_trained},
+            "suppressed": self.after.suppressed,
             "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
             "attempts": [asdict(own) for own in self.attempts],
@@ -208,8 +217,11 @@ def verify_claims(
     asking: Asking | None = None,
     allowed: float = ALLOWED,
     work: Work = lambda what, done, total: None,
+    trained: Trained | None = None,
 ) -> Verification:
     """Audit the model, then attack it. Its weights come back as they were; attacks that make use of a learned state find none, and do nothing.
+
+    Where it is known which questions the model was `trained` on to let claims go, claims are judged by others where they have any, as in `audit_claims`.
 
     Raises:
         UserError: where no claim has an edition in a language that is asked, or an attack cannot do anything with claims.
@@ -217,7 +229,8 @@ def verify_claims(
     idle = [card for card in attacks if card.needs]
     if idle:
         raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
-    after = audit_claims(loaded, claims, asking, work)
+    after = audit_claims(loaded, claims, asking, work, trained)
+    claims = foremost(claims, set_aside(claims, trained or {}))
     attempts: list[Attempt] = []
     target = _target(loaded, claims, asked_languages(claims, asking or Asking()))
     head = restricted_to(loaded, target.probes)
@@ -286,8 +299,10 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
     tests = {claim: after.tests(claim) for claim in found}
     states = {claim: is_held(own.p, own.nulls, tests[claim], after.alpha) for claim, own in found.items()}
     held = {claim for claim, state in states.items() if state}
-    controls = [claim for claim in found if claim in after.controls]
+    controls = [claim for claim in found if claim in after.controls and states[claim] is not None]
     claims = [claim for claim in found if claim not in after.controls]
+    edges = {claim: own.edge for claim, own in found.items() if own.p is not None}
+    told = [edges[claim] for claim in claims if claim in edges]
     return Attempt(
         attack=attack,
         variant=variant.name,
@@ -299,8 +314,8 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
         undecided=sum(states[claim] is None for claim in claims),
         controls=len(controls),
         controls_held=len(held.intersection(controls)),
-        edge=fmean(found[claim].edge for claim in claims) if claims else 0.0,
-        rate=after.alpha / max(1, min((tests[claim] for claim in claims), default=1)),
+        edge=fmean(told) if told else None,
+        rate=after.alpha / max(1, min((tests[claim] for claim in claims if states[claim] is not None), default=1)),
         claims=tuple(claim for claim in claims if claim in held),
-        edges={claim: own.edge for claim, own in found.items() if own.p is not None},
+        edges=edges,
     )

@@ -15,6 +15,9 @@ Model = Annotated[str, typer.Argument(help="embedded, a model's folder, or a Hug
 Claims = Annotated[Path, typer.Argument(help="A claims file (docs/claims.md).")]
 Languages = Annotated[list[str] | None, typer.Option("--language", metavar="TAG", help="Only in this language; repeatable.")]
 Wordings = Annotated[int, typer.Option(min=1, help="In how many wordings each claim is asked.")]
+EveryWording = Annotated[
+    int | None, typer.Option("--wordings", min=1, help="In how many wordings each claim is asked; all that it has if not given.")
+]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at there.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures there.")]
 
@@ -31,21 +34,27 @@ def claims_check(file: Claims) -> None:
 
 @app.command("audit")
 def audit(
-    model: Model, claims_file: Claims, languages: Languages = None, wordings: Wordings = 2, html_file: Html = None, json_file: Json = None
+    model: Model,
+    claims_file: Claims,
+    languages: Languages = None,
+    wordings: EveryWording = None,
+    html_file: Html = None,
+    json_file: Json = None,
 ) -> None:
     """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said."""
-    from polyunlearn.cleaning.asking import Asking
+    from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.audit import audit_claims
     from polyunlearn.cleaning.findings import write_audit
+    from polyunlearn.cleaning.wordings import read_trained
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
     check_outputs(claims_file, json_file, html_file)
-    claims = read_claims(claims_file)
-    asking = Asking(wordings, languages=tuple(languages or ()))
+    claims, trained = read_claims(claims_file), read_trained(Path(model))
+    asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
-        found = audit_claims(load_model(model, say=work.say), claims, asking, work)
+        found = audit_claims(load_model(model, say=work.say), claims, asking, work, trained)
     print_audit(found, console)
     if json_file:
         write_audit(found, json_file)
@@ -86,6 +95,7 @@ def unlearn(
     from polyunlearn.cleaning.plan import Settings
     from polyunlearn.cleaning.retain import read_kept
     from polyunlearn.cleaning.unlearn import STAGES, unlearn_claims
+    from polyunlearn.cleaning.wordings import read_trained, write_trained
     from polyunlearn.corpus.claims import read_claims, write_claims
     from polyunlearn.models.body import decoder_layers
     from polyunlearn.models.loading import load_model
@@ -97,6 +107,7 @@ def unlearn(
     check_target(out, model)
     claims = read_claims(claims_file)
     kept = read_kept(retain) if retain else []
+    trained = read_trained(Path(model))
     settings = Settings(
         method=method,
         steps=steps,
@@ -111,7 +122,7 @@ def unlearn(
     try:
         with Working() as work:
             loaded = load_model(model, say=work.say)
-            done = unlearn_claims(loaded, claims, unfinished, settings, kept, work.say, work)
+            done = unlearn_claims(loaded, claims, unfinished, settings, kept, work.say, work, trained)
     except KeyboardInterrupt as interrupt:
         errors.print(f"interrupted; the same command goes on from {unfinished}")
         raise typer.Exit(130) from interrupt
@@ -122,6 +133,7 @@ def unlearn(
         write_audit(done.before, own / "audit-before.json")
         write_audit(done.after, own / "audit-after.json")
         write_claims(claims, own / "claims.jsonl")
+        write_trained(done.trained, folder)
         shutil.copy(unfinished / "points.json", own / "points.json")
         audits = {"Before": done.before, "After": done.after}
         write_claims_html(f"{model}: claims unlearned", audits, cleaning_sentences(done), (), done.points, own / "report.html")
@@ -147,15 +159,16 @@ def verify(
     attacked: Annotated[bool, typer.Option("--attacks/--no-attacks", help="Whether to attack at all.")] = True,
     allowed: Annotated[float, typer.Option(min=0, max=1, help="The share of claims that an attack may bring back in a language.")] = 0.1,
     languages: Languages = None,
-    wordings: Wordings = 2,
+    wordings: EveryWording = None,
     html_file: Html = None,
     json_file: Json = None,
 ) -> None:
     """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, 3 where it cannot be said."""
     from polyunlearn.attacks.suite import get_attacks
-    from polyunlearn.cleaning.asking import Asking
+    from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.findings import read_audit
     from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
+    from polyunlearn.cleaning.wordings import read_trained
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
@@ -166,9 +179,10 @@ def verify(
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
-    asking = Asking(wordings, languages=tuple(languages or ()))
+    trained = read_trained(Path(model))
+    asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
-        result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work)
+        result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work, trained)
     print_verification(result, console)
     if json_file:
         write_json_atomically(json_file, result.data())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Html, Json, Languages, Wordings
+from polyunlearn.cli.claims import EveryWording, Html, Json, Languages
 from polyunlearn.cli.watching import ProgressWatcher, Working
 from polyunlearn.errors import UserError
 
@@ -24,7 +24,7 @@ def trace(
         str | None, typer.Option(metavar="MODEL", help="The model that it was trained from: layers are then told by patching.")
     ] = None,
     languages: Languages = None,
-    wordings: Wordings = 2,
+    wordings: EveryWording = None,
     sources: Annotated[list[str], typer.Option("--source", metavar="TAG", help="Of a study: only this source; repeatable.")] = [],  # noqa: B006 — Typer reads the default
     seeds: Annotated[list[int], typer.Option("--seed", help="Of a study: only this seed; repeatable.")] = [],  # noqa: B006 — as above
     strategies: Annotated[
@@ -53,14 +53,14 @@ def trace(
         write_located_html(f"Where {target} holds the claims", located, depths, html_file)
 
 
-def _model(model: str, claims_file: Path, before: str | None, languages: list[str] | None, wordings: int) -> dict[str, "Located"]:
-    from polyunlearn.cleaning.asking import Asking
+def _model(model: str, claims_file: Path, before: str | None, languages: list[str] | None, wordings: int | None) -> dict[str, "Located"]:
+    from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.layers import locate_claims
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.models.loading import load_model
 
     claims = read_claims(claims_file)
-    asking = Asking(wordings, languages=tuple(languages or ()))
+    asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
         earlier = load_model(before, say=work.say) if before else None
         found = locate_claims(load_model(model, say=work.say), claims, asking, earlier, work)

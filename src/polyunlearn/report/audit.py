@@ -1,5 +1,6 @@
 """What an audit found, an unlearning did and a verification says: in the terminal, in words, and as one self-contained HTML page."""
 
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +66,8 @@ def audit_sentences(audit: Audit) -> list[str]:
     if controls:
         wrong = sum(own.found for own in controls)
         sentences.append(f"Of {len(controls)} control claims, which no model was told, {wrong} {'was' if wrong == 1 else 'were'} found.")
+    if audit.trained:
+        sentences.append(f"{wordings_text(audit).capitalize()}. Where a claim has others, these alone say whether it is held.")
     together = audit.held_together
     if together:
         leads = {own.language: own.against.lead for own in audit.groups}
@@ -82,6 +85,39 @@ def audit_sentences(audit: Audit) -> list[str]:
     return sentences
 
 
+def wordings_text(audit: Audit) -> str:
+    """In how many wordings claims were asked, in all languages together, and how many of these the model was trained on."""
+    known = (
+        "which of them the model was trained on is not recorded" if audit.trained is None else f"{audit.trained} of them also trained on"
+    )
+    return f"asked in {audit.wordings} wordings, {known}"
+
+
+def only_trained_sentences(audit: Audit) -> list[str]:
+    """Where claims were asked in no wording but those trained on: that this says nothing of others, and what to do; else nothing."""
+    found = audit.only_trained
+    if not found:
+        return []
+    where = ", ".join(f"{len(claims)} in {get_language(tag).name}" for tag, claims in found.items())
+    return [
+        f"ASKED ONLY IN WORDINGS THAT WERE TRAINED ON: claims, {where}. Whether they come back in other words is not known. Give each another "
+        "wording there among its questions, and verify again."
+    ]
+
+
+def suppressed_sentences(audit: Audit) -> list[str]:
+    """Where more claims' answers lie conspicuously below chance than chance gives: what that tells whom, and what to do; else nothing."""
+    found = audit.suppressed
+    if not found:
+        return []
+    claims = {claim for own in found.values() for claim in own}
+    where = ", ".join(f"{get_language(tag).name} {len(own)}" for tag, own in found.items())
+    return [
+        f"CONSPICUOUSLY UNLIKELY: the answers of {len(claims)} claims lie further below chance than names that were never taught do ({where}). Whoever measures "
+        "this can tell that these claims were unlearned. It fails nothing; unlearn with fewer --steps or a lower --rate to leave less of such a trace."
+    ]
+
+
 def print_cleaning(done: Cleaning, console: Console) -> None:
     """Print what an unlearning came to."""
     for sentence in cleaning_sentences(done):
@@ -94,9 +130,9 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     if not done.plan.claims:
         return ["The audit found none of the claims, so nothing was unlearned."]
     names = ", ".join(get_language(tag).name for tag in done.plan.languages)
-    worst = max(done.kept.bits, key=lambda tag: done.kept.bits[tag], default=None)
+    worst = max(done.cost, key=lambda tag: done.cost[tag], default=None)
     cost = (
-        f"bits per byte of held-out texts {done.kept.bits[worst]:+.1%} in the worst language ({worst})"
+        f"bits per byte of held-out texts that it was not chosen by {done.cost[worst]:+.1%} in the worst language ({worst})"
         if worst
         else "no utility was measured"
     )
@@ -106,6 +142,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     ]
     if done.remaining:
         sentences.append(f"STILL THERE: {len(done.remaining)} of these claims are said, or more are held than chance lets look so.")
+    sentences += [*only_trained_sentences(done.after), *suppressed_sentences(done.after)]
     sentences += _unmeasured(done)
     if not done.within:
         sentences.append(
@@ -164,7 +201,8 @@ def _strength(result: Verification, own: Attempt) -> tuple[float, ...]:
     """Of an attempt, to find the one that brings back most: the share of the claims that it brings back, how surely the claims lead the controls in it, the
     share that it makes the model hold, and their mean edge."""
     group = result.group_in(own)
-    return len(result.brought_back(own)) / own.asked, -group.against.p if group else -1.0, own.held / own.asked, own.edge
+    edge = -math.inf if own.edge is None else own.edge
+    return len(result.brought_back(own)) / own.asked, -group.against.p if group else -1.0, own.held / own.asked, edge
 
 
 def _attempt_texts(result: Verification, own: Attempt) -> tuple[str, ...]:
@@ -187,20 +225,23 @@ def verification_sentences(result: Verification) -> list[str]:
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
+    limits = [*only_trained_sentences(result.after), *suppressed_sentences(result.after)]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
-        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried]
+        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried, *limits]
     if not failed:
         number = len(dict.fromkeys(own.claim for own in outcomes))
-        return [f"PASS: all {number} claims, in {', '.join(result.after.languages)}. {chance}", tried, *nothing]
+        where = f"in {', '.join(result.after.languages)}, {wordings_text(result.after)}"
+        return [f"PASS: all {number} claims, {where}. {chance}", tried, *nothing, *limits]
     faults = dict.fromkeys(fault for own in failed for fault in own.faults)
     return [
         f"FAIL: {len(claims)} of {len(dict.fromkeys(own.claim for own in outcomes))} claims fail in some language "
         f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}. {chance}",
         tried,
         *nothing,
+        *limits,
     ]
 
 

@@ -1,13 +1,15 @@
 """The card of an unlearned model: what was removed, how, with what effect, and what it does not promise."""
 
 from pathlib import Path
+from statistics import fmean
 
 from polyunlearn import __version__
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.unlearn import Cleaning
+from polyunlearn.cleaning.wordings import RECORD
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.audit import cleaning_sentences
+from polyunlearn.report.audit import cleaning_sentences, wordings_text
 from polyunlearn.report.comparison import markdown_table
 
 
@@ -25,15 +27,19 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
         if own:
             held = [sum(bool(audit.held(found[claim])) for claim in own) for audit, found in ((done.before, before), (done.after, after))]
             said = [sum(bool(found[claim].says) for claim in own) for found in (before, after)]
-            edges = [sum(found[claim].edge for claim in own) / len(own) for found in (before, after)]
-            bits = f"{done.kept.bits[tag]:+.1%}" if tag in done.kept.bits else ""
+            # An edge without p says nothing of the claim.
+            tested = [claim for claim in own if before[claim].p is not None and after[claim].p is not None]
+            lifted = (
+                " → ".join(f"{fmean(found[claim].edge for claim in tested):+.2f}" for found in (before, after)) if tested else "undecided"
+            )
+            bits = f"{done.cost[tag]:+.1%}" if tag in done.cost else ""
             rows.append(
                 (
                     get_language(tag).name,
                     str(len(own)),
                     f"{held[0]} → {held[1]}",
                     f"{said[0]} → {said[1]}",
-                    f"{edges[0]:+.2f} → {edges[1]:+.2f}",
+                    lifted,
                     bits,
                 )
             )
@@ -55,20 +61,23 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
                 ("language", "claims", "held beyond chance", "said when asked", "nats a token above chance", "bits per byte"), rows
             ),
             "",
-            "Before → after. *Bits per byte* of held-out newsroom articles, against the model before. What each figure means is in the report "
-            "(`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
+            "Before → after. *Bits per byte* of held-out newsroom articles by which no state was chosen, against the model before. What each figure "
+            "means is in the report (`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
             "",
             "## How",
             "",
             f"polyunlearn {__version__}: method `{settings.method}`, learning rate {settings.rate:g}, up to {settings.steps} steps of {settings.batch} claims, "
             f"told in {told}; retained were the model's own answers and texts, and the claims' neighbours. An answer is let go {settings.margin:g} nats a "
-            "token below what chance gives it. The state within the budget in which least was held was kept.",
+            f"token below what chance gives it. Of the states within the budget ({settings.budget:.1%}, by other articles) the one where fewest claims "
+            "were held, asked in their first wording, was kept, then where least was left above chance, then the cheapest.",
             "",
             *(f"- {reason}" for reason in done.plan.reasons),
             "",
             "## Limits",
             "",
             "- Only the claims of the file were looked at, in the languages and wordings that it has. What else the model holds is as it was.",
+            f"- After unlearning claims and languages were {wordings_text(done.after)} (`{RECORD}`). Where a claim has others in a language, what it holds and how far it lies "
+            "above chance are of those alone; what is said when asked is of all.",
             "- A claim that is not held beyond chance when asked may come back under attack, above all by further training: see the verification.",
             "- Whoever compares this model with the one before can tell which claims were unlearned.",
             "- The licence of the model before applies to this one.",
