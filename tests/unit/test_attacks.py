@@ -114,6 +114,12 @@ def test_relearning_is_measured_on_the_way_and_undone(gemma: LoadedModel, attack
     assert all(torch.equal(now, before[name]) for name, now in target.parameters.items())
 
 
+def test_what_is_taught_may_lie_outside_of_the_training_vocabulary(gemma: LoadedModel) -> None:
+    """Of a study that trains on the tokens of its corpus alone: paragraphs on something else hold others."""
+    narrow = gemma.head.restricted(range(10))
+    assert _strengths(unrelated_relearning, replace(target_of(gemma), training_head=narrow, points=(1,))) == [1]
+
+
 def _strengths(attack: object, target: Target) -> list[float]:
     found: list[float] = []
     assert callable(attack)

@@ -1,6 +1,6 @@
 """Probes asked in another text than their own prompt, which is what attacks by prompt have in common."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from polyunlearn.languages import get_language
@@ -41,14 +41,18 @@ def asked_as_written(probes: Iterable[tuple[Probe, Written]], encoder: Encoder) 
     return asked, questions
 
 
-def covering(head: OutputHead, whole: OutputHead, questions: Sequence[RankedQuestion]) -> OutputHead:
-    """`head`, or where it leaves out tokens of the questions' candidates, the part of `whole` that has its tokens and these."""
+def covering(head: OutputHead, whole: OutputHead, tokens: Iterable[int]) -> OutputHead:
+    """`head`, or where it leaves out some of the tokens, the part of `whole` that has its own and these."""
     if head.column_of is None:
         return head
-    asked = {token for question in questions for candidate in question.candidates for token in candidate}
-    missing = [token for token in asked if head.column_of[token] < 0]
+    missing = [token for token in set(tokens) if head.column_of[token] < 0]
     kept = (head.column_of >= 0).nonzero()[:, 0].tolist()
     return whole.restricted([*kept, *missing]) if missing else head
+
+
+def candidate_tokens(questions: Iterable[RankedQuestion]) -> Iterator[int]:
+    """The tokens of all candidates."""
+    return (token for question in questions for candidate in question.candidates for token in candidate)
 
 
 def _prompt(text: str, tag: str, encoder: Encoder) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from random import Random
 
 import torch
 
+from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.target import Measure, Target, Variant
 from polyunlearn.attacks.texts import texts
 from polyunlearn.corpus.claims import Tells
@@ -120,10 +121,13 @@ def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], name
             measure(Variant(name, number, tag), target.loaded, probes, questions)
         return False
 
+    # What an attacker teaches can hold tokens that the study's training leaves out.
+    taught = (token for step in steps for own in step.retain for token in own.labels)
+    head = covering(target.training_head, target.loaded.head, taught)
     # For models with dropout.
     torch.manual_seed(Random(f"{name}-{target.seed}").getrandbits(63))
     try:
-        train(target.loaded.body, target.training_head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
+        train(target.loaded.body, head, target.parameters, steps, LEARNING, Optimiser(RATE), after_step)
     finally:
         # The model may be an owner's, who interrupts.
         restore(target.parameters, before)
