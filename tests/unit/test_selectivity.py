@@ -4,10 +4,13 @@ from pathlib import Path
 
 from polyunlearn.analysis.selectivity import Probed, Selectivity, selectivities
 from polyunlearn.attacks.target import Variant
+from polyunlearn.intervals import Estimate
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
+from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
+CONFIG = StudyConfig.model_validate({"name": "x", "sources": ("de",)})
 GOLD, LEARNED, UNLEARNED = Cell("gold", 0), Cell("learned", 0, "de"), Cell("unlearned", 0, "de", "english", "npo")
 
 
@@ -18,7 +21,8 @@ def _rows(layers: int, fitted: str, *values: float, asked: str = "en") -> list[t
 
 def test_the_control_is_taken_off_layer_by_layer(tmp_path: Path) -> None:
     """After two layers the unlearned state's probe has 1 of 2 in English and 2 of 2 in German, 3/4, its control 1 of 4: a selectivity of 1/2; gold 1/4 and
-    1/4; the learned state was not probed so. Layer 10 comes behind layer 2; what has no control, and another attack, is left out."""
+    1/4; the learned state was not probed so. By story, over both languages, the unlearned state's is 1, less 0 of gold; and 0, less 0: 1/2 beyond gold, drawn
+    as 0, 1/2 or 1. Layer 10 comes behind layer 2; what has no control, and another attack, is left out."""
     store = Store(tmp_path)
     own = [*_rows(10, "en", 1, 1), *_rows(2, "en", 1, 0), *_rows(2, "en", 1, 1, asked="de"), *_rows(2, "de", 1, 1)]
     store.write_attack("linear_probe", UNLEARNED, own)
@@ -27,10 +31,10 @@ def test_the_control_is_taken_off_layer_by_layer(tmp_path: Path) -> None:
     for attack in ("linear_probe", "control_probe"):
         store.write_attack(attack, GOLD, [*_rows(2, "en", 0, 1), *_rows(2, "en", 0, 0, asked="de")])
         store.write_attack(attack, LEARNED, _rows(10, "en", 1, float(attack == "linear_probe")))
-    assert selectivities(store) == {
+    assert selectivities(CONFIG, store) == {
         ("de", "npo", "english"): [
-            Selectivity(2, "en", None, Probed(0.25, 0.25), Probed(0.75, 0.25)),
-            Selectivity(10, "en", Probed(1.0, 0.5), None, Probed(1.0, 0.5)),
+            Selectivity(2, "en", None, Probed(0.25, 0.25), Probed(0.75, 0.25), Estimate(0.5, 0.0, 1.0, 2)),
+            Selectivity(10, "en", Probed(1.0, 0.5), None, Probed(1.0, 0.5), None),
         ]
     }
     assert Probed(0.75, 0.25).selectivity == 0.5
@@ -39,4 +43,4 @@ def test_the_control_is_taken_off_layer_by_layer(tmp_path: Path) -> None:
 def test_without_probes_there_is_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_attack("pruning", UNLEARNED, _rows(2, "", 1, 1))
-    assert selectivities(store) == {}
+    assert selectivities(CONFIG, store) == {}

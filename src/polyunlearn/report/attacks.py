@@ -141,17 +141,22 @@ def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> lis
 
 def _probed_lines(way: Way, found: Sequence[Selectivity]) -> list[str]:
     rows = [
-        [str(own.layers), get_language(own.language).name, *(_probed_text(state) for state in (own.learned, own.gold, own.unlearned))]
+        [
+            str(own.layers),
+            get_language(own.language).name,
+            *(_probed_text(state) for state in (own.learned, own.gold, own.unlearned)),
+            estimate_text(own.beyond),
+        ]
         for own in found
     ]
     return [
         f"## Linear probes: {_way_text(way)}",
         "",
         "For what share of the asked claims a probe puts the claim's own name first, less the share for which its control does so with the drawn one; "
-        "means over query languages. What the unlearned state has beyond gold was learned and is there still; where the learned state has nothing beyond "
-        "gold either, probes cannot tell.",
+        "means over query languages. What the unlearned state has beyond gold (the last column, paired by story, with a 95 % interval) was learned and is there "
+        "still; of so many layers the best has something by chance alone. Where the learned state has nothing beyond gold either, probes cannot tell.",
         "",
-        *markdown_table(["layers passed", "fitted in", "learned", "gold", "unlearned"], rows),
+        *markdown_table(["layers passed", "fitted in", "learned", "gold", "unlearned", "beyond gold"], rows),
         "",
     ]
 

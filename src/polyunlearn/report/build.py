@@ -70,4 +70,4 @@ def build_recoveries(folder: Path, console: Console, json_file: Path | None, mar
     if json_file:
         write_recoveries_json(found, config, json_file)
     if markdown_file:
-        write_recoveries_markdown(found, chosen, selectivities(store), config, markdown_file)
+        write_recoveries_markdown(found, chosen, selectivities(config, store), config, markdown_file)
