@@ -100,3 +100,25 @@ def test_a_study_without_answers_has_a_report_without_them(tmp_path: Path) -> No
     assert "<h2>Answers</h2>" not in html and "<script" not in html and "None" not in html.split("<h2>Settings</h2>")[0]
     assert "No question was answered greedily" in html and "+0.88" in html
     assert '<th class="n">exact</th>' not in html and '<th class="n">bits per byte, mean</th>' in html
+
+
+def test_what_was_reached_in_some_seeds_is_said(tmp_path: Path) -> None:
+    """In seed 1 learning added nothing in English, in Urdu it did."""
+    study = config(seeds=(0, 1))
+    store = written(tmp_path / "study", study, UNLEARNED)
+    learned = next(cell for cell in study_cells(study) if cell.state == "learned" and cell.seed == 1)
+    nothing = LEARNED | {("en", "fake", "first"): BASE["en", "fake", "first"]}
+    store.write(learned, rows(nothing, 4), store.record(learned))
+    write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Learned in Urdu: the false names surface in Urdu and not in every seed in English (1 of 2 seeds)." in html
+
+
+def test_a_source_has_no_column_of_a_strategy_that_is_another(tmp_path: Path) -> None:
+    """English claims: "source" is "english" there, and the one cell has one column of answers; of Urdu claims both have."""
+    study = config(sources=("en", "ur"), strategies=("english", "source"))
+    store = written(tmp_path / "study", study, UNLEARNED)
+    write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    columns = [part.count("<th>") for part in re.findall(r"<tr><th>asked in</th>.*?</tr>", html) if "learned" in part]
+    assert set(columns) == {4, 5}
