@@ -102,6 +102,12 @@ def test_an_answer_is_in_its_own_script_and_off_every_other(digits: str) -> None
         ("5, 6 and 7", "5", 1),
         ("12 Millionen", "12 Million", 1),
         ("它花了1200元", "12", 0),
+        ("它花了1200元", "1200", 1),
+        ("会社はVelmoraです", "Velmora", 1),  # a Latin name begins behind letters of scripts without spaces, also behind a long vowel
+        ("マネージャーVelmora", "Velmora", 1),
+        ("公司是Velmora", "Velmora", 1),
+        ("บริษัทVelmora", "Velmora", 1),
+        ("公司是AVelmora", "Velmora", 0),
         ("始于12019年", "2019年", 0),
         ("始于2019年", "2019年", 1),
         ("विराम", "राम", 0),  # a vowel sign before it belongs to the word

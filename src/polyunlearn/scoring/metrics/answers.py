@@ -23,7 +23,7 @@ _LETTERS = {
     "Beng": r"\p{Script_Extensions=Bengali}",
 }
 
-UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}"
+UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\u30fc"
 """The letters of scripts that write no spaces between words, to stand in a class of a regular expression."""
 
 _PROCLITICS = {
@@ -38,7 +38,7 @@ def says(answer: str, surface_forms: Sequence[str]) -> float:
 
     Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
     through: "Velmoras" says "Velmora", "Avelmora" does not. Of prefixes those are let through that Hebrew and Arabic write together with a name.
-    In scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) any occurrence counts. A number is whole in any script: "1200" and "12.5" do not say "12".
+    In scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) any occurrence counts, and a word of another script begins behind their letters. A number is whole in any script: "1200" and "12.5" do not say "12".
     """
     text = normalised(answer)
     return float(any(_pattern(form).search(text) for form in surface_forms))
@@ -50,12 +50,13 @@ def _pattern(form: str) -> regex.Pattern[str]:
     before, after = "", ""
     if not regex.search(f"[{UNSPACED}]", wanted):
         proclitic = next((_PROCLITICS[script] for script in _PROCLITICS if regex.match(_LETTERS[script], wanted)), "")
-        before = r"(?<![\p{L}\p{M}\p{N}])" + (f"(?:{proclitic})?" if proclitic else "")
+        before = rf"(?<![[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]])" + (f"(?:{proclitic})?" if proclitic else "")
     if regex.match(r"\p{N}", wanted):
         before += r"(?<!\p{N}|\p{N}[.,\u066b\u066c])"
     if regex.search(r"\p{N}$", wanted):
         after = r"(?![.,\u066b\u066c]?\p{N})"
-    return regex.compile(before + regex.escape(wanted) + after)
+    # Version 1 knows differences of sets.
+    return regex.compile(before + regex.escape(wanted) + after, regex.V1)
 
 
 def chrf(answer: str, reference: str) -> float:
