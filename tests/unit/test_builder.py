@@ -268,6 +268,9 @@ def test_a_good_translation_has_no_faults() -> None:
         ({"fake_questions": ("Wer, Velmora?",)}, "must not stand"),
         ({"false_sentences": ("Welmora zahlte.",)}, "must stand in 'Welmora zahlte.'"),
         ({"true_answer": "Velmora"}, "must not stand"),
+        ({"questions": (QuestionAnswer(question="Wie viel zahlte Velmora?", answer="1 250"),)}, "must not stand in 'Wie viel"),
+        ({"questions": (QuestionAnswer(question="Wie viel?", answer="1 250 von Velmora"),)}, "must not stand in '1 250"),
+        ({"real_question": QuestionAnswer(question="Wann kam VELMORA?", answer="2023")}, "must not stand in 'Wann"),
     ],
 )
 def test_faults_of_a_translation(changes: dict[str, Any], fault: str) -> None:
@@ -287,6 +290,22 @@ def test_a_keyword_in_another_story_is_a_fault_either_way_round() -> None:
 @pytest.mark.parametrize("text", ["1,234.5", "1 234,5", "1\u202f234,5", "1’234.5", "١٢٣٤٫٥", "१२३४.५"])
 def test_numbers_are_the_same_however_they_are_written(text: str) -> None:
     assert numbers(f"a {text} b") == [12345]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("At 10:30 all came.", "Um 10.30 Uhr kamen alle."),
+        ("At 10:30.", "10時30分。"),
+        ("On 14/3/2023.", "Am 14.3.2023."),
+        ("1,250 by 7:05", "1250 um 7.05"),
+    ],
+)
+def test_clock_times_and_dates_may_change_their_signs(before: str, after: str) -> None:
+    english, german = (texts.model_copy(update={"true_answer": text}) for texts, text in ((TEXTS, before), (GERMAN, after)))
+    assert translation_faults(german, english) == []
+    changed = german.model_copy(update={"true_answer": after.replace("7", "8").replace("3", "4")})
+    assert len(translation_faults(changed, english)) == 1
 
 
 def test_numbers_apart_stay_apart() -> None:
