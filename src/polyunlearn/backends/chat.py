@@ -68,6 +68,11 @@ class ChatClient:
         self._connection.close()
 
     @property
+    def model(self) -> str:
+        """The name that the endpoint knows the model by."""
+        return self._endpoint.model
+
+    @property
     def usage(self) -> Usage:
         """What has been asked so far."""
         return self._usage
