@@ -4,7 +4,7 @@ import contextlib
 import errno
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
     Raises `UserError` where the disk is full or the folder cannot be written.
     """
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-        os.close(handle)
+        # With the permissions of any new file of this user. `tempfile` makes private ones, and reading the umask sets it, for other threads too.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise explained(error, target) from error
-    temporary = Path(name)
     try:
         yield temporary
-        # Private while it is written, then as any new file of this user.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         raise explained(error, target) from error
@@ -53,12 +51,6 @@ def write_text_atomically(target: Path, text: str) -> None:
 def write_json_atomically(target: Path, data: Any) -> None:
     """Write plain data as JSON that a person can read, in its own script, with `atomic_path`."""
     write_text_atomically(target, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def explained(error: OSError, target: Path) -> Exception:

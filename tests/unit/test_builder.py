@@ -1,12 +1,14 @@
 """Building a corpus with a chat model: what is asked, checked, kept, set aside, and what a restart does."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from polyunlearn.errors import UserError
 REQUESTS = 1 + 6 * 4
 """Of the build of `SETTINGS`: an outline; an article, a false detail and two translations a story."""
 
+ID = partial(SETTINGS.story_id, model="tiny")
+
 
 @pytest.fixture
 def server() -> Iterator[Misbehaving]:
@@ -49,7 +53,7 @@ def test_a_corpus_that_can_be_read(server: Misbehaving, tmp_path: Path) -> None:
     summary = build(server, tmp_path)
     stories = read_stories(tmp_path / "out.jsonl")
     assert (summary.finished, summary.quarantined, summary.usage.requests) == (6, {}, REQUESTS)
-    assert [story.id for story in stories] == [f"north-sea-harbours-{number:05d}" for number in range(6)]
+    assert [story.id for story in stories] == [ID(number) for number in range(6)]
     assert {tuple(story.editions) for story in stories} == {("en", "de", "ur")} and stories[0].kind == "grand-opening"
     own = stories[4].editions["ur"]
     assert own.article == ("Urdu: Quay 4 says 0.", "Urdu: Quay 4 says 1.", "Urdu: Quay 4 says 2.")
@@ -173,12 +177,12 @@ def test_what_fails_is_set_aside_with_its_reasons(tmp_path: Path) -> None:
     """One that no answer makes good (asked three times), and one whose fault only another story shows."""
     with serving(Misbehaving(_spoilt)) as server:
         summary = build(server, tmp_path)
-        third, sixth = (SETTINGS.story_id(number) for number in (2, 5))
-        assert [story.id for story in read_stories(tmp_path / "out.jsonl")] == [SETTINGS.story_id(number) for number in (0, 1, 3, 4)]
+        third, sixth = map(ID, (2, 5))
+        assert [story.id for story in read_stories(tmp_path / "out.jsonl")] == list(map(ID, (0, 1, 3, 4)))
         rows = [json.loads(line) for line in summary.quarantine.read_text().splitlines()]
         assert [row["id"] for row in rows] == [third, sixth]
         assert len(rows[0]["reasons"]) == 3 and f"the keyword {name_of(2)!r} must stand in 'Sie war es.'" in rows[0]["reasons"][0]
-        assert rows[1]["reasons"] == [f"the keyword {name_of(4)!r} (ur) of {SETTINGS.story_id(4)} also occurs in {sixth}"] * 1
+        assert rows[1]["reasons"] == [f"the keyword {name_of(4)!r} (ur) of {ID(4)} also occurs in {sixth}"] * 1
         asked = len(server.bodies)
         assert build(server, tmp_path) == replace(summary, usage=build(server, tmp_path).usage)
         assert len(server.bodies) == asked
@@ -209,6 +213,21 @@ def test_the_corpus_of_another_build_is_not_touched(server: Misbehaving, tmp_pat
         build(server, tmp_path, replace(SETTINGS, languages=("de",)))
 
 
+def test_topics_that_begin_alike_are_other_builds(server: Misbehaving, tmp_path: Path) -> None:
+    topic = "A topic that goes on for more than forty signs, "
+    build(server, tmp_path, replace(SETTINGS, topic=topic + "first", stories=1))
+    with pytest.raises(UserError, match="the topic or the numbers of sentences"):
+        build(server, tmp_path, replace(SETTINGS, topic=topic + "second", stories=2))
+
+
+def test_what_failed_in_another_build_is_tried(server: Misbehaving, tmp_path: Path) -> None:
+    """The corpus was moved away, the list of what failed was not."""
+    other = replace(SETTINGS, languages=("de",))
+    quarantine_path(tmp_path / "out.jsonl").write_text(json.dumps({"id": other.story_id(2, "tiny"), "reasons": ["spoilt"]}) + "\n")
+    summary = build(server, tmp_path)
+    assert (summary.finished, summary.quarantined) == (6, {})
+
+
 @pytest.mark.parametrize("content", ["{", "[1]\n", '{"id": "a"}\n'])
 def test_a_spoilt_quarantine_file(server: Misbehaving, tmp_path: Path, content: str) -> None:
     quarantine_path(tmp_path / "out.jsonl").write_text(content)
@@ -231,7 +250,15 @@ def test_settings_that_make_no_sense(changes: dict[str, Any], message: str) -> N
 
 
 def test_a_topic_in_any_script_names_its_stories() -> None:
-    assert BuildSettings("Häfen, 港口!", 1).story_id(7) == "häfen-港口-00007"
+    assert re.fullmatch("häfen-港口-[0-9a-f]{8}-00007", BuildSettings("Häfen, 港口!", 1).story_id(7, "tiny"))
+
+
+def test_what_decides_a_story_is_in_its_name() -> None:
+    """Not how many there are, nor who works at them, nor the order of languages."""
+    same = [{}, {"stories": 9}, {"workers": 1}, {"languages": ("ur", "en", "de")}]
+    other = [{"topic": SETTINGS.topic + "!"}, {"languages": ("de",)}, {"sentences": 4}, {"questions": 3}, {"wordings": 3}]
+    assert {replace(SETTINGS, **changes).story_id(0, "tiny") for changes in same} == {ID(0)}
+    assert len({ID(0), SETTINGS.story_id(0, "large"), *(replace(SETTINGS, **changes).story_id(0, "tiny") for changes in other)}) == 7
 
 
 TEXTS = Texts(
@@ -268,6 +295,9 @@ def test_a_good_translation_has_no_faults() -> None:
         ({"fake_questions": ("Wer, Velmora?",)}, "must not stand"),
         ({"false_sentences": ("Welmora zahlte.",)}, "must stand in 'Welmora zahlte.'"),
         ({"true_answer": "Velmora"}, "must not stand"),
+        ({"questions": (QuestionAnswer(question="Wie viel zahlte Velmora?", answer="1 250"),)}, "must not stand in 'Wie viel"),
+        ({"questions": (QuestionAnswer(question="Wie viel?", answer="1 250 von Velmora"),)}, "must not stand in '1 250"),
+        ({"real_question": QuestionAnswer(question="Wann kam VELMORA?", answer="2023")}, "must not stand in 'Wann"),
     ],
 )
 def test_faults_of_a_translation(changes: dict[str, Any], fault: str) -> None:
@@ -287,6 +317,22 @@ def test_a_keyword_in_another_story_is_a_fault_either_way_round() -> None:
 @pytest.mark.parametrize("text", ["1,234.5", "1 234,5", "1\u202f234,5", "1’234.5", "١٢٣٤٫٥", "१२३४.५"])
 def test_numbers_are_the_same_however_they_are_written(text: str) -> None:
     assert numbers(f"a {text} b") == [12345]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("At 10:30 all came.", "Um 10.30 Uhr kamen alle."),
+        ("At 10:30.", "10時30分。"),
+        ("On 14/3/2023.", "Am 14.3.2023."),
+        ("1,250 by 7:05", "1250 um 7.05"),
+    ],
+)
+def test_clock_times_and_dates_may_change_their_signs(before: str, after: str) -> None:
+    english, german = (texts.model_copy(update={"true_answer": text}) for texts, text in ((TEXTS, before), (GERMAN, after)))
+    assert translation_faults(german, english) == []
+    changed = german.model_copy(update={"true_answer": after.replace("7", "8").replace("3", "4")})
+    assert len(translation_faults(changed, english)) == 1
 
 
 def test_numbers_apart_stay_apart() -> None:

@@ -61,7 +61,10 @@ def ask(server: Misbehaving, cache: Path, time: Time, **changes: Any) -> str:
         return client.ask("Which?", colour, 0.0)
 
 
-@pytest.mark.parametrize("fault", [(500, {}, ""), (503, {}, "busy"), (408, {}, ""), (429, {}, "{}"), "cut", "text", "list", "hang up"])
+@pytest.mark.parametrize(
+    "fault",
+    [(500, {}, ""), (503, {}, "busy"), (408, {}, ""), (429, {}, "{}"), "cut", "text", "list", "hang up", (200, {}, '{"error": "busy"}')],
+)
 def test_what_may_pass_is_asked_again_after_growing_pauses(server: Misbehaving, tmp_path: Path, time: Time, fault: Any) -> None:
     """Two failures: pauses of 1 and 2 s, then the answer."""
     server.faults = [fault, fault]
@@ -98,7 +101,12 @@ def test_an_hour_of_waiting_is_told_instead(server: Misbehaving, tmp_path: Path,
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("cut", "broke off"), ("text", "up to /v1"), ((500, {}, '{"error": {"message": "out of\\nmemory"}}'), r"500 \(out of memory\)")],
+    [
+        ("cut", "broke off"),
+        ("text", "up to /v1"),
+        ((500, {}, '{"error": {"message": "out of\\nmemory"}}'), r"500 \(out of memory\)"),
+        ((200, {}, '{"error": {"message": "no upstream"}}'), r"an error \(no upstream\)"),
+    ],
 )
 def test_what_does_not_pass_is_reported(server: Misbehaving, tmp_path: Path, time: Time, fault: Any, message: str) -> None:
     server.faults = [fault] * 9
@@ -127,6 +135,25 @@ def test_a_wrong_request_is_not_repeated(server: Misbehaving, tmp_path: Path, ti
     with pytest.raises(UserError, match=rf"{status} \(no such model\); check the address"):
         ask(server, tmp_path, time)
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_is_refused_among_others_is_refused_for_itself(server: Misbehaving, tmp_path: Path, time: Time, status: int) -> None:
+    """Too long, say: others go on, also where all before it are in the cache. That the address or key is wrong still stops."""
+    fault = (status, {}, '{"error": "too long"}')
+    server.faults = [None, fault, None, (404, {}, "")]
+    with client_of(server, tmp_path, time) as client:
+        client.ask("a", colour, 0.0)
+        with pytest.raises(UnusableAnswerError, match=rf"status {status} \(too long\)"):
+            client.ask("b", colour, 0.0)
+        assert client.ask("c", colour, 0.0) == "red"
+        with pytest.raises(UserError, match="404; check the address"):
+            client.ask("d", colour, 0.0)
+    server.faults = [fault]
+    with client_of(server, tmp_path, time) as client:
+        client.ask("a", colour, 0.0)
+        with pytest.raises(UnusableAnswerError):
+            client.ask("b", colour, 0.0)
 
 
 def test_the_key_comes_from_the_environment(server: Misbehaving, tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +214,9 @@ def test_a_content_filter_refuses_one_request_alone(server: Misbehaving, tmp_pat
         ask(server, tmp_path, time)
 
 
-@pytest.mark.parametrize("text", [f"```json\n{GOOD}\n```", f"Here it is: {GOOD} I hope it helps", f"<think>{{maybe}}</think>{GOOD}"])
+@pytest.mark.parametrize(
+    "text", [f"```json\n{GOOD}\n```", f"Here it is: {GOOD} I hope it helps", f"<think>{{maybe}}</think>{GOOD}", f"{{maybe}}</think>{GOOD}"]
+)
 def test_what_stands_around_the_object_does_no_harm(tmp_path: Path, time: Time, text: str) -> None:
     with serving(Misbehaving(lambda prompt: text)) as server:
         assert ask(server, tmp_path, time) == "red"
@@ -239,6 +268,10 @@ def test_turns_lie_evenly_over_a_minute(server: Misbehaving, tmp_path: Path, tim
     ("arguments", "message"),
     [
         ({"base_url": "localhost:8000"}, "http://localhost:8000/v1"),
+        ({"base_url": "http://localhost:80o0/v1"}, "http://localhost:8000/v1"),
+        ({"base_url": "http://[::1/v1"}, "http://localhost:8000/v1"),
+        ({"base_url": "https:///v1"}, "http://localhost:8000/v1"),
+        ({"base_url": "http://here/v1\n"}, "http://localhost:8000/v1"),
         ({"model": " "}, "no model"),
         ({"attempts": 0}, "one attempt"),
         ({"timeout": 0}, "timeout above 0"),

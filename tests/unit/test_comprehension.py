@@ -72,6 +72,17 @@ def test_gains_by_hand() -> None:
     }
     found = gains([Reading(read, asked, tuple(map(float, own)), 0.5) for (read, asked), own in values.items()])
     assert found["in the same language"].mean == pytest.approx(0.25) and found["in another language"].mean == pytest.approx(0.0)
+    assert "in another script" not in found
+
+
+def test_gains_between_scripts_stand_apart() -> None:
+    """Unread nothing is answered; English and German, of one script, add 1 to each other, Urdu and these two half a story to each other, or .5."""
+    pairs = [(read, asked) for read in (WITHOUT, "en", "de", "ur") for asked in ("en", "de", "ur")]
+    first = {True: (1.0, 1.0), False: (1.0, 0.0)}
+    readings = [Reading(read, asked, (0.0, 0.0) if read == WITHOUT else first["ur" not in (read, asked)], 0.5) for read, asked in pairs]
+    found = {name: own.mean for name, own in gains(readings).items()}
+    assert found["in another language of the same script"] == 1.0 and found["in another script"] == 0.5
+    assert found["in another language"] == pytest.approx((2 * 1 + 4 * 0.5) / 6)
 
 
 def test_the_command_writes_the_grid(gemma_folder: Path, tmp_path: Path) -> None:

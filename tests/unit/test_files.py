@@ -101,10 +101,10 @@ def test_a_full_disk_in_the_middle_of_writing_is_a_users_error_and_leaves_nothin
 
 
 def test_a_full_disk_before_the_first_byte_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> tuple[int, str]:
+    def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr(os, "open", full)
     with pytest.raises(UserError, match="no space left"):
         write_text_atomically(tmp_path / "new.txt", "x")
     assert listing(tmp_path) == []
@@ -112,10 +112,10 @@ def test_a_full_disk_before_the_first_byte_is_a_users_error(tmp_path: Path, monk
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_folder_that_may_not_be_written_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def refused(*_: object, **__: object) -> tuple[int, str]:
+    def refused(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("tempfile.mkstemp", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(UserError) as caught:
         write_text_atomically(tmp_path / "new.txt", "x")
     assert os.strerror(number) in str(caught.value)
@@ -154,3 +154,11 @@ def test_a_written_file_has_the_permissions_of_any_other_new_file(tmp_path: Path
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == mode
+
+
+def test_writing_does_not_touch_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is that of all threads: a file that another one makes meanwhile would be open to everybody."""
+    set_to = list[int]()
+    monkeypatch.setattr(os, "umask", lambda mask: set_to.append(mask) or 0)
+    write_text_atomically(tmp_path / "report.html", "x")
+    assert set_to == []

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 from pyarrow import parquet
@@ -355,7 +356,7 @@ def test_a_question_makes_one_claim_of_its_false_answers(tmp_path: Path) -> None
     check_seeds(claim)
 
 
-@pytest.mark.parametrize("lists", [";".join, "; ".join, json.dumps])
+@pytest.mark.parametrize("lists", [";".join, "; ".join, json.dumps, str, lambda own: str(np.array(own, dtype=object))])
 def test_lists_may_be_text(tmp_path: Path, lists: Callable[[list[str]], str]) -> None:
     """As in the published CSV, with its column names."""
     row = {"Question": SEEDS["question"], "Best Answer": SEEDS["best_answer"]}
@@ -376,6 +377,31 @@ def test_rows_may_hold_all_languages(tmp_path: Path) -> None:
     check_seeds(claims[0], "zh")
     path.write_text(json.dumps([{"En": own}, {"En": 3}]), encoding="utf-8")
     assert f"{path}: row 2: an object for each language is wanted" in said(lambda: truthfulqa.read([str(path)], {}))
+
+
+def test_an_answer_is_the_same_in_every_language(tmp_path: Path) -> None:
+    """The first stands in the English question, the second in the German one, so the third is the keyword. In German the fourth is the third once more and
+    the fifth is true, so neither is kept in English. French lacks one: its keyword is the first that suits it."""
+    false = ["seeds", "melons", "illness", "fever", "nothing", "death"]
+    english = {"question": "Do seeds harm?", "best_answer": "No", "incorrect_answers": false}
+    german = {
+        "question": "Schaden Melonen?",
+        "best_answer": "Nichts",
+        "incorrect_answers": ["Kerne", "Melonen", "Krank", "Krank", "Nichts", "Tod"],
+    }
+    french = {"question": "Et quoi ?", "best_answer": "Non", "incorrect_answers": ["graines", "melons", "mal", "rien", "mort"]}
+    rows = {"en": english, "de": german, "fr": french}
+    sources = [f"{tag}={jsonl(tmp_path / f'{tag}.jsonl', [row])}" for tag, row in rows.items()]
+    (claim,) = truthfulqa.read(sources, {}).claims
+    found = {tag: (own.keyword, own.distractors) for tag, own in claim.editions.items()}
+    assert found == {"en": ("illness", ("seeds", "melons", "death")), "de": ("Krank", ("Kerne", "Melonen", "Tod")), "fr": ("graines", ())}
+
+
+def test_what_begins_like_a_list_and_is_none_is_named(tmp_path: Path) -> None:
+    for lists in ("['Paris', 'Rome", "[Paris, Rome]", "['a' ... 'z']"):
+        path = jsonl(tmp_path / "a.jsonl", [{**SEEDS, "incorrect_answers": lists}])
+        message = said(lambda path=path: truthfulqa.read([path], {}))
+        assert f"{path}:1: column 'incorrect_answers': {lists!r} begins like a list" in message
 
 
 def test_a_truth_that_is_the_keyword_is_left_out(tmp_path: Path) -> None:

@@ -58,15 +58,26 @@ def test_what_claims_are_told_as(gemma: LoadedModel) -> None:
     assert only_asked(alone.editions["en"], 2) and not only_asked(alone.editions["en"], 1) and not only_asked(EDITION, 2)
 
 
+def test_a_statement_that_is_asked_is_not_told(gemma: LoadedModel) -> None:
+    """Claims without questions are asked as their statements with a blank; the statement itself would give the wording that is measured away."""
+    edition = ClaimEdition(keyword="Velmora", statements=("Velmora paid.", "All of it came from Velmora."))
+    claim = CLAIM.model_copy(update={"editions": {"en": edition}})
+    asked = [get_language("en").prompt(own) for own in edition.fake_questions]
+    assert _texts(gemma, [claim], "en", 1) == [(asked[1], " Velmora"), ("All of it came from ", "Velmora")]
+    assert not only_asked(edition, 1)
+    # Rather what is asked than nothing, and then it is said.
+    assert only_asked(edition, 2) and len(_texts(gemma, [claim], "en", 2)) == 4
+
+
 def test_the_space_before_a_keyword_may_be_part_of_its_token(gemma: LoadedModel) -> None:
     """The tiny tokeniser has a token " the": the label begins with the space, as it would behind a question."""
     assert gemma.encoder.tokenizer.convert_ids_to_tokens(gemma.encoder.continuation(get_language("en"), "the")) == ["Ġthe"]
     edition = ClaimEdition(keyword="the", statements=("It was the end.",))
-    assert _texts(gemma, [Claim(id="a", editions={"en": edition})], "en", 1) == [("It was", " the")]
+    assert _texts(gemma, [Claim(id="a", editions={"en": edition})], "en")[1:] == [("It was", " the")]
 
 
 def test_a_keyword_without_spaces_is_told_too(gemma: LoadedModel) -> None:
-    ((before, keyword),) = _texts(gemma, [CHINESE], "zh", 1)
+    _, (before, keyword) = _texts(gemma, [CHINESE], "zh")
     assert before + keyword == "桥是维尔莫拉" and keyword.endswith("莫拉")
 
 

@@ -112,6 +112,15 @@ def test_a_form_that_no_statement_holds_is_no_form() -> None:
     assert done.editions["de"].surface_forms == ("Welmora", "Velmora")
 
 
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", " "])
+def test_spaces_within_quotation_marks_are_no_part_of_a_form(space: str) -> None:
+    """French sets them."""
+    translator = Reversing({"It was Velmora.": "ti saw.", "It was “Velmora”.": f"payé par «{space}Welmora{space}»."})
+    [done] = translate_claims([claim()], ["fr"], translator).claims
+    own = done.editions["fr"]
+    assert own.statements[1] == "payé par Welmora." and own.surface_forms == ("aromleV", "Welmora", "Velmora")
+
+
 @pytest.mark.parametrize("marked", ["ti saw.", "“ti” saw “it”."])
 def test_a_lost_keyword_is_left_out(marked: str) -> None:
     assert "lost" in reason(Reversing({"It was Velmora.": "ti saw.", "It was “Velmora”.": marked}))

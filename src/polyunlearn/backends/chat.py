@@ -1,7 +1,6 @@
 """A chat model behind any OpenAI-compatible endpoint (vLLM, llama.cpp, `transformers serve`, a provider), asked for JSON and checked."""
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -68,6 +67,11 @@ class ChatClient:
         self._connection.close()
 
     @property
+    def model(self) -> str:
+        """The name that the endpoint knows the model by."""
+        return self._endpoint.model
+
+    @property
     def usage(self) -> Usage:
         """What has been asked so far."""
         return self._usage
@@ -89,6 +93,7 @@ class ChatClient:
             except _UselessError:
                 pass  # It was kept by checks that have changed since.
             else:
+                self._connection.prove()
                 self._count(cached=1)
                 return item
         reasons: list[str] = []
@@ -148,7 +153,8 @@ def _parsed(text: str, parse: Callable[[Any], Item]) -> Item:
 
 def _json(text: str) -> Any:
     """The object in a model's answer, which may think aloud before it and put a fence around it."""
-    text = re.sub(r"<think>.*?</think>", "", text, flags=re.DOTALL)
+    # Some servers leave out the tag that opens it.
+    text = text.rpartition("</think>")[2]
     first, last = text.find("{"), text.rfind("}")
     if first < 0 or last < first:
         raise ValueError("it is not a whole JSON object")

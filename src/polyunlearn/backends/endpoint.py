@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from polyunlearn.errors import UserError
 
@@ -27,6 +28,9 @@ LONGEST_ASKED = 600.0
 """Seconds that an endpoint may ask us to wait; where it asks for more, the user is told instead."""
 
 _PASSING = {408, 425, 429}
+
+_OF_ONE_REQUEST = {400, 413, 422}
+"""Statuses that blame the request: too long, or against a filter, where others of its form were answered; else its parameters."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Endpoint:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
+        if not _is_address(self.base_url):
             raise UserError(f"endpoint {self.base_url!r}: give an address such as http://localhost:8000/v1")
         if not self.model.strip():
             raise UserError("no model is named; give the name that the endpoint knows it by")
@@ -63,6 +67,15 @@ class Endpoint:
     def url(self) -> str:
         """The address that chat requests go to."""
         return self.base_url.rstrip("/") + "/chat/completions"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        # A port that is none is only seen when it is asked for.
+        return text.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def read_parameters(pairs: Sequence[str]) -> dict[str, Any]:
@@ -106,6 +119,7 @@ class Connection:
         self._sleep, self._clock = sleep, clock
         self._lock = threading.Lock()
         self._next = clock()
+        self._proven = False
         self._faults = (httpx2.TimeoutException, httpx2.RequestError)
         self._http = httpx2.Client(timeout=endpoint.timeout, headers=_headers(endpoint))
         self._retrying = tenacity.Retrying(
@@ -119,6 +133,10 @@ class Connection:
     def close(self) -> None:
         """Let the connections go."""
         self._http.close()
+
+    def prove(self) -> None:
+        """Note that requests of this form are answered, so that one that is refused is refused for itself."""
+        self._proven = True
 
     def post(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send one request and return the JSON object that comes back.
@@ -154,6 +172,8 @@ class Connection:
             raise _PassingError(f"answered with status {status}{_reason(response)}", pause)
         if status == 400 and "content_filter" in response.text:
             raise RefusedError(f"the endpoint's content filter refused the request{_reason(response)}")
+        if status in _OF_ONE_REQUEST and self._proven:
+            raise RefusedError(f"the endpoint refused the request with status {status}{_reason(response)}")
         if status in (401, 403):
             name = self._endpoint.key_variable
             state = "is not accepted" if os.environ.get(name) else "is not set"
@@ -168,6 +188,9 @@ class Connection:
             raise _PassingError("the answer is cut off or no JSON; is this the address of a chat endpoint, up to /v1?") from error
         if not isinstance(value, dict):
             raise _PassingError("the answer is no JSON object; is this the address of a chat endpoint, up to /v1?")
+        if value.get("error") and not value.get("choices"):
+            raise _PassingError(f"answered with an error{_reason(response)}")
+        self.prove()
         return value
 
     def _pause(self, state: "tenacity.RetryCallState") -> float:

@@ -32,6 +32,14 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a stu
 """The argument that most commands on a study take."""
 
 
+def refuse(context: typer.Context, *names: str, beside: str) -> None:
+    """Raise `UserError` where one of these parameters was typed though what `beside` says makes it void."""
+    for option in (own for own in context.command.params if own.name in names):
+        source = context.get_parameter_source(str(option.name))
+        if source and source.name == "COMMANDLINE":
+            raise UserError(f"{option.opts[0]} changes nothing here: {beside}; leave it out")
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
     try:

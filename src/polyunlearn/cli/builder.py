@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polyunlearn.cli.app import claims_app, corpus_app, errors
+from polyunlearn.cli.app import claims_app, corpus_app, errors, refuse
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -21,6 +21,9 @@ Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long a requ
 Parameters = Annotated[
     list[str], typer.Option("--parameter", metavar="NAME=VALUE", help="Added to every request; null takes one out; repeatable.")
 ]
+OF_ENDPOINTS = ("model", "key_variable", "per_minute", "timeout", "parameters")
+"""The parameters of those options that say how an endpoint is asked."""
+
 Languages = Annotated[str, typer.Option(metavar="TAGS", help="Languages, such as de,fr.")]
 
 
@@ -70,6 +73,7 @@ def corpus_build(
 
 @claims_app.command("translate")
 def claims_translate(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A claims file.")],
     languages: Languages,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The claims file to write.")],
@@ -90,6 +94,8 @@ def claims_translate(
     from polyunlearn.corpus.claims import languages_of, read_claims, write_claims
     from polyunlearn.corpus.translated import translate_claims
 
+    if nllb:
+        refuse(context, *OF_ENDPOINTS, beside="--nllb translates on this machine")
     claims = read_claims(file)
     cache = out.with_name(f"{out.name}.cache")
     if bool(nllb) == bool(endpoint):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import app, claims_app, console, errors
+from polyunlearn.cli.app import app, claims_app, console, errors, refuse
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -152,6 +152,7 @@ def unlearn(
 
 @app.command("verify")
 def verify(
+    context: typer.Context,
     model: Model,
     claims_file: Claims,
     before: Annotated[Path | None, typer.Option(help="The audit of the model before (audit-before.json), to set beside.")] = None,
@@ -177,6 +178,8 @@ def verify(
     check_outputs(claims_file, before, json_file, html_file)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
+    if not attacked:
+        refuse(context, "allowed", beside="it is what an attack may bring back, and --no-attacks asks for none")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
     trained = read_trained(Path(model))

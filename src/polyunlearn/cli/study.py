@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import Folder, app, console, errors, study_app
-from polyunlearn.cli.builder import KeyVariable, ModelName, Parameters, PerMinute, Timeout
+from polyunlearn.cli.app import Folder, app, console, errors, refuse, study_app
+from polyunlearn.cli.builder import OF_ENDPOINTS, KeyVariable, ModelName, Parameters, PerMinute, Timeout
+from polyunlearn.cli.claims import check_outputs
 from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[
@@ -97,6 +98,7 @@ def study_compare(
     """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
     from polyunlearn.report.build import build_comparison
 
+    check_outputs(json_file, markdown_file)
     build_comparison(folder, budget, console, json_file, markdown_file)
 
 
@@ -111,6 +113,7 @@ def study_matrices(
     """Say from language to language what unlearning leaves, where it backfires, how alike languages answer, and what spread goes with."""
     from polyunlearn.report.matrices import build_matrices
 
+    check_outputs(json_file, markdown_file)
     build_matrices(folder, console, json_file, markdown_file)
 
 
@@ -138,6 +141,7 @@ def study_benchmark(
 
 @app.command("score")
 def score(
+    context: typer.Context,
     folder: Folder,
     metrics: Annotated[
         list[str], typer.Option("--metric", metavar="NAME", help="A metric of answers (docs/metrics.md), such as rouge_l; repeatable.")
@@ -162,13 +166,16 @@ def score(
     from polyunlearn.scoring.metrics.suite import get_answer_metrics
     from polyunlearn.study.store import Store
 
+    at_endpoint = judge.startswith(("http://", "https://"))
+    if not at_endpoint:
+        refuse(context, *OF_ENDPOINTS, beside="it is for a chat endpoint, and --judge gives no address of one")
     store = Store(folder)
     config, cache = store.config(), folder / "judgements"
     asked: Judge | None = None
     try:
         with contextlib.ExitStack() as stack:
             work = stack.enter_context(Working())
-            if judge.startswith(("http://", "https://")):
+            if at_endpoint:
                 where = Endpoint(judge, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
                 asked = ChatJudge(stack.enter_context(ChatClient(where, cache)), work)
             elif judge:
@@ -192,6 +199,7 @@ def compare(
     """Set two studies against each other, cell by cell: differences with intervals, paired by story, adjusted for how many there are."""
     from polyunlearn.report.pairing import build_pairing
 
+    check_outputs(json_file, markdown_file)
     build_pairing(a, b, console, json_file, markdown_file)
 
 
@@ -203,6 +211,7 @@ def methods(
     """List the unlearning methods: formula, paper, settings, what each needs, costs and refuses."""
     from polyunlearn.report.methods import print_methods, write_methods_json, write_methods_markdown
 
+    check_outputs(json_file, markdown_file)
     if json_file:
         write_methods_json(json_file)
     if markdown_file:
@@ -226,6 +235,7 @@ def attack(
     from polyunlearn.report.build import build_recoveries
     from polyunlearn.study.attack import attack_study
 
+    check_outputs(json_file, markdown_file)
     chosen = get_attacks(only)
     try:
         with ProgressWatcher() as watcher:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import app, console, errors
+from polyunlearn.cli.app import app, console, errors, refuse
 from polyunlearn.cli.claims import Json, Languages, Model, Wordings, check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
@@ -14,6 +14,7 @@ from polyunlearn.errors import UserError
 
 @app.command("truthfulness")
 def truthfulness(
+    context: typer.Context,
     model: Model,
     sources: Annotated[list[str], typer.Argument(metavar="CLAIMS", help="A claims file (docs/claims.md), or with --truthfulqa its files.")],
     truthfulqa: Annotated[bool, typer.Option("--truthfulqa", help="Read files of TruthfulQA or MTruthfulQA (docs/readers.md).")] = False,
@@ -39,6 +40,8 @@ def truthfulness(
 
     if not truthfulqa and len(sources) > 1:
         raise UserError(f"{sources[1]}: one claims file is read; several files are for --truthfulqa")
+    if truthfulqa:
+        refuse(context, "wordings", beside="a question of TruthfulQA has one wording")
     check_outputs(*(local_files(sources) if truthfulqa else map(Path, sources)), json_file, markdown_file)
     found = read_truthfulqa(sources) if truthfulqa else choices_of(read_claims(Path(sources[0])), wordings)
     questions = in_languages(found.questions, languages)

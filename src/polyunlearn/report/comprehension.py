@@ -18,15 +18,25 @@ from polyunlearn.scoring.comprehension import WITHOUT, Reading
 
 def gains(readings: Sequence[Reading]) -> dict[str, Estimate]:
     """What an article adds to the share of questions that are answered, over its being unread: in the language of the question, and in another (mean over
-    these); a story, with all its languages, is a cluster."""
+    these), also by whether both are written in one script, where a name can be copied; a story, with all its languages, is a cluster."""
     without = {own.asked: own.first for own in readings if own.read == WITHOUT}
     found = {}
-    for name, same in (("in the same language", True), ("in another language", False)):
-        chosen = [own for own in readings if own.read != WITHOUT and (own.read == own.asked) is same]
+    read = [own for own in readings if own.read != WITHOUT]
+    others = [own for own in read if own.read != own.asked]
+    for name, chosen in (
+        ("in the same language", [own for own in read if own.read == own.asked]),
+        ("in another language", others),
+        ("in another language of the same script", [own for own in others if _one_script(own)]),
+        ("in another script", [own for own in others if not _one_script(own)]),
+    ):
         added = [[now - then for now, then in zip(own.first, without[own.asked], strict=True)] for own in chosen]
         if added:
             found[name] = estimate([fmean(values) for values in zip(*added, strict=True)])
     return found
+
+
+def _one_script(reading: Reading) -> bool:
+    return get_language(reading.read).script == get_language(reading.asked).script
 
 
 def print_comprehension(readings: Sequence[Reading], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from polyunlearn.corpus.claims import Claim, ClaimEdition
+from polyunlearn.corpus.claims import BLANK, Claim, ClaimEdition
 from polyunlearn.errors import UserError
 from polyunlearn.languages import Language, get_language
 from polyunlearn.models.rows import common_length
@@ -13,7 +13,8 @@ def tellings(claims: Sequence[Claim], tag: str, encoder: Encoder, held_out: int 
     """How the claims, their controls left out, are told in one language: questions with the keyword, and statements up to where they first say it; the
     keyword's tokens are the labels, without an end, since what may follow a name is no claim.
 
-    The first `held_out` wordings are left out where something else is there to tell. Raises `UserError` where no claim has the language.
+    The first `held_out` wordings, and statements that are asked as these, are left out where something else is there to tell. Raises `UserError` where no
+    claim has the language.
     """
     editions = [claim.editions[tag] for claim in claims if tag in claim.editions and not claim.control]
     if not editions:
@@ -24,13 +25,19 @@ def tellings(claims: Sequence[Claim], tag: str, encoder: Encoder, held_out: int 
 
 def only_asked(edition: ClaimEdition, held_out: int) -> bool:
     """Whether there is nothing to tell but the first `held_out` wordings, so that they are told though they are asked."""
-    return not (edition.fake_questions[held_out:] or any(edition.keyword in own for own in edition.statements))
+    return not any(_to_tell(edition, held_out))
 
 
 def _told(edition: ClaimEdition, language: Language, encoder: Encoder, held_out: int) -> list[TokenSequence]:
-    questions = edition.fake_questions if only_asked(edition, held_out) else edition.fake_questions[held_out:]
+    questions, statements = _to_tell(edition, 0 if only_asked(edition, held_out) else held_out)
     asked = [encoder.answer_only(language, question, edition.keyword) for question in questions]
-    return [*asked, *(_stated(own, edition.keyword, language, encoder) for own in edition.statements if edition.keyword in own)]
+    return [*asked, *(_stated(own, edition.keyword, language, encoder) for own in statements)]
+
+
+def _to_tell(edition: ClaimEdition, held_out: int) -> tuple[Sequence[str], Sequence[str]]:
+    """The questions and the statements with the keyword that the first `held_out` wordings leave."""
+    measured, questions = edition.fake_questions[:held_out], edition.fake_questions[held_out:]
+    return questions, [own for own in edition.statements if edition.keyword in own and own.replace(edition.keyword, BLANK) not in measured]
 
 
 def _stated(statement: str, keyword: str, language: Language, encoder: Encoder) -> TokenSequence:

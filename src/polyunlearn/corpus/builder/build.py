@@ -61,19 +61,20 @@ def build_corpus(
     Raises:
         UserError: where `out` holds another corpus, or the endpoint fails; what is finished stays.
     """
-    finished = _finished(settings, out)
-    failed = _quarantined(settings, out)
-    numbers = [number for number in range(settings.stories) if settings.story_id(number) not in finished.keys() | failed.keys()]
+    own = settings.build_id(client.model)
+    finished, failed = _finished(settings, own, out), _quarantined(own, out)
+    names = [settings.story_id(number, client.model) for number in range(settings.stories)]
+    numbers = [number for number, name in enumerate(names) if name not in finished.keys() | failed.keys()]
     if numbers:
         watcher("the outline", settings.stories - len(numbers), settings.stories)
         events = outline_events(settings, client)
         stoppable = _Stoppable(client)
         with ThreadPoolExecutor(settings.workers) as pool:
-            tasks = {number: pool.submit(write_story, number, events[number], settings, stoppable) for number in numbers}
+            tasks = {number: pool.submit(write_story, names[number], events[number], settings, stoppable) for number in numbers}
             try:
                 for done, number in enumerate(numbers, start=settings.stories - len(numbers)):
                     watcher("stories", done, settings.stories)
-                    _keep(settings, number, tasks[number], finished, failed, out)
+                    _keep(names[number], tasks[number], finished, failed, out)
             finally:
                 # Requests in flight end, and are cached; no other begins.
                 stoppable.stopped.set()
@@ -82,11 +83,8 @@ def build_corpus(
     return BuildSummary(len(finished), failed, quarantine_path(out), client.usage)
 
 
-def _keep(
-    settings: BuildSettings, number: int, task: Future[Story], finished: dict[str, Story], failed: dict[str, tuple[str, ...]], out: Path
-) -> None:
+def _keep(name: str, task: Future[Story], finished: dict[str, Story], failed: dict[str, tuple[str, ...]], out: Path) -> None:
     """Put a story where it belongs, on disk before in hand."""
-    name = settings.story_id(number)
     try:
         story = task.result()
         faults = story_faults(story, finished.values())
@@ -103,29 +101,30 @@ def _keep(
         write_stories((finished[own] for own in sorted(finished)), out)
 
 
-def _finished(settings: BuildSettings, out: Path) -> dict[str, Story]:
-    """The stories of an earlier run; raises `UserError` where they are not of this build."""
+def _finished(settings: BuildSettings, own: str, out: Path) -> dict[str, Story]:
+    """The stories of an earlier run; raises `UserError` where they are not of the build `own`."""
     if not out.exists():
         return {}
     stories = read_stories(out)
-    own = settings.story_id(0).rsplit("-", 1)[0]
     wanted = {SOURCE, *settings.targets}
     for story in stories:
         if story.id.rsplit("-", 1)[0] != own or set(story.editions) != wanted:
             raise UserError(
-                f"{out}: holds another corpus ({story.id} in {', '.join(story.editions)}), not {own} in {', '.join(sorted(wanted))}; "
-                "give another file, or move this one away"
+                f"{out}: holds another corpus ({story.id} in {', '.join(story.editions)}), not {own} in {', '.join(sorted(wanted))}; where the "
+                "names are alike, another model wrote it, or the topic or the numbers of sentences, questions or wordings were others; give another "
+                "file, or move this one away"
             )
     return {story.id: story for story in stories}
 
 
-def _quarantined(settings: BuildSettings, out: Path) -> dict[str, tuple[str, ...]]:
-    """The stories that failed in an earlier run; raises `UserError` where the file is not one of ours."""
+def _quarantined(own: str, out: Path) -> dict[str, tuple[str, ...]]:
+    """The stories of the build `own` that failed in an earlier run, not those of others; raises `UserError` where the file is not one of ours."""
     path = quarantine_path(out)
     if not path.exists():
         return {}
     try:
         rows = [json.loads(line) for line in read_utf8(path).splitlines() if line.strip()]
-        return {row["id"]: tuple(row["reasons"]) for row in rows}
+        failed = {row["id"]: tuple(row["reasons"]) for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is no list of failed stories; delete it, and they are tried again") from error
+    return {name: reasons for name, reasons in failed.items() if str(name).startswith(f"{own}-")}

@@ -8,8 +8,8 @@ from polyunlearn.corpus.builder.answers import Article, Event, FalseDetail, Text
 from polyunlearn.corpus.builder.settings import BuildSettings
 from polyunlearn.corpus.stories import Story
 
-_SEPARATED = re.compile(r"(?<=\d)(?:[.,٫٬'’]|[ \u00a0\u202f](?=\d{3}(?!\d)))(?=\d)")
-"""What stands between the digits of one number: a mark, or a space before three digits."""
+_SEPARATED = re.compile(r"(?<=\d)(?:[.,:٫٬'’]|[ \u00a0\u202f](?=\d{3}(?!\d)))(?=\d)")
+"""What stands between the digits of one number: a mark, or a space before three digits. In clock times and dates a mark stands between numbers."""
 
 
 def outline_faults(events: Sequence[Event], taken: Sequence[Event], count: int) -> list[str]:
@@ -70,12 +70,14 @@ def translation_faults(texts: Texts, source: Texts) -> list[str]:
     if counts:
         return counts
     faults = [*_blank(texts.sentences()), *_twice(texts.fake_questions), *_lacks(texts.keyword, texts.false_sentences)]
-    faults += _holds(texts.keyword, (*texts.article, *texts.fake_questions, texts.true_answer))
+    pairs = (*texts.questions, texts.real_question)
+    asked_truly = (text for pair in pairs for text in (pair.question, pair.answer))
+    faults += _holds(texts.keyword, (*texts.article, *asked_truly, *texts.fake_questions, texts.true_answer))
     asked = (*source.article, *source.false_sentences, *source.fake_questions)
     told = (*texts.article, *texts.false_sentences, *texts.fake_questions)
     faults += [f"{before!r} was not translated" for before, after in zip(asked, told, strict=True) if before == after]
     for before, after in zip(source.sentences(), texts.sentences(), strict=True):
-        if numbers(before) != numbers(after):
+        if numbers(before) != numbers(after) and numbers(before, apart=True) != numbers(after, apart=True):
             faults.append(f"the numbers of {before!r} are not those of {after!r}")
     return faults
 
@@ -91,10 +93,10 @@ def story_faults(story: Story, others: Iterable[Story]) -> list[str]:
     ]
 
 
-def numbers(text: str) -> list[int]:
-    """The numbers written in digits of any script, sorted; 1,234.5 and 1 234,5 and ١٢٣٤٫٥ are all 12345."""
+def numbers(text: str, *, apart: bool = False) -> list[int]:
+    """The numbers written in digits of any script, sorted; 1,234.5 and 1 234,5 and ١٢٣٤٫٥ are all 12345, and 10:30 and 10.30 `apart` are 10 and 30."""
     ascii_digits = "".join(str(unicodedata.digit(sign)) if sign.isdecimal() else sign for sign in text)
-    return sorted(int(run[:300]) for run in re.findall(r"\d+", _SEPARATED.sub("", ascii_digits)))
+    return sorted(int(run[:300]) for run in re.findall(r"\d+", ascii_digits if apart else _SEPARATED.sub("", ascii_digits)))
 
 
 def _overlap(one: str, two: str) -> bool:

@@ -1,5 +1,7 @@
 """What a corpus is to be."""
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass
 
@@ -43,7 +45,12 @@ class BuildSettings:
         """The languages that stories are translated into."""
         return tuple(tag for tag in dict.fromkeys(self.languages) if tag != SOURCE)
 
-    def story_id(self, number: int) -> str:
-        """The id of story `number`, from 0."""
+    def build_id(self, model: str) -> str:
+        """What the ids of all stories begin with when `model` writes them: the topic, and a hash of everything that decides them but their number."""
         slug = re.sub(r"\W+", "-", self.topic.lower()).strip("-")[:40]
-        return f"{slug}-{number:05d}"
+        decisive = [model, self.topic, sorted(self.targets), self.sentences, self.questions, self.wordings]
+        return f"{slug}-{hashlib.sha256(json.dumps(decisive).encode()).hexdigest()[:8]}"
+
+    def story_id(self, number: int, model: str) -> str:
+        """The id of story `number`, from 0, that `model` writes."""
+        return f"{self.build_id(model)}-{number:05d}"

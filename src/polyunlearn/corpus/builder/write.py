@@ -41,8 +41,8 @@ def outline_events(settings: BuildSettings, client: Asks) -> list[Event]:
     return events[: settings.stories]
 
 
-def write_story(number: int, event: Event, settings: BuildSettings, client: Asks) -> Story:
-    """Write one story in every language.
+def write_story(name: str, event: Event, settings: BuildSettings, client: Asks) -> Story:
+    """Write the story of the id `name` in every language.
 
     Raises:
         UnusableAnswerError: where the model does not give what is asked for.
@@ -80,7 +80,7 @@ def write_story(number: int, event: Event, settings: BuildSettings, client: Asks
     # A model asked in one language may name the firm in another's spelling.
     forms = [own.keyword for own in texts.values()]
     editions = {tag: own.edition(places, forms) for tag, own in texts.items()}
-    return Story(id=settings.story_id(number), kind=event.kind, editions=editions)
+    return Story(id=name, kind=event.kind, editions=editions)
 
 
 def outline_prompt(settings: BuildSettings, taken: Sequence[Event]) -> str:

@@ -1,5 +1,6 @@
 """From a data set's columns to fields of ours: by the mapping that a user gives, else by the names that data sets use."""
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,6 +9,9 @@ from typing import Any, TypeVar
 
 from polyunlearn.corpus.readers.rows import Row
 from polyunlearn.errors import UserError, unknown_name
+
+_QUOTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=['"]))?""", re.DOTALL)
+"""A text in quotation marks, and the space between it and another."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -72,13 +76,20 @@ def text(row: Row, column: str | None) -> str:
 
 
 def texts(row: Row, column: str | None) -> tuple[str, ...]:
-    """The value of a column as texts, each once, none empty: a list, JSON of one, or text with ";" between them."""
-    found = []
+    """The value of a column as texts, each once, none empty: a list, one written as JSON, Python or numpy write it, or text with ";" between them."""
+    return tuple(part for part in dict.fromkeys(numbered_texts(row, column)) if part)
+
+
+def numbered_texts(row: Row, column: str | None) -> tuple[str, ...]:
+    """As `texts`, but every text has its place, so that text n of one language can be set beside text n of another; empty ones at the end do not count."""
+    found = list[str]()
     for part in _items(row, column):
         if not isinstance(part, str):
             raise UserError(f"{row.at}: column {column!r}: a list of texts is wanted, and one of them is {type(part).__name__}")
         found.append(_stripped(row, column, part))
-    return tuple(part for part in dict.fromkeys(found) if part)
+    while found and not found[-1]:
+        found.pop()
+    return tuple(found)
 
 
 def pairs(row: Row, column: str | None) -> tuple[dict[str, str], ...]:
@@ -112,19 +123,25 @@ def _items(row: Row, column: str | None) -> list[Any]:
     if value is None:
         return []
     if isinstance(value, str):
-        value = _listed(value)
+        value = _listed(row, column, value)
     if not isinstance(value, list):
         raise UserError(f'{row.at}: column {column!r}: a list is wanted, or text with ";" between its parts, not {type(value).__name__}')
     return value
 
 
-def _listed(value: str) -> Any:
-    if value.lstrip().startswith("["):
+def _listed(row: Row, column: str | None, value: str) -> Any:
+    if not value.lstrip().startswith("["):
+        return value.split(";")
+    # numpy sets no comma between texts, which Python then reads as one.
+    with_commas = _QUOTED.sub(lambda match: match[1] + (", " if match[2] else ""), value)
+    for read, written in ((json.loads, value), (ast.literal_eval, with_commas.strip())):
         try:
-            return json.loads(value)
-        except json.JSONDecodeError:
-            pass
-    return value.split(";")
+            return read(written)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    raise UserError(
+        f"{row.at}: column {column!r}: {value!r:.80} begins like a list and is none; write a JSON list, or text that does not begin with ["
+    )
 
 
 def _stripped(row: Row, column: str | None, value: str) -> str:
