@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from polyunlearn.errors import UserError
+from polyunlearn.models.agreement import check_agreement
 from polyunlearn.models.body import Body
 from polyunlearn.models.embedded import NAME, fetch_embedded
 from polyunlearn.models.forward import OutputHead
@@ -41,7 +42,7 @@ def load_model(
     safetensors only. `frozen_layers` is how many layers, from the first, will not be trained.
 
     Raises:
-        UserError: where there is no such model, or it holds no safetensors weights.
+        UserError: where there is no such model, it holds no safetensors weights, or its kind is computed otherwise (`check_agreement`).
     """
     folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
     if folder.is_dir():
@@ -66,6 +67,7 @@ def load_model(
         first = str(error).strip().splitlines()[0]
         raise UserError(f"model {name!r} could not be loaded: {first}") from error
     model.to(device).eval()
+    check_agreement(model)
     label = NAME if name == EMBEDDED else name
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), fingerprint_of(model), reason)
 
@@ -75,6 +77,7 @@ def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name:
     if getattr(model.config, "_attn_implementation", "sdpa") != "sdpa":
         raise UserError(f"{type(model).__name__}: load it with attn_implementation='sdpa'; other kinds of attention read masks otherwise")
     model.eval()
+    check_agreement(model)
     label = name or model.name_or_path or type(model).__name__
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), fingerprint_of(model), f"on {model.device}")
 
