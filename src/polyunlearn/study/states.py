@@ -20,12 +20,12 @@ from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.rows import TokenRow
-from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import token_rows
-from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
+from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, train_stage
 from polyunlearn.study.store import Store
 from polyunlearn.study.trace import trace_state
 from polyunlearn.tracing.languages import Trace
@@ -79,10 +79,7 @@ class States:
         the study names."""
         stories = {seed: study_stories(config, seed) for seed in config.seeds}
         loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
-        ways = config.ways
-        ends = (way.to_layer - 1 for way in ways if way.to_layer)
-        for layer in (config.learning.from_layer, *(way.from_layer for way in ways), *ends):
-            check_layer(loaded.model, layer)
+        check_layers(config, loaded.model)
         watcher.say(loaded.device_reason)
         if frozen_layers(config, "learned") and has_dropout(loaded.model):
             watcher.say("the model has dropout: layers that do not train are computed each time")
