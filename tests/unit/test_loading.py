@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from polyunlearn.bench.run import run_bench
 from polyunlearn.errors import UserError
 from polyunlearn.models import loading
 from polyunlearn.models.loading import load_model, training_dtype
@@ -87,6 +88,30 @@ def test_a_damaged_configuration_is_told(copied: Path) -> None:
     (copied / "config.json").write_text("{")
     with pytest.raises(UserError, match="could not be loaded"):
         load_model(str(copied))
+
+
+def test_an_error_that_says_nothing_is_told(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", fails)
+    with pytest.raises(UserError, match="could not be loaded: OSError"):
+        load_model(str(copied))
+
+
+def test_a_tokenizer_without_an_end_token_is_told(copied: Path) -> None:
+    tokenizer = load_model(str(copied)).encoder.tokenizer
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(copied)
+    with pytest.raises(UserError, match=r"has no end token; set eos_token in its tokenizer_config\.json"):
+        load_model(str(copied))
+
+
+def test_bench_tells_a_model_that_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    for model, problem in (("nope", "model 'nope' could not be loaded"), (str(tmp_path), "has no num_hidden_layers")):
+        with pytest.raises(UserError, match=problem):
+            next(run_bench(model, "", str))
 
 
 def test_a_name_that_the_hub_does_not_give_is_told() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.rows import TokenRow
@@ -44,7 +44,9 @@ def check_agreement(model: PreTrainedModel) -> None:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # What an unknown architecture does not take is raised as anything.
-            raise UserError(f"{name}: packed texts cannot be computed with it ({type(error).__name__}: {error}); {remedy}") from error
+            raise UserError(
+                f"{name}: packed texts cannot be computed with it ({type(error).__name__}: {first_line(error)}); {remedy}"
+            ) from error
         if not _share(found, wanted) <= TOLERANCE.get(model.dtype, ROUNDED_TOLERANCE):
             raise UserError(f"{name}: packed texts, or some layers on their own, are not computed as the model computes them; {remedy}")
 

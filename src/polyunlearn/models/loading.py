@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.agreement import check_agreement
 from polyunlearn.models.body import Body
 from polyunlearn.models.embedded import NAME, fetch_embedded
@@ -64,8 +64,7 @@ def load_model(
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"model {name!r} could not be loaded: {first}") from error
+        raise UserError(f"model {name!r} could not be loaded: {first_line(error)}") from error
     model.to(device).eval()
     check_agreement(model)
     label = NAME if name == EMBEDDED else name
