@@ -17,6 +17,10 @@ def begin(kept: str) -> str:
     return kept
 
 
+def begin_badly(kept: str) -> str:
+    raise UserError(f"{kept}: pip install peft")
+
+
 def do(kept: str, job: str) -> None:
     if job == "bad":
         raise ValueError(f"{kept}: {job}")
@@ -60,3 +64,10 @@ def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
     assert sorted(run_beside(plain, ["good", "fine"], 2, Silent())) == ["fine", "good"]
     with pytest.raises(UserError, match=r"killed: its process was killed.*fewer --workers goes on"):
         list(run_beside(plain, ["killed"], 1, Silent()))
+
+
+def test_what_keeps_a_process_from_beginning_is_said() -> None:
+    """It was told as a process that was killed for lack of memory."""
+    plain = Jobs(begin_badly, ("lora",), do, name=str, seed=lambda job: 0, before=lambda job: set())
+    with pytest.raises(UserError, match="^lora: pip install peft$"):
+        list(run_beside(plain, ["good", "fine"], 2, Silent()))
