@@ -69,5 +69,5 @@ def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
 def test_what_keeps_a_process_from_beginning_is_said() -> None:
     """It was told as a process that was killed for lack of memory."""
     plain = Jobs(begin_badly, ("lora",), do, name=str, seed=lambda job: 0, before=lambda job: set())
-    with pytest.raises(UserError, match="^lora: pip install peft$"):
+    with pytest.raises(UserError, match=r"^lora: pip install peft$"):
         list(run_beside(plain, ["good", "fine"], 2, Silent()))
