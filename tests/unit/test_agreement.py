@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import own_label_log_probs, sequences, sharp
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
+    Gemma2Config,
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
@@ -19,6 +21,7 @@ from transformers import (
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.agreement import check_agreement
+from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.loading import load_model, wrap_model
 
 SIZES: dict[str, Any] = {
@@ -39,9 +42,9 @@ GATED: dict[str, Any] = {
 }
 
 
-def drawn(config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def drawn(config: PretrainedConfig, dtype: torch.dtype = torch.float32, attention: str = "sdpa") -> PreTrainedModel:
     torch.manual_seed(0)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
     return model.eval()
 
 
@@ -80,6 +83,35 @@ def test_loading_and_wrapping_ask(tmp_path: Path, tokenizer: PreTrainedTokenizer
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="CohereForCausalLM"):
         load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("frozen", [0, 2])
+def test_capped_attention_is_computed_eagerly(frozen: int, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """A tiny Gemma 2, whose scores a cap of 0.5 holds down, on texts of up to three windows."""
+    layers = ["sliding_attention", "full_attention"] * 2
+    config = Gemma2Config(
+        **SIZES,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=8,
+        layer_types=layers,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=0.5,
+    )
+    model = drawn(config, attention="eager")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    wrap_model(model, tokenizer)
+    loaded, batch = sharp(tmp_path, frozen), sequences(1, 24, 3, 17)
+    with torch.no_grad():
+        found = label_log_probs(loaded.body, loaded.head, batch)
+    for sequence, log_probs in zip(batch, found, strict=True):
+        torch.testing.assert_close(log_probs, own_label_log_probs(loaded, sequence), atol=2e-4, rtol=1e-5)
+
+
+def test_attention_of_another_kind_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(UserError, match="LlamaForCausalLM: load it with attn_implementation='sdpa'"):
+        wrap_model(drawn(LlamaConfig(**SIZES), attention="eager"), tokenizer)
 
 
 def test_asking_leaves_no_trace(any_model_folder: Path) -> None:

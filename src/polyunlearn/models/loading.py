@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.agreement import check_agreement
-from polyunlearn.models.body import Body
+from polyunlearn.models.body import Body, attention_of
 from polyunlearn.models.embedded import NAME, fetch_embedded
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
@@ -54,12 +54,13 @@ def load_model(
         raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        dtype, reason = _dtype(source, device, trust_remote_code)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        dtype, reason = _dtype(config, device, trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=attention_of(config),
             trust_remote_code=trust_remote_code,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
@@ -73,8 +74,11 @@ def load_model(
 
 def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:
     """A model that is in memory already, as `load_model` gives it; its own weights, not a copy."""
-    if getattr(model.config, "_attn_implementation", "sdpa") != "sdpa":
-        raise UserError(f"{type(model).__name__}: load it with attn_implementation='sdpa'; other kinds of attention read masks otherwise")
+    wanted = attention_of(model.config)
+    if getattr(model.config, "_attn_implementation", wanted) != wanted:
+        raise UserError(
+            f"{type(model).__name__}: load it with attn_implementation={wanted!r}; other kinds of attention read masks otherwise"
+        )
     model.eval()
     check_agreement(model)
     label = name or model.name_or_path or type(model).__name__
@@ -88,12 +92,11 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: holds no safetensors weights; save the model there with save_pretrained (pickled weights are not read)")
 
 
-def _dtype(source: str, device: torch.device, trust_remote_code: bool) -> tuple[torch.dtype, str]:
+def _dtype(config: PretrainedConfig, device: torch.device, trust_remote_code: bool) -> tuple[torch.dtype, str]:
     """In what the weights of a model are held on `device`, and why, in words."""
     if device.type == "cpu":
         return torch.float32, "no CUDA device: fp32 on the CPU"
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
         count = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
     return training_dtype(count, torch.cuda.mem_get_info(device)[0])
 
