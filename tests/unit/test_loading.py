@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from polyunlearn.bench.run import run_bench
 from polyunlearn.errors import UserError
@@ -126,9 +127,16 @@ def test_the_embedded_model_is_fetched_and_named(llama_folder: Path, monkeypatch
     assert load_model("embedded").name == "gemma-3-270m"
 
 
+def test_what_else_runs_on_a_gpu_decides_nothing(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next to nothing of 80 GB is free: a study's precision is the same whichever of its processes begins first."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 80_000_000_000))
+    config = AutoConfig.from_pretrained(llama_folder)
+    assert loading._dtype(config, torch.device("cuda"), trust_remote_code=False)[0] == torch.float32
+
+
 def test_a_gpu_holds_fp32_where_a_training_of_it_takes_half_its_memory_at_most() -> None:
     """268 million weights take 16 bytes each in training, 4.3 GB; eight billion take 128 GB."""
     assert training_dtype(268_000_000, 8_600_000_000)[0] == torch.float32
     assert training_dtype(268_000_000, 8_500_000_000)[0] == torch.bfloat16
     dtype, reason = training_dtype(8_000_000_000, 80_000_000_000)
-    assert dtype == torch.bfloat16 and "128.0 of 80.0 GB free" in reason
+    assert dtype == torch.bfloat16 and "128.0 of 80.0 GB" in reason

@@ -3,10 +3,13 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from polyunlearn.errors import UserError
+from polyunlearn.study import run
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import Jobs, Silent, _choice, run_beside
@@ -71,3 +74,14 @@ def test_what_keeps_a_process_from_beginning_is_said() -> None:
     plain = Jobs(begin_badly, ("lora",), do, name=str, seed=lambda job: 0, before=lambda job: set())
     with pytest.raises(UserError, match=r"^lora: pip install peft$"):
         list(run_beside(plain, ["good", "fine"], 2, Silent()))
+
+
+def test_a_run_of_several_processes_gives_the_device_back_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU what this process had allocated is else kept from the others."""
+    done: list[str] = []
+    monkeypatch.setattr(run.States, "load", lambda *arguments: SimpleNamespace(parameters={}))
+    monkeypatch.setattr(run, "study_manifest", lambda states: {"study": {}})
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("given back"))
+    monkeypatch.setattr(run, "run_beside", lambda *arguments: done.append("begun") or iter(()))
+    run.run_study(StudyConfig(name="mine", sources=("de",)), tmp_path / "study", Silent(), workers=2)
+    assert done == ["given back", "begun"]

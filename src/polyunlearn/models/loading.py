@@ -98,14 +98,17 @@ def _dtype(config: PretrainedConfig, device: torch.device, trust_remote_code: bo
         return torch.float32, "no CUDA device: fp32 on the CPU"
     with torch.device("meta"):
         count = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
-    return training_dtype(count, torch.cuda.mem_get_info(device)[0])
+    return training_dtype(count, torch.cuda.mem_get_info(device)[1])
 
 
-def training_dtype(parameters: int, free_bytes: int) -> tuple[torch.dtype, str]:
-    """fp32 where the weights, their gradients and AdamW's two moments take at most half of the memory that is free, else bf16; and why."""
+def training_dtype(parameters: int, memory: int) -> tuple[torch.dtype, str]:
+    """fp32 where the weights, their gradients and AdamW's two moments take at most half of a device's bytes of memory, else bf16; and why.
+
+    Of all its memory, not of what is free: a study must go on as it began, whatever else runs there.
+    """
     needed = 4 * 4 * parameters
-    gigabytes = f"{needed / 1e9:.1f} of {free_bytes / 1e9:.1f} GB free"
-    if needed <= free_bytes / 2:
+    gigabytes = f"{needed / 1e9:.1f} of {memory / 1e9:.1f} GB"
+    if needed <= memory / 2:
         return torch.float32, f"a CUDA device with room: fp32 (training every weight takes {gigabytes})"
     return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every weight in fp32 takes {gigabytes})"
 

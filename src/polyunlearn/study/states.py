@@ -26,7 +26,7 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import token_rows
 from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, train_stage
-from polyunlearn.study.store import Store
+from polyunlearn.study.store import FP32, Store
 from polyunlearn.study.trace import trace_state
 from polyunlearn.tracing.languages import Trace
 from polyunlearn.training.loop import Step
@@ -182,6 +182,7 @@ class States:
 def study_manifest(states: States) -> dict[str, Any]:
     """What a study is made of, and on what it runs; under "study" all that decides its rows."""
     config, stories, loaded = states.config, states.stories, states.learning
+    dtype = str(loaded.model.dtype).removeprefix("torch.")
     packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
     return {
         "schema": 1,
@@ -189,7 +190,8 @@ def study_manifest(states: States) -> dict[str, Any]:
             "config": config.model_dump(mode="json"),
             "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
             "stories": {str(seed): stories_identity(config, part) for seed, part in stories.items()},
-        },
+        }
+        | ({"precision": dtype} if dtype != FP32 else {}),
         "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
         "packages": {name: version(name) for name in packages},
     }
