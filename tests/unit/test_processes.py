@@ -2,11 +2,15 @@
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
+from torch import nn
 
 from polyunlearn.errors import UserError
 from polyunlearn.study import run
@@ -14,6 +18,8 @@ from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import Jobs, Silent, _choice, run_beside
 from polyunlearn.study.runner import cell_jobs
+from polyunlearn.study.states import States
+from polyunlearn.study.store import Store
 
 
 def begin(kept: str) -> str:
@@ -85,3 +91,23 @@ def test_a_run_of_several_processes_gives_the_device_back_first(tmp_path: Path, 
     monkeypatch.setattr(run, "run_beside", lambda *arguments: done.append("begun") or iter(()))
     run.run_study(StudyConfig(name="mine", sources=("de",)), tmp_path / "study", Silent(), workers=2)
     assert done == ["given back", "begun"]
+
+
+class Slow(States):
+    """Trains nothing, for as long as it takes the others to look for what is not there."""
+
+    trained: ClassVar[list[Cell]] = []
+
+    def train(self, cell: Cell, *_: Any) -> Any:
+        self.trained.append(cell)
+        time.sleep(0.3)
+
+
+def test_a_lost_state_is_trained_again_once(tmp_path: Path) -> None:
+    """Three that start from it beside each other: one makes it, the others wait for it."""
+    weights, nothing = {"layers.0.w": nn.Parameter(torch.ones(2))}, cast("Any", None)
+    states = [Slow(nothing, Store(tmp_path), nothing, nothing, weights, {}, Silent(), {}) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda own: own.weights(LEARNED, nothing), states))
+    assert Slow.trained == [LEARNED]
+    assert [own["layers.0.w"].tolist() for own in found] == [[1.0, 1.0]] * 3

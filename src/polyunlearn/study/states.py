@@ -164,15 +164,21 @@ class States:
         restore(self.parameters, self.weights(cell, materials) if cell.state != "base" else self.base)
 
     def weights(self, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
-        """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept."""
+        """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept;
+        of several processes that look for them by one."""
         path = self.store.weights_path(cell)
         if not path.is_file():
-            self.watcher.say(f"{path.name} is not there; training it once more")
-            before = snapshot(self.parameters)
-            self.train(cell, materials)
-            self.save(cell)
-            restore(self.parameters, before)
+            with FileLock(_lock_path(path)):
+                if not path.is_file():
+                    self._train_again(cell, materials)
         return load_state(path)
+
+    def _train_again(self, cell: Cell, materials: Materials) -> None:
+        self.watcher.say(f"{self.store.weights_path(cell).name} is not there; training it once more")
+        before = snapshot(self.parameters)
+        self.train(cell, materials)
+        self.save(cell)
+        restore(self.parameters, before)
 
     def save(self, cell: Cell) -> None:
         """Keep the weights as they are now as the cell's."""
@@ -215,8 +221,8 @@ def writing(folder: Path) -> Iterator[None]:
         raise explained(error, folder) from error
 
 
-def _lock_path(folder: Path) -> Path:
-    """One lock a study folder, kept beside the models so that nothing is left where the study could not begin."""
+def _lock_path(path: Path) -> Path:
+    """One lock a study folder or file of it, kept beside the models so that nothing is left where the study could not begin."""
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    return locks / (hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + ".lock")
+    return locks / (hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".lock")
