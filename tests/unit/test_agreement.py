@@ -75,6 +75,14 @@ def test_weights_of_16_bits_are_refused_beyond_their_rounding() -> None:
         check_agreement(drawn(CohereConfig(**SIZES), torch.bfloat16))
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_weights_that_tell_nothing_are_taken(value: float) -> None:
+    """An output layer of zeros, or a model that training broke: all tokens are alike, or none has a number."""
+    model = drawn(LlamaConfig(**SIZES, tie_word_embeddings=False))
+    torch.nn.init.constant_(model.get_output_embeddings().weight, value)
+    check_agreement(model)
+
+
 def test_loading_and_wrapping_ask(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     model = drawn(CohereConfig(**SIZES))
     with pytest.raises(UserError, match="CohereForCausalLM"):
