@@ -17,3 +17,8 @@ def unknown_name(what: str, name: str, known: Iterable[str], or_else: str = "") 
     near = get_close_matches(name, names, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UserError(f"unknown {what} {name!r}: {hint}choose from {', '.join(names)}{or_else}")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in a line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

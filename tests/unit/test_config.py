@@ -149,6 +149,10 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
     [
         ({"languages": ["en", "de", "germn"]}, ["unknown language 'germn'", "did you mean de"]),
         ({"languages": ["de", "fr"]}, ["languages: must hold 'en'"]),
+        (
+            {"languages": ["en", "de"], "unlearning": {"trajectory_languages": ["fr", "jv"]}},
+            ["unlearning.trajectory_languages: none of fr, jv is among the languages, so no trajectory would be measured"],
+        ),
         ({"unlearning": {"trajectory_languages": ["en", "germn"]}}, ["unlearning.trajectory_languages: unknown language 'germn'"]),
         ({"sources": ["de", "ha"], "languages": ["en", "de"]}, ["sources: 'ha' is not among the languages"]),
         ({"trainable": {"weights": "all"}, "training_vocabulary": "study"}, ["trainable.weights: 'all' trains the output layer", "set"]),

@@ -1,6 +1,5 @@
 """The forward pass that training and scoring share, against the Hugging Face model's own."""
 
-import math
 from pathlib import Path
 from random import Random
 
@@ -178,12 +177,26 @@ def test_a_label_outside_the_restricted_vocabulary_raises() -> None:
         restricted.pair_log_probs(hidden[:2], torch.tensor([0, 1]), torch.tensor([1, 4]))
 
 
-def test_log_probs_are_fp32_whatever_the_weights() -> None:
-    """In bf16 ln(600) = 6.396930 would be rounded to 6.40625; in fp32 it is exact to seven digits."""
-    head = OutputHead(torch.zeros(600, 4, dtype=torch.bfloat16), None, None)
-    found = head.log_probs(torch.zeros(2, 4, dtype=torch.bfloat16), torch.tensor([0, 599]))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_log_probs_are_fp32_whatever_the_weights(dtype: torch.dtype) -> None:
+    """Of weights in 16 bits as from the same in fp64; logits up to some 15, which bf16 would round by hundredths."""
+    of_fp32, in_fp32, labels = _head()
+    head, hidden = OutputHead(of_fp32.weight.detach().to(dtype), None, None), in_fp32.detach().to(dtype)
+    logits = hidden.double() @ head.weight.double().T
+    wanted = torch.log_softmax(logits, 1)[torch.arange(37), labels].float()
+    found = head.log_probs(hidden.clone().requires_grad_(), labels)
     assert found.dtype == torch.float32
-    assert found.tolist() == pytest.approx([-math.log(600)] * 2, abs=1e-5)
+    torch.testing.assert_close(found.detach(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(head.pair_log_probs(hidden, torch.arange(37), labels), wanted, atol=1e-5, rtol=1e-5)
+    assert torch.equal(head.most_probable(hidden), logits.argmax(1))
+
+
+def test_no_probability_of_16_bit_weights_exceeds_1() -> None:
+    """Tokens that are next to certain, whose logits the normaliser sums in another order."""
+    generator = torch.Generator().manual_seed(9)
+    weight = torch.randn(200, 64, generator=generator).bfloat16()
+    found = OutputHead(weight, None, None).pair_log_probs(weight * 3, torch.arange(200), torch.arange(200))
+    assert float(found.max()) <= 0
 
 
 def test_a_biased_output_layer_is_refused(llama_folder: Path) -> None:

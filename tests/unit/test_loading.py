@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig
 
+from polyunlearn.bench.run import run_bench
 from polyunlearn.errors import UserError
 from polyunlearn.models import loading
 from polyunlearn.models.loading import load_model, training_dtype
@@ -89,6 +91,30 @@ def test_a_damaged_configuration_is_told(copied: Path) -> None:
         load_model(str(copied))
 
 
+def test_an_error_that_says_nothing_is_told(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", fails)
+    with pytest.raises(UserError, match="could not be loaded: OSError"):
+        load_model(str(copied))
+
+
+def test_a_tokenizer_without_an_end_token_is_told(copied: Path) -> None:
+    tokenizer = load_model(str(copied)).encoder.tokenizer
+    tokenizer.eos_token = None
+    tokenizer.save_pretrained(copied)
+    with pytest.raises(UserError, match=r"has no end token; set eos_token in its tokenizer_config\.json"):
+        load_model(str(copied))
+
+
+def test_bench_tells_a_model_that_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    for model, problem in (("nope", "model 'nope' could not be loaded"), (str(tmp_path), "has no num_hidden_layers")):
+        with pytest.raises(UserError, match=problem):
+            next(run_bench(model, "", str))
+
+
 def test_a_name_that_the_hub_does_not_give_is_told() -> None:
     """Offline here, as it is with a typo online."""
     with pytest.raises(UserError, match="'nobody/no-such-model' could not be loaded"):
@@ -101,9 +127,16 @@ def test_the_embedded_model_is_fetched_and_named(llama_folder: Path, monkeypatch
     assert load_model("embedded").name == "gemma-3-270m"
 
 
+def test_what_else_runs_on_a_gpu_decides_nothing(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Next to nothing of 80 GB is free: a study's precision is the same whichever of its processes begins first."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, 80_000_000_000))
+    config = AutoConfig.from_pretrained(llama_folder)
+    assert loading._dtype(config, torch.device("cuda"), trust_remote_code=False)[0] == torch.float32
+
+
 def test_a_gpu_holds_fp32_where_a_training_of_it_takes_half_its_memory_at_most() -> None:
     """268 million weights take 16 bytes each in training, 4.3 GB; eight billion take 128 GB."""
     assert training_dtype(268_000_000, 8_600_000_000)[0] == torch.float32
     assert training_dtype(268_000_000, 8_500_000_000)[0] == torch.bfloat16
     dtype, reason = training_dtype(8_000_000_000, 80_000_000_000)
-    assert dtype == torch.bfloat16 and "128.0 of 80.0 GB free" in reason
+    assert dtype == torch.bfloat16 and "128.0 of 80.0 GB" in reason

@@ -7,6 +7,7 @@ import pytest
 from tiny import sharp
 
 from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.errors import UserError
 from polyunlearn.scoring.measure import held_out_sequences
 from polyunlearn.scoring.probes import make_probes
 from polyunlearn.study import plan
@@ -94,6 +95,14 @@ def test_a_plan_counts_what_points_read(gemma_folder: Path, monkeypatch: pytest.
     different = {name: count - tokens["loss"][name] for name, count in tokens["budget"].items() if count != tokens["loss"][name]}
     assert list(different) == ["unlearned-de-source-gradient_difference-seed0"]
     assert different["unlearned-de-source-gradient_difference-seed0"] > 2 * texts > 0
+
+
+def test_a_plan_of_layers_that_are_not_there_is_refused(gemma_folder: Path) -> None:
+    """The model has four layers; a plan of the fifth came to negative seconds."""
+    study = {"name": "x", "model": str(gemma_folder), "languages": ("en", "de"), "sources": ("de",)}
+    for part in ({"learning": {"from_layer": 4}}, {"unlearning": {"from_layer": 4}}, {"unlearning": {"to_layer": 5}}):
+        with pytest.raises(UserError, match="the model has layers 0 to 3"):
+            plan.plan_study(StudyConfig(**study, **part), str)
 
 
 def _nobody(what: str, done: int, total: int) -> None:

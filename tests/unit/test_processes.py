@@ -2,19 +2,32 @@
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import pytest
+import torch
+from torch import nn
 
 from polyunlearn.errors import UserError
+from polyunlearn.study import run
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import Jobs, Silent, _choice, run_beside
 from polyunlearn.study.runner import cell_jobs
+from polyunlearn.study.states import States
+from polyunlearn.study.store import Store
 
 
 def begin(kept: str) -> str:
     return kept
+
+
+def begin_badly(kept: str) -> str:
+    raise UserError(f"{kept}: pip install peft")
 
 
 def do(kept: str, job: str) -> None:
@@ -60,3 +73,41 @@ def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
     assert sorted(run_beside(plain, ["good", "fine"], 2, Silent())) == ["fine", "good"]
     with pytest.raises(UserError, match=r"killed: its process was killed.*fewer --workers goes on"):
         list(run_beside(plain, ["killed"], 1, Silent()))
+
+
+def test_what_keeps_a_process_from_beginning_is_said() -> None:
+    """It was told as a process that was killed for lack of memory."""
+    plain = Jobs(begin_badly, ("lora",), do, name=str, seed=lambda job: 0, before=lambda job: set())
+    with pytest.raises(UserError, match=r"^lora: pip install peft$"):
+        list(run_beside(plain, ["good", "fine"], 2, Silent()))
+
+
+def test_a_run_of_several_processes_gives_the_device_back_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU what this process had allocated is else kept from the others."""
+    done: list[str] = []
+    monkeypatch.setattr(run.States, "load", lambda *arguments: SimpleNamespace(parameters={}))
+    monkeypatch.setattr(run, "study_manifest", lambda states: {"study": {}})
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("given back"))
+    monkeypatch.setattr(run, "run_beside", lambda *arguments: done.append("begun") or iter(()))
+    run.run_study(StudyConfig(name="mine", sources=("de",)), tmp_path / "study", Silent(), workers=2)
+    assert done == ["given back", "begun"]
+
+
+class Slow(States):
+    """Trains nothing, for as long as it takes the others to look for what is not there."""
+
+    trained: ClassVar[list[Cell]] = []
+
+    def train(self, cell: Cell, *_: Any) -> Any:
+        self.trained.append(cell)
+        time.sleep(0.3)
+
+
+def test_a_lost_state_is_trained_again_once(tmp_path: Path) -> None:
+    """Three that start from it beside each other: one makes it, the others wait for it."""
+    weights, nothing = {"layers.0.w": nn.Parameter(torch.ones(2))}, cast("Any", None)
+    states = [Slow(nothing, Store(tmp_path), nothing, nothing, weights, {}, Silent(), {}) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda own: own.weights(LEARNED, nothing), states))
+    assert Slow.trained == [LEARNED]
+    assert [own["layers.0.w"].tolist() for own in found] == [[1.0, 1.0]] * 3

@@ -113,3 +113,16 @@ def test_no_answers_and_another_corpus_are_said(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="no story 'gone' in 'en' now"):
         rescore(STUDY, finished, get_answer_metrics(["says"]))
+
+
+def test_a_corpus_that_was_changed_is_said(tmp_path: Path) -> None:
+    """The same stories by name, of which the manifest says that their texts were others: as where a name was mended in the file."""
+    finished = store(tmp_path / "study", lambda *own: "Velmora")
+    manifest = finished.manifest()
+    for fingerprint in (study_stories(STUDY, 0).fingerprint, "another"):
+        manifest["study"]["stories"] = {"0": {"count": len(STORIES), "fingerprint": fingerprint}}
+        (finished.folder / "manifest.json").write_text(json.dumps(manifest))
+        if fingerprint != "another":
+            assert rescore(STUDY, finished, get_answer_metrics(["says"]))
+    with pytest.raises(UserError, match=r"other stories than corpus 'newsroom' has now.*score it with the corpus"):
+        rescore(STUDY, finished, get_answer_metrics(["says"]))

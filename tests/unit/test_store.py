@@ -101,6 +101,18 @@ def test_another_study_is_refused_and_the_difference_named(tmp_path: Path) -> No
     assert store.config().stories == 24
 
 
+def test_a_study_goes_on_in_the_precision_that_it_began_with(tmp_path: Path) -> None:
+    """One that names none was made in fp32, which no manifest names."""
+    plain, rounded = Store(tmp_path / "fp32"), Store(tmp_path / "bf16")
+    plain.open(_manifest())
+    rounded.open(_manifest(precision="bfloat16"))
+    rounded.check(_manifest(precision="bfloat16"))
+    with pytest.raises(UserError, match=r"made with weights in float32, and here they would be in bfloat16; go on where it was begun"):
+        plain.open(_manifest(precision="bfloat16"))
+    with pytest.raises(UserError, match="made with weights in bfloat16"):
+        rounded.check(_manifest())
+
+
 def test_a_key_that_only_one_study_has_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.open(_manifest())

@@ -33,7 +33,7 @@ def rescore(config: StudyConfig, store: Store, scorers: Sequence[Scorer]) -> lis
     """Every metric of every finished cell's greedy answers at its end, in the order of the study.
 
     Raises:
-        UserError: where no answer was stored (`scoring.answered_wordings` 0), the corpus has no such story any more, or a judge fails.
+        UserError: where no answer was stored (`scoring.answered_wordings` 0), the corpus is another now, or a judge fails.
     """
     rows = store.query(
         """SELECT cell, seed, story, language, asks, wording, text FROM rows WHERE metric = 'says' AND "end"
@@ -41,7 +41,7 @@ def rescore(config: StudyConfig, store: Store, scorers: Sequence[Scorer]) -> lis
     ).to_pylist()
     if not rows:
         raise UserError(f"{store.folder}: no answer was stored (scoring.answered_wordings is {config.scoring.answered_wordings})")
-    probes = {seed: _probes(config, seed) for seed in config.seeds}
+    probes = {seed: _probes(config, seed, store) for seed in config.seeds}
     answers: list[Answered] = []
     for row in rows:
         probe = probes[row["seed"]].get((row["story"], row["language"], row["asks"], row["wording"]))
@@ -68,7 +68,13 @@ def _mean(stories: dict[str, list[float | None]]) -> tuple[Estimate | None, int]
     return estimate(means) if means else None, sum(map(len, stories.values())) - sum(map(len, valued))
 
 
-def _probes(config: StudyConfig, seed: int) -> dict[tuple[str, str, str, int], Probe]:
-    stories = study_stories(config, seed).trained
-    probes = make_probes(stories, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0)
+def _probes(config: StudyConfig, seed: int, store: Store) -> dict[tuple[str, str, str, int], Probe]:
+    stories = study_stories(config, seed)
+    known = store.manifest()["study"].get("stories", {}).get(str(seed))
+    if known and known["fingerprint"] != stories.fingerprint:
+        raise UserError(
+            f"{store.folder}: its answers were given to other stories than corpus {config.corpus!r} has now (seed {seed}); "
+            "score it with the corpus and version that it was made with"
+        )
+    probes = make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0)
     return {(own.story, own.language, own.asks, own.wording): own for own in probes}

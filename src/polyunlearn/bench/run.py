@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig
 
 from polyunlearn.bench.cases import Case, Outcome, Way, cases
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.cost import matrix_rate
 from polyunlearn.models.embedded import fetch_embedded
 from polyunlearn.models.loading import EMBEDDED
@@ -45,16 +45,28 @@ def run_bench(model: str, only: str, say: Callable[[str], None]) -> Iterator[Fig
     """Run every case that `choose` chooses, and yield its figure as soon as it is there.
 
     Raises:
-        UserError: where there is none.
+        UserError: where there is none, or no such model.
     """
     folder = str(fetch_embedded(say)) if model == EMBEDDED else model
-    every = cases(AutoConfig.from_pretrained(folder).num_hidden_layers)
-    chosen = choose(every, only, say)
+    chosen = choose(cases(_layers(folder)), only, say)
     # Read when the libraries of the usual way are imported, which is in the processes of the cases.
     os.environ |= QUIET
     for case in chosen:
         say(case.name)
         yield _figure(case, folder)
+
+
+def _layers(model: str) -> int:
+    """How many layers the model of a folder or name has; raises `UserError` where that cannot be read."""
+    try:
+        count = getattr(AutoConfig.from_pretrained(model), "num_hidden_layers", None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model {model!r} could not be loaded: {first_line(error)}; give {EMBEDDED!r}, or a model's folder") from error
+    if count is None:
+        raise UserError(
+            f"model {model!r}: its configuration has no num_hidden_layers; give {EMBEDDED!r}, or the folder of a decoder-only model"
+        )
+    return int(count)
 
 
 def choose(every: Sequence[Case], only: str, say: Callable[[str], None]) -> list[Case]:
@@ -129,7 +141,7 @@ def _ask(end: Connection, case: Case, way: Way) -> tuple[Outcome, int]:
 
 
 def _worker(name: str, way: Way, model: str, end: Connection) -> None:
-    case = next(case for case in cases(AutoConfig.from_pretrained(model).num_hidden_layers) if case.name == name)
+    case = next(case for case in cases(_layers(model)) if case.name == name)
     work = case.make(model, way)
     while True:
         end.recv()

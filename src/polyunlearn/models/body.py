@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.batching import TOKEN_BUDGET, even_groups, mapped_by_length, padded
@@ -184,11 +184,24 @@ class Body(nn.Module):
         sees = (place[None, :] <= place[:, None]) & (place[None, :, None] < ends[:, None, :])
         # Padding sees itself: a row of the mask that sees nothing has no softmax.
         sees |= place[None, :] == place[:, None]
-        full = sees[:, None].to(device)
+        full = self._mask(sees)
         if self._window is None:
             return ids.to(device), full, positions.to(device)
-        near = (sees & (positions[:, :, None] - positions[:, None, :] < self._window))[:, None].to(device)
+        near = self._mask(sees & (positions[:, :, None] - positions[:, None, :] < self._window))
         return ids.to(device), {"full_attention": full, "sliding_attention": near}, positions.to(device)
+
+    def _mask(self, sees: Tensor) -> Tensor:
+        """Which place sees which (rows, longest, longest), as the model's kind of attention reads it: eager attention adds it to the scores."""
+        mask = sees[:, None].to(self.model.device)
+        if attention_of(self.model.config) == "sdpa":
+            return mask
+        lowest = torch.finfo(self.model.dtype).min
+        return torch.zeros(mask.shape, dtype=self.model.dtype, device=mask.device).masked_fill(~mask, lowest)
+
+
+def attention_of(config: PretrainedConfig) -> str:
+    """The kind of attention that a model is computed with: "eager" where it caps the scores, which "sdpa" cannot."""
+    return "eager" if getattr(config, "attn_logit_softcapping", None) else "sdpa"
 
 
 def has_dropout(model: PreTrainedModel) -> bool:

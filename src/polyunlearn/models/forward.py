@@ -59,7 +59,7 @@ class OutputHead:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(positions, width) to fp32 logits (positions, columns)."""
-        return self._capped(torch.nn.functional.linear(hidden, self.weight).float())
+        return self._capped(torch.nn.functional.linear(_unrounded(hidden), _unrounded(self.weight)).float())
 
     def columns(self, token_ids: Tensor) -> Tensor:
         """The columns of tokens; raises `ValueError` for one that the restricted layer leaves out."""
@@ -90,12 +90,13 @@ class OutputHead:
         parts = [torch.logsumexp(self._capped(logits.float()), 0) for _, logits in self._by_tokens(hidden)]
         normaliser = torch.logsumexp(torch.stack(parts), 0)
         weights = self.weight[self.columns(token_ids)].float()
-        # Rounded as the logits in the normaliser are, or a probability could exceed 1.
-        logits = self._capped((hidden[positions].float() * weights).sum(1).to(hidden.dtype).float())
-        return logits - normaliser[positions]
+        found = self._capped((hidden[positions].float() * weights).sum(1)) - normaliser[positions]
+        # Sums in another order than the normaliser's; what weights in fp32 give stays as it was in finished studies.
+        return found if self.weight.dtype == torch.float32 else found.clamp(max=0)
 
     def most_probable(self, hidden: Tensor) -> Tensor:
         """The column of the highest logit at each position (positions, width): the token itself where the vocabulary is whole."""
+        hidden = _unrounded(hidden)
         best = torch.full((len(hidden),), -torch.inf, device=hidden.device, dtype=hidden.dtype)
         chosen = torch.zeros(len(hidden), device=hidden.device, dtype=torch.long)
         for at, logits in self._by_tokens(hidden):
@@ -110,9 +111,9 @@ class OutputHead:
 
         They then stay in the CPU's caches, and the long side of the product is the one that its kernels are fast on.
         """
-        states = hidden.T.contiguous()
+        states = _unrounded(hidden).T.contiguous()
         for at in range(0, len(self.weight), TOKENS_AT_ONCE):
-            yield at, self.weight[at : at + TOKENS_AT_ONCE] @ states
+            yield at, _unrounded(self.weight[at : at + TOKENS_AT_ONCE]) @ states
 
     def _capped(self, logits: Tensor) -> Tensor:
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
@@ -120,6 +121,11 @@ class OutputHead:
     def _chunk(self, hidden: Tensor, columns: Tensor) -> Tensor:
         logits = self.logits(hidden)
         return logits.gather(1, columns[:, None])[:, 0] - torch.logsumexp(logits, dim=1)
+
+
+def _unrounded(values: Tensor) -> Tensor:
+    """In fp32 where they are held in 16 bits: a product of these would be rounded to them, three digits of a logit."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 @dataclass(frozen=True)

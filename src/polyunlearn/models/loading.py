@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from polyunlearn.errors import UserError
-from polyunlearn.models.body import Body
+from polyunlearn.errors import UserError, first_line
+from polyunlearn.models.agreement import check_agreement
+from polyunlearn.models.body import Body, attention_of
 from polyunlearn.models.embedded import NAME, fetch_embedded
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
@@ -41,7 +42,7 @@ def load_model(
     safetensors only. `frozen_layers` is how many layers, from the first, will not be trained.
 
     Raises:
-        UserError: where there is no such model, or it holds no safetensors weights.
+        UserError: where there is no such model, it holds no safetensors weights, or its kind is computed otherwise (`check_agreement`).
     """
     folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
     if folder.is_dir():
@@ -53,28 +54,33 @@ def load_model(
         raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        dtype, reason = _dtype(source, device, trust_remote_code)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+        dtype, reason = _dtype(config, device, trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=attention_of(config),
             trust_remote_code=trust_remote_code,
         )
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"model {name!r} could not be loaded: {first}") from error
+        raise UserError(f"model {name!r} could not be loaded: {first_line(error)}") from error
     model.to(device).eval()
+    check_agreement(model)
     label = NAME if name == EMBEDDED else name
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), fingerprint_of(model), reason)
 
 
 def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:
     """A model that is in memory already, as `load_model` gives it; its own weights, not a copy."""
-    if getattr(model.config, "_attn_implementation", "sdpa") != "sdpa":
-        raise UserError(f"{type(model).__name__}: load it with attn_implementation='sdpa'; other kinds of attention read masks otherwise")
+    wanted = attention_of(model.config)
+    if getattr(model.config, "_attn_implementation", wanted) != wanted:
+        raise UserError(
+            f"{type(model).__name__}: load it with attn_implementation={wanted!r}; other kinds of attention read masks otherwise"
+        )
     model.eval()
+    check_agreement(model)
     label = name or model.name_or_path or type(model).__name__
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, 0), OutputHead.of(model), fingerprint_of(model), f"on {model.device}")
 
@@ -86,21 +92,23 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: holds no safetensors weights; save the model there with save_pretrained (pickled weights are not read)")
 
 
-def _dtype(source: str, device: torch.device, trust_remote_code: bool) -> tuple[torch.dtype, str]:
+def _dtype(config: PretrainedConfig, device: torch.device, trust_remote_code: bool) -> tuple[torch.dtype, str]:
     """In what the weights of a model are held on `device`, and why, in words."""
     if device.type == "cpu":
         return torch.float32, "no CUDA device: fp32 on the CPU"
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
         count = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
-    return training_dtype(count, torch.cuda.mem_get_info(device)[0])
+    return training_dtype(count, torch.cuda.mem_get_info(device)[1])
 
 
-def training_dtype(parameters: int, free_bytes: int) -> tuple[torch.dtype, str]:
-    """fp32 where the weights, their gradients and AdamW's two moments take at most half of the memory that is free, else bf16; and why."""
+def training_dtype(parameters: int, memory: int) -> tuple[torch.dtype, str]:
+    """fp32 where the weights, their gradients and AdamW's two moments take at most half of a device's bytes of memory, else bf16; and why.
+
+    Of all its memory, not of what is free: a study must go on as it began, whatever else runs there.
+    """
     needed = 4 * 4 * parameters
-    gigabytes = f"{needed / 1e9:.1f} of {free_bytes / 1e9:.1f} GB free"
-    if needed <= free_bytes / 2:
+    gigabytes = f"{needed / 1e9:.1f} of {memory / 1e9:.1f} GB"
+    if needed <= memory / 2:
         return torch.float32, f"a CUDA device with room: fp32 (training every weight takes {gigabytes})"
     return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every weight in fp32 takes {gigabytes})"
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
+from polyunlearn.errors import UserError
 from polyunlearn.languages import Language
 
 
@@ -30,6 +31,8 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"{tokenizer.name_or_path or 'the tokenizer'}: has no end token; set eos_token in its tokenizer_config.json")
         self.tokenizer = tokenizer
         # The same questions and names are asked of every state.
         self._ids = lru_cache(maxsize=2**17)(self._tokenised)

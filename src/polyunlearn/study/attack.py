@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from polyunlearn.attacks.asking import candidate_tokens, covering
@@ -65,6 +66,7 @@ def attack_study(
             store.check(study_manifest(states))
             if workers > 1 and len(todo) > 1:
                 del states
+                torch.cuda.empty_cache()
                 for _ in run_beside(_attack_jobs(config, store), todo, workers, watcher):
                     pass
             else:

@@ -57,6 +57,11 @@ def contradictions(config: "StudyConfig") -> list[str]:
     if "en" in config.learning.aligned_languages:
         problems.append("learning.aligned_languages: the others are drawn to 'en'; leave it out")
     problems += _unfit_mixing(config)
+    if config.unlearning.trajectory_languages and not config.followed:
+        named = ", ".join(config.unlearning.trajectory_languages)
+        problems.append(
+            f"unlearning.trajectory_languages: none of {named} is among the languages, so no trajectory would be measured; name one that is, or [] for all"
+        )
     if config.unlearning.measure == "budget" and not config.scoring.held_out_stories:
         problems.append("unlearning.measure: 'budget' reads held-out texts; set scoring.held_out_stories to 1 or more")
     problems += _unfit_settings(config) or _unfit_methods(config, bool(unfit))

@@ -15,7 +15,7 @@ from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, make_materials, study_stories
 from polyunlearn.study.measurement import answered_and_others, trajectory_questions, trajectory_steps, trajectory_texts
-from polyunlearn.study.stages import cell_steps, frozen_layers
+from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers
 from polyunlearn.tracing.coverage import claim_questions
 from polyunlearn.training.loop import Step
 from polyunlearn.training.mixtures import TRACED
@@ -53,8 +53,13 @@ class StudyPlan:
 
 
 def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
-    """Count the tokens of every cell and estimate its time from a short measurement of this machine."""
+    """Count the tokens of every cell and estimate its time from a short measurement of this machine.
+
+    Raises:
+        UserError: as `States.load` does.
+    """
     loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=say)
+    check_layers(config, loaded.model)
     rate = matrix_rate(loaded.model.device)
     costs: dict[State, Cost] = {state: Cost.of(loaded, frozen_layers(config, state)) for state in get_args(State)}
     materials = {seed: make_materials(config, study_stories(config, seed), loaded) for seed in config.seeds}

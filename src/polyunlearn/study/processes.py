@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache, partial
 from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +29,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Jobs(Generic[Job]):
-    """What processes do: each calls `begin(*arguments)` once and keeps what that gives, and `do(kept, job)` for each of its jobs.
+    """What processes do: each calls `begin(*arguments)` once, for its first job, and keeps what that gives, and `do(kept, job)` for each of its jobs.
 
     Both are functions of a module, since they are sent to the processes. `name` is what a person sees of a job, `seed` the seed whose materials
     it needs, `before` the jobs that it builds upon.
@@ -42,18 +43,19 @@ class Jobs(Generic[Job]):
     before: Callable[[Job], set[Job]]
 
 
-_kept: Any = None
-"""What `begin` gave in this process."""
+_kept: Callable[[], Any]
+"""What `begin` gives in this process."""
 
 
-def _begin(begin: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> None:
+def _prepare(begin: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> None:
     global _kept
     torch.set_num_threads(threads)
-    _kept = begin(*arguments)
+    # Called by the first job, whose error comes back; one that is raised here would look like a process that was killed.
+    _kept = cache(partial(begin, *arguments))
 
 
 def _do(do: Callable[[Any, Any], None], job: Any) -> None:
-    do(_kept, job)
+    do(_kept(), job)
 
 
 def run_beside(task: Jobs[Job], jobs: Sequence[Job], workers: int, watcher: Watcher) -> Iterator[Job]:
@@ -69,7 +71,7 @@ def run_beside(task: Jobs[Job], jobs: Sequence[Job], workers: int, watcher: Watc
     threads = max(1, (os.cpu_count() or 1) // max(1, workers))
     # A pool each, so that it is ours to say who gets which job.
     pools = [
-        ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin, initargs=(task.begin, task.arguments, threads))
+        ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare, initargs=(task.begin, task.arguments, threads))
         for _ in range(workers)
     ]
     waiting, running = list(jobs), dict[Future[None], tuple[int, Job]]()

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
-from polyunlearn.models.trainable import train_band
+from polyunlearn.models.trainable import check_layer, train_band
 from polyunlearn.study.alignment import alignment
 from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig, UnlearningConfig
@@ -39,6 +40,14 @@ def frozen_layers(config: StudyConfig, state: State) -> int:
         return 0
     learning = config.learning.from_layer
     return min(learning, config.untrained_layers) if state == "unlearned" else learning
+
+
+def check_layers(config: StudyConfig, model: PreTrainedModel) -> None:
+    """Raise `UserError` where the model lacks a layer that the study names."""
+    ways = config.ways
+    ends = (way.to_layer - 1 for way in ways if way.to_layer)
+    for layer in (config.learning.from_layer, *(way.from_layer for way in ways), *ends):
+        check_layer(model, layer)
 
 
 def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, traced: Sequence[str] = ()) -> list[Step]:

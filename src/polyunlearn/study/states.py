@@ -20,13 +20,13 @@ from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.rows import TokenRow
-from polyunlearn.models.trainable import TrainablePlan, check_layer, load_state, make_trainable, restore, save_state, snapshot
+from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import token_rows
-from polyunlearn.study.stages import cell_steps, frozen_layers, train_stage
-from polyunlearn.study.store import Store
+from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, train_stage
+from polyunlearn.study.store import FP32, Store
 from polyunlearn.study.trace import trace_state
 from polyunlearn.tracing.languages import Trace
 from polyunlearn.training.loop import Step
@@ -79,10 +79,7 @@ class States:
         the study names."""
         stories = {seed: study_stories(config, seed) for seed in config.seeds}
         loaded = load_model(config.model, frozen_layers=frozen_layers(config, "learned"), say=watcher.say)
-        ways = config.ways
-        ends = (way.to_layer - 1 for way in ways if way.to_layer)
-        for layer in (config.learning.from_layer, *(way.from_layer for way in ways), *ends):
-            check_layer(loaded.model, layer)
+        check_layers(config, loaded.model)
         watcher.say(loaded.device_reason)
         if frozen_layers(config, "learned") and has_dropout(loaded.model):
             watcher.say("the model has dropout: layers that do not train are computed each time")
@@ -167,15 +164,21 @@ class States:
         restore(self.parameters, self.weights(cell, materials) if cell.state != "base" else self.base)
 
     def weights(self, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
-        """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept."""
+        """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept;
+        of several processes that look for them by one."""
         path = self.store.weights_path(cell)
         if not path.is_file():
-            self.watcher.say(f"{path.name} is not there; training it once more")
-            before = snapshot(self.parameters)
-            self.train(cell, materials)
-            self.save(cell)
-            restore(self.parameters, before)
+            with FileLock(_lock_path(path)):
+                if not path.is_file():
+                    self._train_again(cell, materials)
         return load_state(path)
+
+    def _train_again(self, cell: Cell, materials: Materials) -> None:
+        self.watcher.say(f"{self.store.weights_path(cell).name} is not there; training it once more")
+        before = snapshot(self.parameters)
+        self.train(cell, materials)
+        self.save(cell)
+        restore(self.parameters, before)
 
     def save(self, cell: Cell) -> None:
         """Keep the weights as they are now as the cell's."""
@@ -185,6 +188,7 @@ class States:
 def study_manifest(states: States) -> dict[str, Any]:
     """What a study is made of, and on what it runs; under "study" all that decides its rows."""
     config, stories, loaded = states.config, states.stories, states.learning
+    dtype = str(loaded.model.dtype).removeprefix("torch.")
     packages = ("polyunlearn", "torch", "transformers", "tokenizers", "peft", "accelerate")
     return {
         "schema": 1,
@@ -192,7 +196,8 @@ def study_manifest(states: States) -> dict[str, Any]:
             "config": config.model_dump(mode="json"),
             "model": {"name": loaded.name, "fingerprint": loaded.fingerprint},
             "stories": {str(seed): stories_identity(config, part) for seed, part in stories.items()},
-        },
+        }
+        | ({"precision": dtype} if dtype != FP32 else {}),
         "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
         "packages": {name: version(name) for name in packages},
     }
@@ -216,8 +221,8 @@ def writing(folder: Path) -> Iterator[None]:
         raise explained(error, folder) from error
 
 
-def _lock_path(folder: Path) -> Path:
-    """One lock a study folder, kept beside the models so that nothing is left where the study could not begin."""
+def _lock_path(path: Path) -> Path:
+    """One lock a study folder or file of it, kept beside the models so that nothing is left where the study could not begin."""
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    return locks / (hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16] + ".lock")
+    return locks / (hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] + ".lock")

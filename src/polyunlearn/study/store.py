@@ -23,6 +23,9 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.tracing.languages import Trace
 
 MANIFEST = "manifest.json"
+FP32 = "float32"
+"""The precision of weights that a manifest leaves out."""
+
 _RECORD = b"polyunlearn.cell"
 _TYPES = {int: pa.int32(), bool: pa.bool_(), str: pa.string(), float: pa.float64()}
 
@@ -92,8 +95,17 @@ class Store:
         Settings that came after the study was begun count as at their defaults, which leave everything as it was.
         """
         found = self.manifest()["study"] | {"config": self.config().model_dump(mode="json")}
+        self._check_precision(found, manifest["study"])
         wanted = json.loads(json.dumps(manifest["study"]))
         return ", ".join(_differences(found, wanted)) if found != wanted else ""
+
+    def _check_precision(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        there, asked = (study.get("precision", FP32) for study in (found, wanted))
+        if there != asked:
+            raise UserError(
+                f"{self.folder} was made with weights in {there}, and here they would be in {asked}; go on where it was begun, or begin another there "
+                "with --out"
+            )
 
     def _no_growth(self, manifest: dict[str, Any]) -> str:
         """Why the study that is there is not this one with fewer cells; "" where it is."""
