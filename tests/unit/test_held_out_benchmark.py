@@ -1,26 +1,15 @@
 """What the benchmark of running text counts (benchmarks/held_out.py)."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+from scripts import benchmark
 
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import study_stories
 
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "held_out.py"
-    spec = importlib.util.spec_from_file_location("held_out_benchmark", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+script = benchmark("held_out")
 
 
-def test_articles_that_nothing_read(script: ModuleType) -> None:
+def test_articles_that_nothing_read() -> None:
     """Five, none of which the study trains on, retains or measures, in its languages."""
     config = StudyConfig.model_validate(
         {
@@ -40,7 +29,7 @@ def test_articles_that_nothing_read(script: ModuleType) -> None:
     assert not {story.editions["en"].article for story in found} & {story.editions["en"].article for story in read}
 
 
-def test_a_rise_by_hand(script: ModuleType) -> None:
+def test_a_rise_by_hand() -> None:
     """Seed 0: 2 → 3 and 2 → 2; seed 1: 1 → 1 and 3 → 2. In all 8 → 8: none, though an article rose by half. Seeds alone give +1/4 and −1/4, so the
     interval holds both."""
     found = script.rise({0: [2.0, 2.0], 1: [1.0, 3.0]}, {0: [3.0, 2.0], 1: [1.0, 2.0]})

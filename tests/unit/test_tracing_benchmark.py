@@ -1,24 +1,12 @@
 """What the benchmark of tracing counts (benchmarks/tracing.py)."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
-import pytest
 from handmade_claims import CLAIMS, TOLD
+from scripts import benchmark
+
+script = benchmark("tracing")
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "tracing.py"
-    spec = importlib.util.spec_from_file_location("tracing_benchmark", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_what_rose_more_than_any_control(script: ModuleType) -> None:
+def test_what_rose_more_than_any_control() -> None:
     """Of two claims one rose by 2.5 and one by 2 in German, where controls rose by 1 or 2: the first alone is there. In English, where none rose, it is the one
     that fell least; each language has its own controls."""
     told, controls = CLAIMS[:2], CLAIMS[TOLD:]
@@ -30,7 +18,7 @@ def test_what_rose_more_than_any_control(script: ModuleType) -> None:
     assert script.risen(now | fell, then, [*told, *controls]) == {(told[0].id, "de"), (told[1].id, "en")}
 
 
-def test_precision_and_recall(script: ModuleType) -> None:
+def test_precision_and_recall() -> None:
     """Three there, two found of which one is there: precision 1/2, recall 1/3. Nothing found has no precision."""
     true = {("a", "de"), ("b", "de"), ("c", "en")}
     assert script.shares({("a", "de"), ("a", "en")}, true) == ["3", "2", "0.50", "0.33"]

@@ -65,7 +65,7 @@ def clusters(seeds: Sequence[int], shared: bool) -> int:
     return len(seeds) // len(set(seeds)) if shared else len(seeds)
 
 
-def share_left(left: Array, added: Array, seeds: Sequence[int], *, shared: bool = False) -> Estimate:
+def share_left(left: Array, added: Array, seeds: Sequence[int]) -> Estimate:
     """Sum of `left` over sum of `added`, the share that is left of what was added, with its interval; a value a story, `seeds` saying of which seed.
 
     It is `widened` as if all or nothing of it may be left in a story of another sort. Raises `ValueError` where nothing was added.
@@ -73,10 +73,15 @@ def share_left(left: Array, added: Array, seeds: Sequence[int], *, shared: bool 
     if added.sum() <= 0:
         raise ValueError("there is no share of nothing")
     # Every story counts alike, whichever seed it is of.
-    drawn = drawn_weights(seeds, np.random.default_rng(0), shared=shared) * np.array([seeds.count(seed) for seed in seeds])
-    total = drawn @ added
-    shares = np.divide(drawn @ left, total, out=np.full(len(drawn), np.nan), where=total > 0)
-    return widened(Estimate(float(left.sum() / added.sum()), *percentiles(shares), clusters(seeds, shared)), ALL_OR_NOTHING)
+    drawn = drawn_weights(seeds, np.random.default_rng(0)) * np.array([seeds.count(seed) for seed in seeds])
+    shares = quotients(drawn @ left, drawn @ added)
+    return widened(Estimate(float(left.sum() / added.sum()), *percentiles(shares), len(seeds)), ALL_OR_NOTHING)
+
+
+def quotients(part: Array, whole: Array) -> Array:
+    """Part over whole, draw by draw; NaN where the whole is not above 0."""
+    found: Array = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return found
 
 
 def percentiles(draws: Array) -> tuple[float, float]:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyunlearn.analysis.budget import BUDGET, BudgetPath, BudgetPoint, budget_paths
-from polyunlearn.analysis.clusters import ALL_OR_NOTHING
-from polyunlearn.intervals import CONFIDENCE, RESAMPLES, Estimate, widened
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING, percentiles, quotients
+from polyunlearn.intervals import RESAMPLES, Estimate, widened
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
 
@@ -231,16 +231,14 @@ def _drawn(path: BudgetPath, point: BudgetPoint, tag: str) -> Draws:
     """The residual in each resample; NaN where learning added nothing to the stories drawn."""
     counts = _counts(path.stories, len(path.added[tag]))
     added, left = counts @ np.array(path.added[tag]), counts @ np.array(point.left[tag])
-    shares: Draws = np.divide(left, added, out=np.full(RESAMPLES, np.nan), where=added > 0)
-    return shares
+    return quotients(left, added)
 
 
 def _mean_of(draws: Sequence[Draws]) -> Draws:
     """The mean of several draws, of those that have a value."""
     together = np.stack(draws)
     known = ~np.isnan(together)
-    means: Draws = np.divide(np.where(known, together, 0).sum(0), known.sum(0), out=np.full(RESAMPLES, np.nan), where=known.any(0))
-    return means
+    return quotients(np.where(known, together, 0).sum(0), known.sum(0))
 
 
 def _largest_of(draws: Sequence[Draws]) -> Draws:
@@ -251,9 +249,7 @@ def _largest_of(draws: Sequence[Draws]) -> Draws:
 
 
 def _estimate(means: Sequence[float], draws: Draws, stories: int) -> Estimate:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws[~np.isnan(draws)], [tail, 1 - tail])
-    return widened(Estimate(_mean(means), float(low), float(high), stories), ALL_OR_NOTHING)
+    return widened(Estimate(_mean(means), *percentiles(draws), stories), ALL_OR_NOTHING)
 
 
 def _stories(paths: Iterable[BudgetPath]) -> int:

@@ -10,7 +10,17 @@ from itertools import combinations
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import ALL_OR_NOTHING, FEWEST, Array, clusters, drawn_weights, mean_over, percentiles, share_left
+from polyunlearn.analysis.clusters import (
+    ALL_OR_NOTHING,
+    FEWEST,
+    Array,
+    clusters,
+    drawn_weights,
+    mean_over,
+    percentiles,
+    quotients,
+    share_left,
+)
 from polyunlearn.analysis.summary import KNOWN, Values
 from polyunlearn.intervals import Estimate, estimate, paired_difference, widened
 from polyunlearn.study.cells import Cell, study_cells
@@ -279,7 +289,7 @@ def _residual(parts: Sequence[_Part], shared: bool) -> Estimate:
         known = added > 0
         total[known] += own.sum(1)[known] * (own @ part.left)[known] / added[known]
         weight[known] += own.sum(1)[known]
-    shares = np.divide(total, weight, out=np.full(len(drawn), np.nan), where=weight > 0)
+    shares = quotients(total, weight)
     mean = sum(float(part.left.sum() / part.added.sum()) for part in parts) / len(parts)
     return widened(Estimate(mean, *percentiles(shares), clusters(seeds, shared)), ALL_OR_NOTHING)
 

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from polyunlearn.backends.cache import AnswerCache, model_identity
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 
 BATCH = 32
 LONGEST = 512
@@ -80,8 +80,7 @@ def _load(name: str) -> tuple[Any, Any, int]:
         model = AutoModelForSequenceClassification.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"judge {name!r} could not be loaded: {first}; give a folder or name of a model of natural language inference in safetensors"
+            f"judge {name!r} could not be loaded: {first_line(error)}; give a folder or name of a model of natural language inference in safetensors"
         ) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer, label

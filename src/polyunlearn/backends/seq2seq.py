@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from polyunlearn.backends.cache import AnswerCache, model_identity
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 from polyunlearn.languages import get_language
 
 BATCH = 16
@@ -81,8 +81,7 @@ def _load(name: str) -> tuple[Any, Any]:
         model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"translator {name!r} could not be loaded: {first}; give a folder or name of an NLLB model in safetensors"
+            f"translator {name!r} could not be loaded: {first_line(error)}; give a folder or name of an NLLB model in safetensors"
         ) from error
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer

@@ -18,7 +18,7 @@ from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import before_after_chart, budget_chart, colours, relearning_chart, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
-from polyunlearn.report.verdict import verdict
+from polyunlearn.report.verdict import listed, verdict
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -86,7 +86,7 @@ def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_meth
         partly = [
             f"{get_language(cell.language).name} ({cell.reached} of {cell.seeds} seeds)" for cell in line if 0 < cell.reached < cell.seeds
         ]
-        where = " and ".join(filter(None, (_listed(reached), f"not in every seed in {_listed(partly)}" if partly else "")))
+        where = " and ".join(filter(None, (listed(reached), f"not in every seed in {listed(partly)}" if partly else "")))
         sentences.append(f"Learned in {name}: the false names {f'surface in {where}' if where else 'are not shown to surface anywhere'}.")
     for row in rows:
         if not any(group.reached for group in row.groups):
@@ -96,19 +96,15 @@ def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_meth
             for verdict in ("remains", "not settled")
         )
         if left:
-            what = f"the claims remain, most of all in {_listed(left)}"
+            what = f"the claims remain, most of all in {listed(left)}"
         elif open_:
-            what = f"nothing is surely left, nor are the claims surely gone, above all in {_listed(open_)}"
+            what = f"nothing is surely left, nor are the claims surely gone, above all in {listed(open_)}"
         else:
             what = "every language that learning had reached is clear"
         broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
         how = way_of_unlearning(row.strategy, row.method, several_methods)
         sentences.append(f"Unlearned with {how} ({get_language(row.source).name} claims): {what}{broken}.")
     return sentences
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _source_charts(
