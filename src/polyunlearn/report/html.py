@@ -18,7 +18,7 @@ from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import before_after_chart, budget_chart, colours, relearning_chart, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
-from polyunlearn.report.verdict import listed, verdict
+from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -33,7 +33,6 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["heat"] = _heat
     template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
-    rows = strategy_table(figures)
     matrix = spread_matrix(figures)
     paths = trajectory(store, figures)
     several = len(config.methods) > 1
@@ -47,13 +46,12 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             languages={tag: get_language(tag) for tag in config.languages},
             matrix=matrix,
             groups=GROUPS,
-            strategies=rows,
+            strategies=strategy_table(figures),
             traces=traces(figures),
             distils=any(way.branches == "distil" for way in config.ways),
             lives=LIVES,
             enough=COVERED,
             verdict=verdict(config, store, figures),
-            findings=_findings(matrix, rows, several),
             charts=[
                 _source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)
             ],
@@ -75,36 +73,6 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
 def _name(cell: Cell, several_methods: bool) -> str:
     """What a state is called in charts."""
     return way_of_unlearning(cell.strategy, cell.method, several_methods) if cell.strategy and cell.method else cell.state
-
-
-def _findings(matrix: Sequence[Sequence[Any]], rows: Sequence[Any], several_methods: bool) -> list[str]:
-    """The result in sentences, each read off the tables."""
-    sentences = []
-    for line in matrix:
-        name = get_language(line[0].source).name
-        reached = [get_language(cell.language).name for cell in line if cell.reached == cell.seeds]
-        partly = [
-            f"{get_language(cell.language).name} ({cell.reached} of {cell.seeds} seeds)" for cell in line if 0 < cell.reached < cell.seeds
-        ]
-        where = " and ".join(filter(None, (listed(reached), f"not in every seed in {listed(partly)}" if partly else "")))
-        sentences.append(f"Learned in {name}: the false names {f'surface in {where}' if where else 'are not shown to surface anywhere'}.")
-    for row in rows:
-        if not any(group.reached for group in row.groups):
-            continue
-        left, open_ = (
-            [get_language(group.worst).name for group in row.groups if group.verdict == verdict and group.worst]
-            for verdict in ("remains", "not settled")
-        )
-        if left:
-            what = f"the claims remain, most of all in {listed(left)}"
-        elif open_:
-            what = f"nothing is surely left, nor are the claims surely gone, above all in {listed(open_)}"
-        else:
-            what = "every language that learning had reached is clear"
-        broken = "; but the model collapsed, so this is no cleaning" if row.collapse else ""
-        how = way_of_unlearning(row.strategy, row.method, several_methods)
-        sentences.append(f"Unlearned with {how} ({get_language(row.source).name} claims): {what}{broken}.")
-    return sentences
 
 
 def _source_charts(
