@@ -23,7 +23,7 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.trainable import load_state, restore
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.comparison import cost_texts, markdown_table, worst_language_text
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -90,7 +90,7 @@ def lines_of(folder: Path, articles: int) -> list[str]:
         single = max(now / then - 1 for cell in cells for now, then in zip(bits[cell.id][worst], bits[parents[cell]][worst], strict=True))
         own = rises[worst]
         end = ends.get(way)
-        left = f"{estimate_text(end.worst_residual)} in {end.worst}" if end and end.worst else "–"
+        left, quality, lost = (worst_language_text(end), *cost_texts(end.cost, 0, 0)[:2]) if end else ("–", "–", "–")
         rows.append(
             [
                 get_language(way[0]).name,
@@ -99,6 +99,8 @@ def lines_of(folder: Path, articles: int) -> list[str]:
                 left,
                 f"{own.mean:+.1%} [{own.low:+.1%}, {own.high:+.1%}] {worst}",
                 f"{single:+.0%}",
+                quality,
+                lost,
             ]
         )
     return [
@@ -106,9 +108,11 @@ def lines_of(folder: Path, articles: int) -> list[str]:
         "",
         f"Made by `python benchmarks/held_out.py` from the states that study `{config.name}` kept: the end of every cell on {articles} articles a language and "
         "seed that it never read. *Left*: what is left of the claims there, in the worst language. *Bits/byte*: the rise over all these articles in the language "
-        "where it is largest, with a 95 % interval that draws seeds and articles. *One article*: the largest rise of a single one in that language.",
+        "where it is largest, with a 95 % interval that draws seeds and articles. *One article*: the largest rise of a single one in that language. *Quality*, *lost*: as in `polyunlearn study compare`.",
         "",
-        *markdown_table(("learned in", "unlearned with", "seeds", "left, worst language", "bits/byte, worst", "one article"), rows),
+        *markdown_table(
+            ("learned in", "unlearned with", "seeds", "left, worst language", "bits/byte, worst", "one article", "quality", "lost"), rows
+        ),
         "",
     ]
 
