@@ -3,7 +3,7 @@
     polyunlearn study run methods --set keep_states=true --out runs/methods
     python benchmarks/held_out.py runs/methods --markdown FILE
 
-A budget of 2 % of bits per byte is read off `scoring.held_out_stories` articles a language, which the presets keep at one, since each point on the way
+A budget of 2 % of bits per byte is read off `scoring.held_out_stories` articles a language, which `methods` keeps at one, since each point on the way
 takes the whole vocabulary. One article says little of others. Here the end of every cell whose weights are there reads `--articles` newsroom stories that
 no stage of the study has read, in all languages of the study, and what is left of the claims at the end stands beside.
 """
@@ -108,7 +108,8 @@ def lines_of(folder: Path, articles: int) -> list[str]:
         "",
         f"Made by `python benchmarks/held_out.py` from the states that study `{config.name}` kept: the end of every cell on {articles} articles a language and "
         "seed that it never read. *Left*: what is left of the claims there, in the worst language. *Bits/byte*: the rise over all these articles in the language "
-        "where it is largest, with a 95 % interval that draws seeds and articles. *One article*: the largest rise of a single one in that language. *Quality*, *lost*: as in `polyunlearn study compare`.",
+        "where it is largest, with a 95 % interval that draws seeds and articles. *One article*: the largest rise of a single one in that language. "
+        "*Quality*, *lost*: as in `polyunlearn study compare`.",
         "",
         *markdown_table(
             ("learned in", "unlearned with", "seeds", "left, worst language", "bits/byte, worst", "one article", "quality", "lost"), rows

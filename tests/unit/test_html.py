@@ -81,6 +81,8 @@ def test_figures_reach_the_page(tmp_path: Path) -> None:
     assert '<span class="not settled">not settled</span> 0.14' in html
     assert '<span class="not settled">not settled</span> 0.17' in html
     assert '<span class="not reached">not reached</span></td>' in html
+    assert "Claims learned in Urdu surface in English and Urdu (fake rank" in html
+    assert "source nothing for sure" in html
 
 
 def test_a_study_without_answers_has_a_report_without_them(tmp_path: Path) -> None:
@@ -107,6 +109,7 @@ def test_what_was_reached_in_some_seeds_is_said(tmp_path: Path) -> None:
     write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "reached in 1 of 2 seeds" in html and "reached in 2 of 2 seeds" in html
+    assert "surface in Urdu" in html and "surface not in every seed in English (1 of 2)" in html
 
 
 def test_a_source_has_no_column_of_a_strategy_that_is_another(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def _spread(line: Sequence[SpreadCell]) -> list[str]:
         parts.append(f"surface in {_names(everywhere)} (fake rank {_span(added)} above base)")
     if partly:
         parts.append(
-            f"surface not in every seed in {listed([f'{_name(cell.language)} ({cell.reached} of {cell.seeds})' for cell in partly])}"
+            f"surface not in every seed in {_listed([f'{_name(cell.language)} ({cell.reached} of {cell.seeds})' for cell in partly])}"
         )
     if open_:
         parts.append(f"are not shown to reach {_names(open_)}")
@@ -85,7 +85,7 @@ def _left(own: Sequence[Left], named: WayNames) -> list[str]:
         reach = max(residual.high for residual, _ in by_way[ways[0]])
         rivals = [way for way in ways[1:] if max(residual.low for residual, _ in by_way[way]) <= reach]
         leading = [ways[0], *rivals] if len(rivals) < AT_MOST else [ways[0], *rivals[: AT_MOST - 2], f"{len(rivals) - AT_MOST + 2} others"]
-        settled = f"{ways[0]} leaves least" if not rivals else f"which of {listed(leading)} leaves least is not settled"
+        settled = f"{ways[0]} leaves least" if not rivals else f"which of {_listed(leading)} leaves least is not settled"
         sentences.append(f"By these intervals {settled}.")
     return sentences
 
@@ -111,7 +111,7 @@ def _cost(own: Sequence[Lost], named: WayNames) -> list[str]:
     sentences = []
     fell = [f"{way} ({_drop(max(ones, key=lambda one: one.quality.mean))})" for way, ones in sure.items() if ones]
     if fell:
-        sentences.append(f"It cost real quality with {listed(fell)}.")
+        sentences.append(f"It cost real quality with {_listed(fell)}.")
     open_ = [one.quality.high for way, ones in by_way.items() if not sure[way] for one in ones]
     if open_:
         subject = "With the others no" if fell else "No"
@@ -132,7 +132,7 @@ def _collapse(own: Sequence[CellFigures], named: WayNames) -> list[str]:
         if item.cell.strategy and item.cell.method:
             by_way.setdefault(named(item.cell.strategy, item.cell.method), []).append(bool(item.collapse))
     broken = [way if all(seeds) else f"{way} ({sum(seeds)} of {len(seeds)} seeds)" for way, seeds in by_way.items() if any(seeds)]
-    return [f"The model collapsed with {listed(broken)}, which is no cleaning."] if broken else []
+    return [f"The model collapsed with {_listed(broken)}, which is no cleaning."] if broken else []
 
 
 def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
@@ -176,13 +176,13 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _names(cells: Sequence[SpreadCell]) -> str:
-    return listed([_name(cell.language) for cell in cells])
+    return _listed([_name(cell.language) for cell in cells])
 
 
 def _name(tag: str) -> str:
     return get_language(tag).name
 
 
-def listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     """Names as a sentence has them: "a, b and c"."""
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
