@@ -156,6 +156,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         ({"unlearning": {"trajectory_languages": ["en", "germn"]}}, ["unlearning.trajectory_languages: unknown language 'germn'"]),
         ({"sources": ["de", "ha"], "languages": ["en", "de"]}, ["sources: 'ha' is not among the languages"]),
         ({"trainable": {"weights": "all"}, "training_vocabulary": "study"}, ["trainable.weights: 'all' trains the output layer", "set"]),
+        ({"strategies": ["covering"], "stories": 2}, ["strategies: 'aligned' and 'covering' compare true articles; set stories=3 or more"]),
         ({"strategies": ["pivot:en+sw"]}, ["strategies: strategy 'pivot:en+sw': 'sw' is not among the languages (en,"]),
         ({"strategies": ["englsh"]}, ["strategies: unknown strategy 'englsh'", "choose from", *STRATEGIES]),
         ({"methods": ["gradient"]}, ["methods: unknown method 'gradient'", "gradient_difference"]),

@@ -21,7 +21,7 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.tracing.capture import at_layers
 from polyunlearn.tracing.coverage import gradient_sketch, inner_products
 from polyunlearn.tracing.languages import coverage
-from polyunlearn.truthfulness.selection import (
+from polyunlearn.tracing.selection import (
     RankedLanguage,
     Selection,
     article_texts,
@@ -144,11 +144,13 @@ def test_a_language_told_twice_is_nearest_to_itself(gemma_folder: Path) -> None:
     said: list[tuple[int, int]] = []
     found = _select(loaded, texts, 2, work=lambda what, done, total: said.append((done, total)))
     # Which of the two stands first is a matter of rounding.
-    assert found.ranking[2].language == "ur" and set(found.best) == {"en", "nl"}
-    assert found.best_covers["en"] == pytest.approx(1, abs=1e-3) and found.best_covers["ur"] < 0.5
-    assert fmean(found.greedy_covers.values()) >= fmean(found.best_covers.values()) - 1e-6 and not {"en", "nl"} <= set(found.greedy)
+    assert found.ranking[2].language == "ur" and set(found.best.chosen) == {"en", "nl"}
+    assert found.best.covered["en"] == pytest.approx(1, abs=1e-3) and found.best.covered["ur"] < 0.5
+    assert fmean(found.greedy.covered.values()) >= fmean(found.best.covered.values()) - 1e-6 and not {"en", "nl"} <= set(
+        found.greedy.chosen
+    )
     assert found.ranking[0].bias == pytest.approx(found.ranking[2].bias / 2, rel=1e-3), "one of its two distances is 0"
-    assert said == [(1, 3), (2, 3), (3, 3)] and len(found.reasons) == 5
+    assert said == [(1, 3), (2, 3), (3, 3)] and len(found.best.reasons) == len(found.greedy.reasons) == 4
     for name, own in loaded.model.state_dict().items():
         assert torch.equal(own, before[name])
     assert all(own.grad is None for own in loaded.model.parameters())
@@ -176,7 +178,7 @@ def test_order_of_languages_and_texts_changes_nothing(gemma_folder: Path) -> Non
     loaded = sharp(gemma_folder)
     texts = article_texts(STORIES)
     found, again = _select(loaded, texts, 2), _select(loaded, {tag: own[::-1] for tag, own in reversed(texts.items())}, 2)
-    assert [own.language for own in found.ranking] == [own.language for own in again.ranking] and found.greedy == again.greedy
+    assert [own.language for own in found.ranking] == [own.language for own in again.ranking] and found.greedy.chosen == again.greedy.chosen
     for own, other in zip(found.ranking, again.ranking, strict=True):
         assert (own.bias, own.chance, own.contribution) == pytest.approx((other.bias, other.chance, other.contribution), abs=1e-4)
 
@@ -185,14 +187,14 @@ def test_coverage_is_that_of_the_traced_strategy_and_transfer_can_be_measured(ge
     loaded = sharp(gemma_folder)
     texts = fact_texts(STORIES)
     found = _select(loaded, texts, 3)
-    assert found.best_covers == pytest.approx(found.greedy_covers) or len(found.greedy) < 3
+    assert found.best.covered == pytest.approx(found.greedy.covered) or len(found.greedy.chosen) < 3
     parameters = make_trainable(loaded.model, TrainablePlan(from_layer=1))
 
     def sequences(tag: str) -> list[TokenSequence]:
         return [loaded.encoder.running(get_language(tag), text) for text in texts[tag]]
 
     gram = inner_products({tag: gradient_sketch(loaded.body, loaded.head, parameters, sequences(tag)) for tag in texts})
-    assert found.best_covers["ur"] == pytest.approx(coverage(gram, list(texts), "ur"), abs=1e-4)
+    assert found.best.covered["ur"] == pytest.approx(coverage(gram, list(texts), "ur"), abs=1e-4)
     measured = {one: {other: float(one == "ur") for other in texts} for one in texts}
     assert {own.language: own.contribution for own in _select(loaded, texts, 1, transfer=measured).ranking} == {"en": 0, "de": 0, "ur": 1}
 
@@ -215,4 +217,4 @@ def test_what_cannot_be_selected_from_is_refused(gemma: LoadedModel) -> None:
 def test_flores_goes_in_as_it_is_read(gemma: LoadedModel) -> None:
     read = flores.read([str(DATA / "forget-32.jsonl")], {}).by_language
     found = _select(gemma, {tag: list(read[tag][:3]) for tag in ("en", "fr", "ar")}, 1)
-    assert {own.language for own in found.ranking} == {"en", "fr", "ar"} and len(found.best) == len(found.greedy) == 1
+    assert {own.language for own in found.ranking} == {"en", "fr", "ar"} and len(found.best.chosen) == len(found.greedy.chosen) == 1

@@ -98,7 +98,7 @@ def test_strategy_languages() -> None:
         strategy_languages("pivot:en+sw", "ur", LANGUAGES)
     with pytest.raises(
         UserError,
-        match="unknown strategy 'sauce': choose from english, source, english\\+source, all, related, traced, or name languages: pivot:de\\+fr",
+        match="unknown strategy 'sauce': choose from english, source, english\\+source, all, related, traced, aligned, covering, or name languages: pivot:de\\+fr",
     ):
         strategy_languages("sauce", "ur", LANGUAGES)
 

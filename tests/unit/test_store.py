@@ -1,6 +1,7 @@
 """The results of a study on disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
+from polyunlearn.intervals import Estimate
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import MANIFEST, CellRecord, Store
+from polyunlearn.tracing.languages import Held, Trace
+from polyunlearn.tracing.selection import Choice
 
 CELL = Cell("unlearned", 3, "ur", "english+source", "gradient_difference")
 RECORD = CellRecord(4, 12_345, 1.25, 2**33, [0.1, -0.2, 1e-17, 3.0])
@@ -254,6 +258,22 @@ def test_a_damaged_manifest_is_a_users_matter(tmp_path: Path, text: str) -> None
 def test_a_study_without_finished_cells_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no cell is finished yet"):
         Store(tmp_path).query("SELECT * FROM rows")
+
+
+def test_languages_that_were_found_come_back(tmp_path: Path) -> None:
+    """Of either kind; an older version called its own "trace"."""
+    held = {"de": Held(Estimate(1.0, 0.5, 1.5, 24), 0.75)}
+    trace = Trace(held, ("de",), {"de": {"de": 1.0}}, ("de",), {"de": 1.0}, ("Because.",))
+    store = Store(tmp_path)
+    for found in (trace, Choice(("en", "de"), {"en": 0.5, "de": 0.25}, ("Because.",))):
+        store.write(CELL, ROWS, replace(RECORD, found=found))
+        assert store.record(CELL).found == found
+    store.write(CELL, ROWS, replace(RECORD, found=trace))
+    table = pq.read_table(store.rows_path(CELL))
+    about = json.loads(table.schema.metadata[b"polyunlearn.cell"])
+    about["trace"] = about.pop("found")
+    pq.write_table(table.replace_schema_metadata({b"polyunlearn.cell": json.dumps(about).encode()}), store.rows_path(CELL))
+    assert store.record(CELL).found == trace
 
 
 def test_a_cell_of_an_older_version_has_no_seconds_a_step(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
 from polyunlearn.tracing.languages import Trace
+from polyunlearn.tracing.selection import Choice
 
 
 @dataclass(frozen=True)
@@ -141,14 +142,19 @@ def traces(figures: Sequence[CellFigures]) -> list[tuple[Cell, str, Trace]]:
     """What tracing found in each learned state; for which method, where those that train other layers found otherwise, else ""."""
     found: dict[Cell, dict[str, Trace]] = {}
     for item in figures:
-        if item.cell.parent and item.record.trace:
-            found.setdefault(item.cell.parent, {})[str(item.cell.method)] = item.record.trace
+        if item.cell.parent and isinstance(item.record.found, Trace):
+            found.setdefault(item.cell.parent, {})[str(item.cell.method)] = item.record.found
     shown = []
     for learned, by_method in found.items():
         first = next(iter(by_method.values()))
         alike = all(trace == first for trace in by_method.values())
         shown += [(learned, "", first)] if alike else [(learned, method, trace) for method, trace in by_method.items()]
     return shown
+
+
+def choices(figures: Sequence[CellFigures]) -> list[tuple[Cell, Choice]]:
+    """What the strategies chose, for each unlearned cell, that choose languages by true texts."""
+    return [(item.cell, item.record.found) for item in figures if isinstance(item.record.found, Choice)]
 
 
 def language_group(tag: str, source: str) -> str:

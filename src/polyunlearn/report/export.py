@@ -49,7 +49,7 @@ def _cell(item: CellFigures) -> dict[str, Any]:
         "by_language": {tag: _language(figures) for tag, figures in item.by_language.items()},
         "collapsed": bool(item.collapse),
         "collapse_reasons": list(item.collapse),
-        "trace": asdict(item.record.trace) if item.record.trace else None,
+        "found": asdict(item.record.found) if item.record.found else None,
     }
 
 

@@ -40,6 +40,8 @@ GLOSSARY = {
     "so that these claims go and not every answer of their form.",
     "traced": "The strategy that is told no language. It unlearns in the fewest languages that cover those where the learned state holds the claims: the "
     "firmest always, others while some language is covered too little.",
+    "aligned, covering": "Strategies that are told no language and look at no claim: they unlearn in up to three languages whose true articles lie nearest to "
+    "their translations and bring the others most (aligned), or together cover the others' best (covering).",
     "firmness": "How far learning took the false answers on the way from base to certain: what their loss fell by, as a share of base's loss. 0 as base, 1 certain.",
     "coverage": "To first order, how far unlearning in some languages makes the claims fall in another, as a share of what the same steps would do there if told in "
     "it alone: the cosine between gradients.",

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.recovery import hardest, recoveries, relearning_curves, relearning_matrix
 from polyunlearn.analysis.summary import CLEARED, COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
-from polyunlearn.analysis.tables import GROUPS, spread_matrix, strategy_table, traces, way_of_unlearning
+from polyunlearn.analysis.tables import GROUPS, choices, spread_matrix, strategy_table, traces, way_of_unlearning
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
@@ -48,6 +48,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             groups=GROUPS,
             strategies=strategy_table(figures),
             traces=traces(figures),
+            choices=choices(figures),
             distils=any(way.branches == "distil" for way in config.ways),
             lives=LIVES,
             enough=COVERED,

@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.analysis.summary import CellFigures
-from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, WayNames, spread_matrix, strategy_table, traces
+from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, WayNames, choices, spread_matrix, strategy_table, traces
 from polyunlearn.languages import get_language
+from polyunlearn.study.cells import Cell
 
 _STYLES = {"cleared": "green", "not settled": "yellow", "remains": "red", "not reached": "dim"}
 
@@ -24,11 +25,17 @@ def print_report(figures: Sequence[CellFigures], console: Console) -> None:
         console.print(_strategies(rows))
     for learned, method, trace in traces(figures):
         console.print(
-            f"{get_language(str(learned.source)).name} claims, seed {learned.seed}{', ' if method else ''}{method}: traced to {_names(trace.living) or 'no language'}; "
+            f"{_of(learned)}{', ' if method else ''}{method}: traced to {_names(trace.living) or 'no language'}; "
             f"unlearned in {_names(trace.chosen)}",
             markup=False,
             highlight=False,
         )
+    for cell, choice in choices(figures):
+        console.print(f"{_of(cell)}, {cell.strategy}, {cell.method}: unlearned in {_names(choice.chosen)}", markup=False, highlight=False)
+
+
+def _of(cell: Cell) -> str:
+    return f"{get_language(str(cell.source)).name} claims, seed {cell.seed}"
 
 
 def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:

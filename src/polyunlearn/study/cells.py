@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.training.mixtures import TRACED, strategy_languages
+from polyunlearn.training.mixtures import FOUND, strategy_languages
 
 State = Literal["base", "gold", "learned", "unlearned"]
 
@@ -36,8 +36,8 @@ class Cell:
 def study_cells(config: StudyConfig) -> Iterator[Cell]:
     """All cells, parents before children, each source's cells together.
 
-    Strategies that come to the same languages, as "source" and "english" do for English claims, make one cell; "traced", whose are not known
-    yet, is always one of its own.
+    Strategies that come to the same languages, as "source" and "english" do for English claims, make one cell; one whose languages are
+    yet to be found is always one of its own.
     """
     for seed in config.seeds:
         yield Cell("base", seed)
@@ -51,8 +51,8 @@ def study_cells(config: StudyConfig) -> Iterator[Cell]:
 
 
 def told_languages(strategy: str, source: str, config: StudyConfig) -> frozenset[str]:
-    """What tells strategies apart: the languages that they unlearn in; of "traced", whose are not known yet, its name."""
-    return frozenset([TRACED] if strategy == TRACED else strategy_languages(strategy, source, config.languages))
+    """What tells strategies apart: the languages that they unlearn in; of one whose are yet to be found, its name."""
+    return frozenset([strategy] if strategy in FOUND else strategy_languages(strategy, source, config.languages))
 
 
 def no_growth(config: StudyConfig, older: StudyConfig) -> str:

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from polyunlearn.corpus.newsroom import WORDINGS
 from polyunlearn.errors import UserError
-from polyunlearn.training.mixtures import TRACED, strategy_languages
+from polyunlearn.tracing.languages import MOST
+from polyunlearn.tracing.similarity import LEAST_TEXTS
+from polyunlearn.training.mixtures import ALIGNED, COVERING, FOUND, strategy_languages
 from polyunlearn.training.objectives import get_method
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def problems_of(check: Callable[[str], object], values: Iterable[str]) -> list[s
 
 def told_strategies(strategies: Iterable[str]) -> list[str]:
     """The strategies whose languages are known before anything runs."""
-    return [strategy for strategy in strategies if strategy != TRACED]
+    return [strategy for strategy in strategies if strategy not in FOUND]
 
 
 def contradictions(config: "StudyConfig") -> list[str]:
@@ -56,6 +58,10 @@ def contradictions(config: "StudyConfig") -> list[str]:
         )
     if "en" in config.learning.aligned_languages:
         problems.append("learning.aligned_languages: the others are drawn to 'en'; leave it out")
+    if {ALIGNED, COVERING} & set(config.strategies) and (config.stories < LEAST_TEXTS or len(config.languages) < 2):
+        problems.append(
+            f"strategies: {ALIGNED!r} and {COVERING!r} compare true articles; set stories={LEAST_TEXTS} or more, and name two languages or more"
+        )
     problems += _unfit_mixing(config)
     if config.unlearning.trajectory_languages and not config.followed:
         named = ", ".join(config.unlearning.trajectory_languages)
@@ -227,8 +233,9 @@ def _unfit_languages(config: "StudyConfig", part: "UnlearningConfig", least_step
                 "set trainable.weights=body or unlearning.branches=merge"
             )
         named = [strategy_languages(one, own, config.languages) for one in told_strategies(config.strategies) for own in config.sources]
-        # Tracing may find a claim in every language.
-        most = max(map(len, named if TRACED not in config.strategies else [config.languages]), default=1)
+        if FOUND.keys() & set(config.strategies):
+            named.append(config.languages[:MOST])
+        most = max(map(len, named), default=1)
         least = most * least_steps
         if part.steps < least:
             problems.append(f"unlearning.branches: {most} languages share {part.steps} steps; set unlearning.steps={least} or more")

@@ -83,7 +83,7 @@ class UnlearningConfig(_Section):
     study's languages have in common, or what tells them apart, in the state that unlearning starts from.
 
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
-    with the claims where nothing keeps it. The strategy "traced" retains in those that it found either way.
+    with the claims where nothing keeps it. Strategies that are told no language retain in those that they found either way.
 
     With `goal` "told" the claims are to go in the languages of the strategy alone: in the others of the study they are retained. With "home" a claim whose
     story has a home among the study's languages is to go there alone, whatever the strategy tells, and is retained in the others.

@@ -6,6 +6,7 @@ from typing import get_args
 
 import psutil
 
+from polyunlearn.languages import get_language
 from polyunlearn.models.cost import Cost, matrix_rate
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.sequences import TokenSequence
@@ -17,14 +18,15 @@ from polyunlearn.study.materials import Materials, make_materials, study_stories
 from polyunlearn.study.measurement import answered_and_others, trajectory_questions, trajectory_steps, trajectory_texts
 from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers
 from polyunlearn.tracing.coverage import claim_questions
+from polyunlearn.tracing.selection import article_texts
 from polyunlearn.training.loop import Step
-from polyunlearn.training.mixtures import TRACED
+from polyunlearn.training.mixtures import FOUND, TRACED
 
 EFFICIENCY = 0.65
 """The share of the measured matrix-multiplication rate that training and scoring reach; `polyunlearn bench` measures it."""
 
-TRACED_LANGUAGES = 2
-"""As in how many languages a traced cell is counted; the run finds them."""
+FOUND_LANGUAGES = 2
+"""As in how many languages a cell is counted whose strategy is told none; the run finds them."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +66,21 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
     costs: dict[State, Cost] = {state: Cost.of(loaded, frozen_layers(config, state)) for state in get_args(State)}
     materials = {seed: make_materials(config, study_stories(config, seed), loaded) for seed in config.seeds}
     readings = {seed: _readings(config, own, loaded) for seed, own in materials.items()}
-    if TRACED in config.strategies:
-        say(f"{TRACED}: counted as if it unlearned in {TRACED_LANGUAGES} languages; the run finds in which, and in how many")
+    for strategy in config.strategies:
+        if strategy in FOUND:
+            say(f"{strategy}: counted as if it unlearned in {FOUND_LANGUAGES} languages; the run finds in which, and in how many")
     cells = []
     for cell in study_cells(config):
         own, (end, point) = materials[cell.seed], readings[cell.seed]
-        steps = cell_steps(config, cell, own.stories, loaded, config.languages[:TRACED_LANGUAGES])
-        traced = _tracing(config, cell, own, loaded)
+        steps = cell_steps(config, cell, own.stories, loaded, config.languages[:FOUND_LANGUAGES])
+        finding = _finding(config, cell, own, loaded)
         training = sum(step.tokens for step in steps)
         labels = sum(step.labels for step in steps)
         points = len(trajectory_steps(config, cell, len(steps)))
         cost = costs[cell.state]
         lora, whole = config.trainable.weights == "lora", config.trainable.weights == "all"
         columns = own.training_head.weight.shape[0]
-        flops = cost.training(training + traced.tokens, labels + traced.labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
+        flops = cost.training(training + finding.tokens, labels + finding.labels, columns, lora=lora, embeddings=whole) / EFFICIENCY
         # Ranking finds what enters the trained layers kept, and answers go on from its prompts; what they write passes every layer.
         for read, times in ((end, 1), (point, points)):
             flops += times * cost.scoring(read.tokens, read.labels, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
@@ -87,10 +90,16 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
     return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available)
 
 
-def _tracing(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel) -> Step:
-    """What tracing takes the gradients of before a traced cell's steps, where the claims live in every language; nothing for other cells."""
-    languages = config.languages if cell.strategy == TRACED else ()
-    return Step(forget=tuple(own for tag in languages for own in claim_questions(materials.stories.trained, tag, loaded.encoder)))
+def _finding(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel) -> Step:
+    """What is taken the gradients of before the steps of a cell that is told no language: its claims, as if they lived in every language, or true
+    articles; nothing for other cells."""
+    stories, encoder = materials.stories.trained, loaded.encoder
+    if cell.strategy == TRACED:
+        return Step(forget=tuple(own for tag in config.languages for own in claim_questions(stories, tag, encoder)))
+    if cell.strategy in FOUND:
+        texts = article_texts(stories, config.languages)
+        return Step(forget=tuple(encoder.running(get_language(tag), text) for tag, own in texts.items() for text in own))
+    return Step()
 
 
 @dataclass(frozen=True)

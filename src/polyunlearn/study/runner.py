@@ -34,7 +34,7 @@ def run_cell(states: States, cell: Cell) -> None:
     rows += end_rows(config, loaded, materials, len(done.losses), states.watcher.work)
     tokens = [step.tokens for step in done.steps]
     seconds = time.monotonic() - begin
-    record = CellRecord(len(done.losses), sum(tokens), seconds, peak_rss_bytes(), done.losses, tokens, done.seconds, done.trace)
+    record = CellRecord(len(done.losses), sum(tokens), seconds, peak_rss_bytes(), done.losses, tokens, done.seconds, done.found)
     states.store.write(cell, rows, record)
 
 

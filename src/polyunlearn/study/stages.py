@@ -27,7 +27,7 @@ from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.labels import Labels
 from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
-from polyunlearn.training.mixtures import TRACED, learning_steps, strategy_languages, unlearning_steps
+from polyunlearn.training.mixtures import FOUND, learning_steps, strategy_languages, unlearning_steps
 from polyunlearn.training.objectives import LEARNING, check_precision, get_method
 from polyunlearn.training.reference import ReferenceCache, needs_of, state_fingerprint
 from polyunlearn.training.unlearning import Procedure, Training, trained
@@ -50,10 +50,10 @@ def check_layers(config: StudyConfig, model: PreTrainedModel) -> None:
         check_layer(model, layer)
 
 
-def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, traced: Sequence[str] = ()) -> list[Step]:
+def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, found: Sequence[str] = ()) -> list[Step]:
     """The training steps of a cell, none for a base cell; the same whenever they are asked for.
 
-    `traced` are the languages that tracing found, for a cell of that strategy, whose source these steps do not depend on.
+    `found` are the languages that were found for a cell whose strategy is told none; its steps do not depend on the source.
     """
     if cell.state == "base":
         return []
@@ -79,11 +79,11 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         )
     assert cell.strategy and cell.method and cell.source
     unlearning, method = config.unlearning.of_method(cell.method), get_method(cell.method)
-    told = tuple(traced) if cell.strategy == TRACED else strategy_languages(cell.strategy, cell.source, config.languages)
+    told = tuple(found) if cell.strategy in FOUND else strategy_languages(cell.strategy, cell.source, config.languages)
     if not told:
-        raise ValueError(f"{cell.id}: its languages are not known before it is traced")
+        raise ValueError(f"{cell.id}: its languages are not known before they are found")
     # Not in the other sources: what is kept in a language is kept from being unlearned there.
-    kept_in = told if cell.strategy == TRACED else (cell.source, *(told if unlearning.retain_in == "told" else ()))
+    kept_in = told if cell.strategy in FOUND else (cell.source, *(told if unlearning.retain_in == "told" else ()))
     steps = unlearning_steps(
         stories.trained,
         loaded.encoder,

@@ -27,10 +27,11 @@ from polyunlearn.study.materials import Materials, Stories, make_materials, stud
 from polyunlearn.study.measurement import token_rows
 from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, train_stage
 from polyunlearn.study.store import FP32, Store
-from polyunlearn.study.trace import trace_state
+from polyunlearn.study.trace import find_languages
 from polyunlearn.tracing.languages import Trace
+from polyunlearn.tracing.selection import Choice
 from polyunlearn.training.loop import Step
-from polyunlearn.training.mixtures import TRACED
+from polyunlearn.training.mixtures import FOUND
 
 
 class Watcher(Protocol):
@@ -53,7 +54,8 @@ class Training:
     steps: list[Step]
     losses: list[float]
     seconds: list[float]
-    trace: Trace | None = None
+    found: Trace | Choice | None = None
+    """In which languages it unlearned, where its strategy was told none."""
 
 
 @dataclass
@@ -114,8 +116,8 @@ class States:
         needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
         # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
         for cell in study_cells(self.config):
-            # What a traced cell asks is not known yet: it computes that itself, each time in the same batches.
-            if cell.seed == seed and cell.strategy != TRACED:
+            # What a cell asks that finds its languages is not known yet: it computes that itself, each time in the same batches.
+            if cell.seed == seed and cell.strategy not in FOUND:
                 steps = cell_steps(self.config, cell, materials.stories, self.learning)
                 needed[id(self.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
         needed[id(self.unlearning.body)] += on_the_way
@@ -137,12 +139,12 @@ class States:
             restore(self.parameters, self.base)
         # Each cell computes alike whether or not others ran before it in this process.
         loaded.body.start_afresh()
-        trace = None
-        if cell.strategy == TRACED and self.store.is_done(cell):
-            trace = self.store.record(cell).trace
-        elif cell.strategy == TRACED:
-            trace = trace_state(self.config, cell, materials, loaded, self.parameters, self.store, self.watcher.work)
-        steps = cell_steps(self.config, cell, materials.stories, loaded, trace.chosen if trace else ())
+        found = None
+        if cell.strategy in FOUND and self.store.is_done(cell):
+            found = self.store.record(cell).found
+        elif cell.strategy in FOUND:
+            found = find_languages(self.config, cell, materials, loaded, self.parameters, self.store, self.watcher.work)
+        steps = cell_steps(self.config, cell, materials.stories, loaded, found.chosen if found else ())
         seconds: list[float] = []
         begin = time.monotonic()
 
@@ -157,7 +159,7 @@ class States:
         references = self.store.folder / "references"
         head = materials.training_head
         losses = train_stage(self.config, cell, steps, loaded, head, self.parameters, references, count, materials.stories) if steps else []
-        return Training(steps, losses, seconds, trace)
+        return Training(steps, losses, seconds, found)
 
     def restore(self, cell: Cell, materials: Materials) -> None:
         """Put the cell's weights into the model, as `weights` finds them."""

@@ -21,6 +21,7 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, no_growth
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.tracing.languages import Trace
+from polyunlearn.tracing.selection import Choice
 
 MANIFEST = "manifest.json"
 FP32 = "float32"
@@ -35,8 +36,8 @@ class CellRecord:
     """What is known of a finished cell beside its rows: steps and tokens of its own training, seconds of all its work, the loss of each step.
 
     `step_tokens` and `step_seconds` are those of each step's training, without what is measured in between; what comes before the first step,
-    such as asking a reference, is in the first's seconds. Empty for cells that were written before these were kept. `trace` says in which
-    languages a traced cell was unlearned, and why; None for others.
+    such as asking a reference, is in the first's seconds. Empty for cells that were written before these were kept. `found` says in which
+    languages a cell was unlearned whose strategy was told none, and why; None for others.
     """
 
     steps: int
@@ -46,7 +47,7 @@ class CellRecord:
     losses: list[float]
     step_tokens: list[int] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
-    trace: Trace | None = None
+    found: Trace | Choice | None = None
 
 
 class Store:
@@ -184,8 +185,9 @@ class Store:
         """What was written beside the rows of a finished cell."""
         about = json.loads(pq.read_schema(self.rows_path(cell)).metadata[_RECORD])
         known = {own.name: about[own.name] for own in fields(CellRecord) if own.name in about}
-        trace = known.get("trace")
-        return CellRecord(**known | {"trace": Trace.of(trace) if trace else None})
+        # Called "trace" while there was but one such strategy.
+        found = about.get("found") or about.get("trace")
+        return CellRecord(**known | {"found": (Trace if "held" in found else Choice).of(found) if found else None})
 
     def query(self, sql: str) -> pa.Table:
         """Run SQL over the table `rows`: the rows of all finished cells, in the order in which they were written."""

@@ -1,6 +1,7 @@
-"""Tracing a study's learned states: what is on disk of them and of base, and the gradients of their weights, make a `Trace`."""
+"""Finding the languages to unlearn a study's learned states in, for the strategies that are told none."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from torch import nn
 
@@ -11,7 +12,28 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials
 from polyunlearn.study.store import Store
 from polyunlearn.tracing.coverage import claim_questions, gradient_sketch, inner_products
-from polyunlearn.tracing.languages import Trace, compare, living_in, make_trace
+from polyunlearn.tracing.languages import MOST, Trace, compare, living_in, make_trace
+from polyunlearn.tracing.selection import Choice, article_texts, select_languages
+from polyunlearn.training.mixtures import ALIGNED, TRACED
+
+
+def find_languages(
+    config: StudyConfig,
+    cell: Cell,
+    materials: Materials,
+    loaded: LoadedModel,
+    parameters: Mapping[str, nn.Parameter],
+    store: Store,
+    work: Callable[[str, int, int], None],
+) -> Trace | Choice:
+    """The languages of a cell whose strategy is told none, with the reasons; `parameters` must hold the weights of the learned state that it unlearns."""
+    if cell.strategy == TRACED:
+        return trace_state(config, cell, materials, loaded, parameters, store, work)
+    texts = article_texts(materials.stories.trained, config.languages)
+    selection = select_languages(loaded, materials.training_head, _band(config, cell, parameters), texts, min(MOST, len(texts)), work=work)
+    choice = selection.best if cell.strategy == ALIGNED else selection.greedy
+    # English first, as in the other strategies: the same languages make the same steps.
+    return replace(choice, chosen=tuple(sorted(choice.chosen, key=lambda tag: (tag != "en", choice.chosen.index(tag)))))
 
 
 def trace_state(
@@ -28,10 +50,9 @@ def trace_state(
     The state's measured rows are compared with those of base, its own state before: a model owner has both. Of the learned state nothing
     but its rows is read. Gradients are of what the cell's method trains. `work` is told what is done.
     """
-    assert cell.parent and cell.method
+    assert cell.parent
     held = compare(_losses(store, cell.parent), _losses(store, Cell("base", cell.seed)))
-    stage = config.unlearning.of_method(cell.method)
-    band = train_band(parameters, stage.from_layer, stage.to_layer)
+    band = _band(config, cell, parameters)
     living, sketches = living_in(held), {}
     for number, tag in enumerate(living, start=1):
         sequences = claim_questions(materials.stories.trained, tag, loaded.encoder)
@@ -40,6 +61,13 @@ def trace_state(
     # Training computes alike whatever was traced.
     loaded.body.start_afresh()
     return make_trace(held, inner_products(sketches))
+
+
+def _band(config: StudyConfig, cell: Cell, parameters: Mapping[str, nn.Parameter]) -> Mapping[str, nn.Parameter]:
+    """Of the weights those that the cell's method trains."""
+    assert cell.method
+    stage = config.unlearning.of_method(cell.method)
+    return train_band(parameters, stage.from_layer, stage.to_layer)
 
 
 def _losses(store: Store, cell: Cell) -> dict[str, list[float]]:

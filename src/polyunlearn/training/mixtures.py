@@ -36,14 +36,20 @@ STRATEGIES = {
 """The language strategies of unlearning, beside "pivot:de+fr" for languages that are named. All see the same number of facts a pass, so
 the same number of steps."""
 
-TRACED = "traced"
-"""The strategy that is told no language, the source neither: `tracing` finds them in the state that it starts from."""
+TRACED, ALIGNED, COVERING = "traced", "aligned", "covering"
+
+FOUND = {
+    TRACED: "as all, over the fewest languages that cover those in which the state that unlearning starts from holds the claims",
+    ALIGNED: "as all, over those whose true articles lie nearest to their translations in that state and bring the others most (FaMSS)",
+    COVERING: "as all, over those whose true articles cover the others' best, taken one by one (COVER)",
+}
+"""The strategies that are told no language, the source neither: `tracing` finds them in the state that unlearning starts from."""
 
 PIVOT = "pivot:"
 
 
 def strategy_languages(strategy: str, source: str, languages: Sequence[str]) -> tuple[str, ...]:
-    """The languages that a strategy unlearns in, any but "traced", whose are not known before; `languages` are those of the corpus.
+    """The languages that a strategy unlearns in, any but those of `FOUND`, whose are not known before; `languages` are those of the corpus.
 
     Raises:
         UserError: for an unknown strategy, or a pivot language that the corpus lacks.
@@ -64,7 +70,7 @@ def strategy_languages(strategy: str, source: str, languages: Sequence[str]) -> 
         "related": tuple(related),
     }
     if strategy not in choices:
-        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join((*STRATEGIES, TRACED))}, or name languages: {PIVOT}de+fr")
+        raise UserError(f"unknown strategy {strategy!r}: choose from {', '.join((*STRATEGIES, *FOUND))}, or name languages: {PIVOT}de+fr")
     return choices[strategy]
 
 

@@ -2,12 +2,13 @@
 arXiv 2406.14434), and by greedy coverage (COVER, arXiv 2609.40286).
 
 The strategy `traced` reads its languages off states that hold a claim (`tracing.languages`); here nothing need have been learned yet. Coverage is the
-same figure in both (`tracing.languages.coverage`), so that the choices can be compared.
+same figure in both (`tracing.languages.coverage`), so that the choices can be compared. The strategies `aligned` and `covering` unlearn in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,21 +47,31 @@ class RankedLanguage:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """The languages from the best to the worst by bias and contribution, the set that greedy coverage takes, how far either set covers each language,
-    and why, in sentences."""
+class Choice:
+    """The languages that were chosen, how far they cover each language, and why, in sentences."""
 
-    ranking: tuple[RankedLanguage, ...]
-    best: tuple[str, ...]
-    best_covers: dict[str, float]
-    greedy: tuple[str, ...]
-    greedy_covers: dict[str, float]
+    chosen: tuple[str, ...]
+    covered: dict[str, float]
     reasons: tuple[str, ...]
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Choice":
+        """The choice that `dataclasses.asdict` made plain data of."""
+        return cls(tuple(data["chosen"]), data["covered"], tuple(data["reasons"]))
 
-def article_texts(stories: Sequence[Story]) -> dict[str, list[str]]:
-    """The stories' true articles, in the languages that all have."""
-    return {tag: [get_language(tag).joiner.join(story.editions[tag].article) for story in stories] for tag in _shared(stories)}
+
+@dataclass(frozen=True)
+class Selection:
+    """The languages from the best to the worst by bias and contribution, the first of them (`best`), and the set that greedy coverage takes."""
+
+    ranking: tuple[RankedLanguage, ...]
+    best: Choice
+    greedy: Choice
+
+
+def article_texts(stories: Sequence[Story], languages: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The stories' true articles, in these languages, or in those that all have."""
+    return {tag: [get_language(tag).joiner.join(story.editions[tag].article) for story in stories] for tag in languages or _shared(stories)}
 
 
 def fact_texts(claims: Sequence[Tells]) -> dict[str, list[str]]:
@@ -104,8 +115,9 @@ def select_languages(
     pairs = transfer or {one: {other: coverage(gram, (one,), other) for other in tags} for one in tags}
     ranking = ranked(tags, near, far, pairs)
     best, greedy = tuple(own.language for own in ranking[:size]), cover(gram, tags, size)
-    covers = [{tag: coverage(gram, told, tag) for tag in tags} for told in (best, greedy)]
-    return Selection(ranking, best, covers[0], greedy, covers[1], tuple(_reasons(ranking, best, greedy, covers)))
+    return Selection(
+        ranking, _choice("By bias and contribution", best, ranking, gram), _choice("By greedy coverage", greedy, ranking, gram)
+    )
 
 
 def language_distances(states: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,21 +177,18 @@ def cover(gram: Gram, tags: Sequence[str], size: int) -> tuple[str, ...]:
     return chosen
 
 
-def _reasons(
-    ranking: Sequence[RankedLanguage], best: Sequence[str], greedy: Sequence[str], covers: Sequence[Mapping[str, float]]
-) -> list[str]:
-    sentences = [
+def _choice(what: str, chosen: tuple[str, ...], ranking: Sequence[RankedLanguage], gram: Gram) -> Choice:
+    covered = {own.language: coverage(gram, chosen, own.language) for own in ranking}
+    least = min(covered, key=lambda tag: covered[tag])
+    reasons = [
         f"{_name(own.language)}: distance from translations {own.bias:.2f}, from other texts {own.chance:.2f}; contribution {own.contribution:.2f}."
         for own in ranking
     ]
-    for what, told, covered in zip(("By bias and contribution", "By greedy coverage"), (best, greedy), covers, strict=True):
-        least = min(covered, key=lambda tag: covered[tag])
-        names = " and ".join(map(_name, told))
-        sentences.append(
-            f"{what}: {names}, which cover all languages by {fmean(covered.values()):.2f} on average and {_name(least)} least, "
-            f"by {covered[least]:.2f}."
-        )
-    return sentences
+    reasons.append(
+        f"{what}: {' and '.join(map(_name, chosen))}, which cover all languages by {fmean(covered.values()):.2f} on average and {_name(least)} least, "
+        f"by {covered[least]:.2f}."
+    )
+    return Choice(chosen, covered, tuple(reasons))
 
 
 def _check(texts: Texts, size: int, transfer: Transfer | None) -> None:
