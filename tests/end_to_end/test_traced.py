@@ -95,7 +95,7 @@ def test_languages_chosen_by_true_articles_are_kept_and_reported(finished: Path,
     """As `select_languages` chooses them on the learned state, its trainable layers and the study's vocabulary; English first."""
     # The learned weights are gone, and are kept where they are trained again.
     states = States.load(_config(gemma_folder), Store(shutil.copytree(finished, tmp_path / "copy")), _Quiet())
-    materials = states.shared_materials(0)
+    materials = states.materials(0)
     states.restore(Cell("learned", 0, "de"), materials)
     selection = select_languages(states.unlearning, materials.training_head, states.parameters, article_texts(materials.stories.trained), 3)
     report = " ".join(command("study", "report", str(finished)).stdout.split())

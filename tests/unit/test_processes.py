@@ -106,7 +106,7 @@ class Slow(States):
 def test_a_lost_state_is_trained_again_once(tmp_path: Path) -> None:
     """Three that start from it beside each other: one makes it, the others wait for it."""
     weights, nothing = {"layers.0.w": nn.Parameter(torch.ones(2))}, cast("Any", None)
-    states = [Slow(nothing, Store(tmp_path), nothing, nothing, weights, {}, Silent(), {}) for _ in range(3)]
+    states = [Slow(nothing, Store(tmp_path), nothing, nothing, nothing, weights, Silent(), {}) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda own: own.weights(LEARNED, nothing), states))
     assert Slow.trained == [LEARNED]

@@ -1,7 +1,8 @@
 """Loading a causal language model: the embedded one, a folder, or a Hugging Face name."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,32 +45,59 @@ def load_model(
     Raises:
         UserError: where there is no such model, it holds no safetensors weights, or its kind is computed otherwise (`check_agreement`).
     """
-    folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
-    if folder.is_dir():
-        _check_folder(folder)
-        source = str(folder)
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        source = name
-    else:
-        raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-        dtype, reason = _dtype(config, device, trust_remote_code)
-        model = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation=attention_of(config),
-            trust_remote_code=trust_remote_code,
-        )
+    source, device = _source(name, say), _device()
+    with _explained(name):
+        model, reason = _read(source, device, trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"model {name!r} could not be loaded: {first_line(error)}") from error
     model.to(device).eval()
     check_agreement(model)
     label = NAME if name == EMBEDDED else name
     return LoadedModel(label, model, Encoder(tokenizer), Body(model, frozen_layers), OutputHead.of(model), fingerprint_of(model), reason)
+
+
+def read_model(name: str) -> PreTrainedModel:
+    """The model alone, as `load_model` finds its weights, but in the CPU's memory; raises `UserError` as that does."""
+    source = _source(name, lambda text: None)
+    with _explained(name):
+        return _read(source, _device(), trust_remote_code=False)[0]
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _source(name: str, say: Callable[[str], None]) -> str:
+    """What transformers loads for a name: a folder, which is looked at, or the name of a model on the hub."""
+    folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
+    if folder.is_dir():
+        _check_folder(folder)
+        return str(folder)
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return name
+    raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
+
+
+def _read(source: str, device: torch.device, trust_remote_code: bool) -> tuple[PreTrainedModel, str]:
+    """The model in the precision that `device` has it in, not there yet, and why in that one."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
+    dtype, reason = _dtype(config, device, trust_remote_code)
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        dtype=dtype,
+        use_safetensors=True,
+        attn_implementation=attention_of(config),
+        trust_remote_code=trust_remote_code,
+    )
+    return model, reason
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """A model that cannot be loaded is a user's matter."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"model {name!r} could not be loaded: {first_line(error)}") from error
 
 
 def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str = "") -> LoadedModel:

@@ -85,9 +85,10 @@ def _is_unlearned_so(cell: Cell, strategy: str, config: StudyConfig) -> bool:
 def _attack(states: States, own: Attempted) -> None:
     """Attack a cell, and write its rows."""
     cell, name = own
-    materials = states.shared_materials(cell.seed)
+    materials = states.materials(cell.seed)
     states.restore(cell, materials)
     give_back_freed()
+    states.share(cell.seed, states.unlearning.body)
     states.unlearning.body.start_afresh()
     (card,) = get_attacks([name])
     states.store.write_attack(name, cell, _rows(states, cell, card, materials))

@@ -54,9 +54,7 @@ def benchmark_study(folder: Path, task: str, cells: Sequence[str], watcher: Watc
         store.check(study_manifest(states))
         for number, cell in enumerate(chosen, start=1):
             watcher.cell(f"{task} on {cell.id}", number, len(chosen))
-            gone = cell.state != "base" and not store.weights_path(cell).is_file()
-            # What is trained again must be trained as it was.
-            states.restore(cell, states.shared_materials(cell.seed) if gone else states.materials(cell.seed))
+            states.restore(cell, states.materials(cell.seed))
             scores += evaluate(states.learning, given, cell.id)
     return scores
 

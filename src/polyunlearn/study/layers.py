@@ -59,9 +59,7 @@ def trace_study(folder: Path, sources: Sequence[str], seeds: Sequence[int], stra
         store.check(study_manifest(states))
         for number, cell in enumerate(cells, start=1):
             watcher.cell(cell.id, number, len(cells))
-            gone = any(not store.weights_path(own).is_file() for own in needed if own.seed == cell.seed and own.state != "base")
-            # States that are gone are trained once more, and alike only beside what all share.
-            materials = states.shared_materials(cell.seed) if gone else states.materials(cell.seed)
+            materials = states.materials(cell.seed)
             if cell.state == "learned":
                 found.located[cell.id] = _located(states, cell, materials)
             else:
@@ -92,7 +90,7 @@ def _located(states: States, cell: Cell, materials: Materials) -> Located:
         claims,
         config.languages,
         _real_answers(claims, config, loaded.encoder),
-        states.base,
+        states.base(),
         states.watcher.work,
     )
     return Located(languages.chosen, languages.reasons, layers)

@@ -16,7 +16,7 @@ from polyunlearn.training.mixtures import TRACED
 
 def run_cell(states: States, cell: Cell) -> None:
     """Train and measure a cell whose parent is done, and write its rows."""
-    materials = states.shared_materials(cell.seed)
+    materials = states.materials(cell.seed)
     begin = time.monotonic()
     give_back_freed()
     config, loaded = states.config, states.loaded(cell)

@@ -18,7 +18,7 @@ from polyunlearn.files import explained
 from polyunlearn.models.body import Body, has_dropout
 from polyunlearn.models.embedded import cache_folder
 from polyunlearn.models.forward import sequence_rows
-from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.loading import LoadedModel, load_model, read_model
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.models.trainable import TrainablePlan, load_state, make_trainable, restore, save_state, snapshot
 from polyunlearn.study.cells import Cell, study_cells
@@ -67,13 +67,14 @@ class States:
     learning: LoadedModel
     unlearning: LoadedModel
     """The same model; each body computes only once what its stage never trains."""
+    plan: TrainablePlan
     parameters: Mapping[str, nn.Parameter]
-    base: Mapping[str, Tensor]
     watcher: Watcher
     stories: Mapping[int, Stories]
     """By seed."""
     _at_hand: dict[int, Materials] = field(default_factory=dict)
-    _shared: set[int] = field(default_factory=set)
+    _shared: tuple[int, Body] | None = None
+    """For which seed which body holds what states share."""
 
     @classmethod
     def load(cls, config: StudyConfig, store: Store, watcher: Watcher) -> "States":
@@ -87,44 +88,45 @@ class States:
             watcher.say("the model has dropout: layers that do not train are computed each time")
         frozen = frozen_layers(config, "unlearned")
         unlearning = loaded if frozen == frozen_layers(config, "learned") else replace(loaded, body=Body(loaded.model, frozen))
-        parameters = make_trainable(loaded.model, TrainablePlan(**config.trainable.model_dump(), from_layer=frozen))
-        return cls(config, store, loaded, unlearning, parameters, snapshot(parameters), watcher, stories)
+        plan = TrainablePlan(**config.trainable.model_dump(), from_layer=frozen)
+        return cls(config, store, loaded, unlearning, plan, make_trainable(loaded.model, plan), watcher, stories)
+
+    def base(self) -> Mapping[str, Tensor]:
+        """What the trainable weights were before anything, read from the model anew: a copy that is held takes as much as their gradients."""
+        return make_trainable(read_model(self.config.model), self.plan)
 
     def materials(self, seed: int) -> Materials:
         """The materials of a seed; those of one seed are held at a time."""
         if seed not in self._at_hand:
-            self._at_hand, self._shared = {seed: make_materials(self.config, self.stories[seed], self.learning)}, set()
+            self._at_hand = {seed: make_materials(self.config, self.stories[seed], self.learning)}
         return self._at_hand[seed]
 
-    def shared_materials(self, seed: int) -> Materials:
-        """The same, with what all states of the seed have alike computed: states are trained alike only after this."""
-        materials = self.materials(seed)
-        if seed not in self._shared:
-            self._share(seed, materials)
-            self._shared.add(seed)
-        return materials
+    def share(self, seed: int, body: Body) -> None:
+        """Have `body`, that of a stage, hold what its frozen layers make of a seed's probes and of what the stage trains on, for all the seed's states;
+        the other stage's lets go of its own.
 
-    def _share(self, seed: int, materials: Materials) -> None:
-        """Compute what the layers that no stage trains make of a seed's probes and training texts, once for all its states.
-
-        A row's last bits depend on what it was computed with, so states are trained alike only after this.
+        A row's last bits depend on what it was computed with, so states are trained and measured alike only after this.
         """
-        restore(self.parameters, self.base)
-        self.watcher.say("computing what every state shares")
+        if self._shared == (seed, body):
+            return
+        materials = self.materials(seed)
+        self.watcher.say("computing what the states of a stage share")
         asked, on_the_way = token_rows(self.config, self.learning, materials)
-        bodies = {id(body): body for body in (self.learning.body, self.unlearning.body)}
-        needed: dict[int, list[TokenRow]] = {name: [] for name in bodies}
         # What is trained on first: it is read in every pass, and takes less room than prompts with their keys and values.
+        needed: list[TokenRow] = []
         for cell in study_cells(self.config):
             # What a cell asks that finds its languages is not known yet: it computes that itself, each time in the same batches.
-            if cell.seed == seed and cell.strategy not in FOUND:
+            if cell.seed == seed and cell.strategy not in FOUND and self.loaded(cell).body is body:
                 steps = cell_steps(self.config, cell, materials.stories, self.learning)
-                needed[id(self.loaded(cell).body)] += [row for step in steps for row in sequence_rows(step.sequences)]
-        needed[id(self.unlearning.body)] += on_the_way
-        for name, body in bodies.items():
-            left_out = body.keep([*needed[name], *asked])
-            if left_out:
-                self.watcher.say(f"{left_out} rows of texts find no room beside the others: all their layers are computed each time")
+                needed += [row for step in steps for row in sequence_rows(step.sequences)]
+        if body is self.unlearning.body:
+            needed += on_the_way
+        for own in (self.learning.body, self.unlearning.body):
+            own.keep([])
+        left_out = body.keep([*needed, *asked])
+        self._shared = seed, body
+        if left_out:
+            self.watcher.say(f"{left_out} rows of texts find no room beside the others: all their layers are computed each time")
 
     def loaded(self, cell: Cell) -> LoadedModel:
         """The model with the body of the cell's stage."""
@@ -133,10 +135,9 @@ class States:
     def train(self, cell: Cell, materials: Materials, after_step: Callable[[int, int], None] = lambda number, steps: None) -> Training:
         """Make the cell's state: what it starts from, then its training; `after_step` is told the number of each step, from 1, and of how many."""
         loaded = self.loaded(cell)
-        if cell.parent:
-            self.restore(cell.parent, materials)
-        else:
-            restore(self.parameters, self.base)
+        self.restore(cell.parent or Cell("base", cell.seed), materials)
+        # The layers that the stage never trains are as in base now.
+        self.share(cell.seed, loaded.body)
         # Each cell computes alike whether or not others ran before it in this process.
         loaded.body.start_afresh()
         found = None
@@ -163,7 +164,7 @@ class States:
 
     def restore(self, cell: Cell, materials: Materials) -> None:
         """Put the cell's weights into the model, as `weights` finds them."""
-        restore(self.parameters, self.weights(cell, materials) if cell.state != "base" else self.base)
+        restore(self.parameters, self.weights(cell, materials) if cell.state != "base" else self.base())
 
     def weights(self, cell: Cell, materials: Materials) -> Mapping[str, Tensor]:
         """The trained weights of a cell, whatever is in the model; where they are not on disk they are trained once more in it, and kept;
@@ -177,10 +178,12 @@ class States:
 
     def _train_again(self, cell: Cell, materials: Materials) -> None:
         self.watcher.say(f"{self.store.weights_path(cell).name} is not there; training it once more")
-        before = snapshot(self.parameters)
+        before, shared = snapshot(self.parameters), self._shared
         self.train(cell, materials)
         self.save(cell)
         restore(self.parameters, before)
+        if shared:
+            self.share(*shared)
 
     def save(self, cell: Cell) -> None:
         """Keep the weights as they are now as the cell's."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from polyunlearn.models.batching import PACK_BUDGET, packs
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import LabelPass, OutputHead, label_passes
+from polyunlearn.models.memory import give_back_freed
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.training.labels import Labels, Need, Term, Totals, let_go
 from polyunlearn.training.weighting import LanguageWeights, weighted
@@ -230,6 +231,7 @@ def train(
         adam.step()
         adam.zero_grad()
         weights.give_values()
+        give_back_freed()
         losses.append(loss)
         if objective.forget and objective.forget.by_language:
             objective.forget.by_language.end_step()
