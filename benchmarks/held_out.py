@@ -17,8 +17,6 @@ import numpy as np
 from polyunlearn.analysis.budget import budget_paths
 from polyunlearn.analysis.clusters import drawn_weights, percentiles
 from polyunlearn.analysis.comparison import comparison
-from polyunlearn.corpus.newsroom import generate_stories
-from polyunlearn.corpus.stories import Story
 from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
@@ -26,21 +24,13 @@ from polyunlearn.models.trainable import load_state, restore
 from polyunlearn.report.comparison import cost_texts, markdown_table, worst_language_text
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.study.cells import Cell, study_cells
-from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
+from polyunlearn.study.materials import unread_stories
 from polyunlearn.study.processes import Silent
 from polyunlearn.study.states import States
 from polyunlearn.study.store import Store
 
 Bits = Mapping[str, Sequence[float]]
 """By language, bits per byte of each article."""
-
-
-def unread(config: StudyConfig, seed: int, count: int) -> list[Story]:
-    """Newsroom stories of a seed that no stage of the study reads and that it does not measure."""
-    stories = study_stories(config, seed)
-    read = {story.id for part in (stories.trained, stories.neighbours, stories.retained, stories.held_out) for story in part}
-    return [story for story in generate_stories(len(read) + count, seed, config.languages) if story.id not in read][:count]
 
 
 def rise(before: Mapping[int, Sequence[float]], after: Mapping[int, Sequence[float]]) -> Estimate:
@@ -56,7 +46,7 @@ def read_again(folder: Path, articles: int) -> dict[str, Bits]:
     store = Store(folder)
     config = store.config()
     states = States.load(config, store, Silent())
-    stories = {seed: unread(config, seed, articles) for seed in config.seeds}
+    stories = {seed: unread_stories(config, seed, articles) for seed in config.seeds}
     found: dict[str, Bits] = {}
     for cell in study_cells(config):
         path = store.weights_path(cell)

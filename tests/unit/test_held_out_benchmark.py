@@ -24,7 +24,7 @@ def test_articles_that_nothing_read() -> None:
     )
     stories = study_stories(config, 7)
     read = [story for part in (stories.trained, stories.neighbours, stories.retained, stories.held_out) for story in part]
-    found = script.unread(config, 7, 5)
+    found = script.unread_stories(config, 7, 5)
     assert len(found) == 5 and len(read) == 11 and {"en", "de"} <= set(found[0].editions)
     assert not {story.editions["en"].article for story in found} & {story.editions["en"].article for story in read}
 

@@ -16,7 +16,8 @@ from polyunlearn.study.store import Store
 
 @dataclass(frozen=True)
 class Score:
-    """A metric of a cell's answers to fake or real questions in one language: the mean over stories, each a mean over its wordings.
+    """A metric of a cell's answers to fake or real questions, or of its texts, in one language: the mean over stories, each a mean over its wordings.
+    `of` is what it is a metric of, where there are several.
 
     `unscored` answers have no value, since a judge gave none, and are left out; `value` is None where nothing is left.
     """
@@ -27,6 +28,7 @@ class Score:
     language: str
     value: Estimate | None
     unscored: int = 0
+    of: str = ""
 
 
 def rescore(config: StudyConfig, store: Store, scorers: Sequence[Scorer]) -> list[Score]:

@@ -139,6 +139,38 @@ def study_benchmark(
         write_benchmarks_json(scores, json_file)
 
 
+@study_app.command("knowledge")
+def study_knowledge(
+    folder: Folder,
+    cells: Annotated[
+        list[str], typer.Option("--cell", metavar="ID", help="Only this cell, with base and gold of its seed; repeatable.")
+    ] = [],  # noqa: B006 — as above
+    json_file: JsonFile = None,
+    markdown_file: MarkdownFile = None,
+) -> None:
+    """Measure what states know beyond ranks: answers forced on them, sampled answers, the truth beside the claim, texts that they were trained on."""
+    from polyunlearn.analysis.knowledge import knowledge_scores
+    from polyunlearn.files import write_text_atomically
+    from polyunlearn.report.scores import print_scores, scores_markdown, write_scores_json
+    from polyunlearn.study.knowledge import measure_knowledge
+    from polyunlearn.study.store import Store
+
+    check_outputs(json_file, markdown_file)
+    try:
+        with ProgressWatcher() as watcher:
+            measure_knowledge(folder, cells, watcher)
+    except KeyboardInterrupt as interrupt:
+        errors.print("interrupted; the same command goes on from here")
+        raise typer.Exit(130) from interrupt
+    store = Store(folder)
+    scores = knowledge_scores(store.config(), store)
+    print_scores(scores, console)
+    if json_file:
+        write_scores_json(scores, json_file)
+    if markdown_file:
+        write_text_atomically(markdown_file, scores_markdown(scores))
+
+
 @app.command("score")
 def score(
     context: typer.Context,

@@ -14,8 +14,13 @@ CARDS: tuple[MetricCard, ...] = (
 INTRODUCTION = (
     "`polyunlearn score DIR --metric NAME` scores the stored answers of a study with any metric of an answer, without asking its models again; "
     "those by a judge take `--judge FOLDER`, a model of natural language inference (`entailment`), or `--judge URL --model NAME`, an "
-    "OpenAI-compatible endpoint (the others), and keep what it found in the study's folder. `line_pass_rate` needs `pip install 'polyunlearn[langid]'`. The "
-    "other metrics are functions in `polyunlearn.scoring.metrics`, and several stand in a study's rows.\n\n"
+    "OpenAI-compatible endpoint (the others), and keep what it found in the study's folder. `line_pass_rate` needs `pip install 'polyunlearn[langid]'`. \n\n"
+    "`polyunlearn study knowledge DIR` measures the states of a finished study by those that need their weights: answers forced on them, eight sampled "
+    "answers to each claim at temperature 1, the claim beside the truth and beside other names, and membership inference, in which the stories' false "
+    "articles, in every language, stand against those of as many stories that the study never read. Everything is asked in the first wording; `--cell ID` "
+    "measures one state, with base and gold of its seed. What is measured is kept in the study's folder. A PrivLeak is against gold, a reference score "
+    "against base.\n\n"
+    "`first`, `loss`, `bits_per_byte` and the like stand in every study's rows. All metrics are functions in `polyunlearn.scoring.metrics`.\n\n"
     "Better is said of the answer to a real question, or of what the claim itself is worth; gold is what a model shows that never met the "
     "claim. p are probabilities, log-probs are in nats; 1[…] is 1 where that holds, else 0. A metric of text is tested on the same content in ten scripts."
 )

@@ -86,6 +86,13 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     return Stories(stories[: config.stories], stories[config.stories : told], stories[told:needed], held_out)
 
 
+def unread_stories(config: StudyConfig, seed: int, count: int) -> list[Story]:
+    """Newsroom stories of a seed, of the study's culture, that no stage of the study reads and that it does not measure."""
+    stories = study_stories(config, seed)
+    read = {story.id for part in (stories.trained, stories.neighbours, stories.retained, stories.held_out) for story in part}
+    return [story for story in _written(config, len(read) + count, seed) if story.id not in read][:count]
+
+
 def _is_wanted(config: StudyConfig, story: Story) -> bool:
     return config.culture == "any" or (story.home in config.languages) == (config.culture == "specific")
 

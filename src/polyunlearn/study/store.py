@@ -181,6 +181,15 @@ class Store:
         with atomic_path(self.attack_path(attack, cell)) as temporary:
             pq.write_table(table, temporary)
 
+    def knowledge_path(self, cell: Cell) -> Path:
+        """Where the rows of what a cell's state knows are (`study.knowledge`)."""
+        return self.folder / "knowledge" / f"{cell.id}.parquet"
+
+    def write_knowledge(self, cell: Cell, rows: Sequence[Row]) -> None:
+        """Write what a cell's state knows, atomically."""
+        with atomic_path(self.knowledge_path(cell)) as temporary:
+            pq.write_table(_table(cell, rows), temporary)
+
     def record(self, cell: Cell) -> CellRecord:
         """What was written beside the rows of a finished cell."""
         about = json.loads(pq.read_schema(self.rows_path(cell)).metadata[_RECORD])
@@ -205,6 +214,13 @@ class Store:
         files = sorted(str(path) for path in (self.folder / "attacks").glob("*/*.parquet"))
         if not files:
             raise UserError(f"{self.folder}: nothing was attacked yet; run: polyunlearn attack {self.folder}")
+        return self._query(files, sql)
+
+    def query_knowledge(self, sql: str) -> pa.Table:
+        """Run SQL over the table `rows`: those of what states know."""
+        files = sorted(str(path) for path in (self.folder / "knowledge").glob("*.parquet"))
+        if not files:
+            raise UserError(f"{self.folder}: no state was measured so yet; run: polyunlearn study knowledge {self.folder}")
         return self._query(files, sql)
 
     def _query(self, files: list[str], sql: str) -> pa.Table:

@@ -1,6 +1,6 @@
 """Metrics of one answer that was forced on the model, read off its token table; every one is script-safe, since it counts tokens.
 
-No study measures them yet: `token_tables` gives the table of any text under any state. Values hang on the tokeniser: a language that it splits finely has more, easier tokens. Compare states, not languages.
+`polyunlearn study knowledge` measures them; `token_tables` gives the table of any text under any state. Values hang on the tokeniser: a language that it splits finely has more, easier tokens. Compare states, not languages.
 """
 
 import math
