@@ -118,3 +118,27 @@ def test_a_study_of_another_corpus_is_not_attacked(finished: Path) -> None:
     result = command("attack", str(finished), "--only", "pruning")
     manifest.write_text(text)
     assert result.returncode == 2 and "was made of something else" in result.stderr and "stories.0.fingerprint" in result.stderr
+
+
+def test_what_states_know_is_measured_once(finished: Path, tmp_path: Path) -> None:
+    """One cell, with base and gold beside it: kept, so that a second command measures nothing; every score has a value in every language."""
+    out, cell = tmp_path / "known.json", "unlearned-de-english-gradient_difference-seed0"
+    arguments = ("study", "knowledge", str(finished), "--cell", cell, "--json", str(out), "--markdown", str(tmp_path / "known.md"))
+    result = command(*arguments)
+    assert result.returncode == 0, result.stderr
+    files = {path.stem: path.stat().st_mtime_ns for path in (finished / "knowledge").iterdir()}
+    assert set(files) == {cell, "base-seed0", "gold-seed0"}
+    scores = json.loads(out.read_text())["scores"]
+    of = {(own["metric"], own["of"], own["language"]) for own in scores if own["cell"] == cell}
+    kinds = [
+        ("extraction_strength", ""),
+        ("truth_score", ""),
+        ("leak_at_k", "k = 8"),
+        *(("priv_leak", one) for one in ("min_k", "reference_score")),
+    ]
+    assert {(metric, one, tag) for metric, one in kinds for tag in ("en", "de")} <= of
+    assert "**leak_at_k (k = 8), fake questions" in (tmp_path / "known.md").read_text()
+    assert command(*arguments).returncode == 0
+    assert {path.stem: path.stat().st_mtime_ns for path in (finished / "knowledge").iterdir()} == files
+    wrong = command("study", "knowledge", str(finished), "--cell", "gold-seed1")
+    assert wrong.returncode == 2 and "gold-seed0" in wrong.stderr

@@ -70,30 +70,6 @@ def test_stored_answers_are_scored_again_as_they_were(finished: Path, tmp_path: 
     assert wrong.returncode == 2 and "did you mean 'rouge_l'" in wrong.stderr
 
 
-def test_what_states_know_is_measured_once(finished: Path, tmp_path: Path) -> None:
-    """One cell, with base and gold beside it: kept, so that a second command measures nothing; every score has a value in every language."""
-    out, cell = tmp_path / "known.json", "unlearned-de-english+source-gradient_difference-seed1"
-    arguments = ("study", "knowledge", str(finished), "--cell", cell, "--json", str(out), "--markdown", str(tmp_path / "known.md"))
-    result = command(*arguments)
-    assert result.returncode == 0, result.stderr
-    files = {path.stem: path.stat().st_mtime_ns for path in (finished / "knowledge").iterdir()}
-    assert set(files) == {cell, "base-seed1", "gold-seed1"}
-    scores = json.loads(out.read_text())["scores"]
-    of = {(own["metric"], own["of"], own["language"]) for own in scores if own["cell"] == cell}
-    kinds = [
-        ("extraction_strength", ""),
-        ("truth_score", ""),
-        ("leak_at_k", "k = 8"),
-        *(("priv_leak", one) for one in ("min_k", "reference_score")),
-    ]
-    assert {(metric, one, tag) for metric, one in kinds for tag in PAPER_LANGUAGES} <= of
-    assert "**leak_at_k (k = 8), fake questions" in (tmp_path / "known.md").read_text()
-    assert command(*arguments).returncode == 0
-    assert {path.stem: path.stat().st_mtime_ns for path in (finished / "knowledge").iterdir()} == files
-    wrong = command("study", "knowledge", str(finished), "--cell", "gold-seed2")
-    assert wrong.returncode == 2 and "gold-seed1" in wrong.stderr
-
-
 def test_every_strategy_takes_the_same_steps(finished: Path) -> None:
     cells = [cell for cell in json.loads((finished / "summary.json").read_text())["cells"] if cell["state"] == "unlearned"]
     assert {cell["steps"] for cell in cells} == {4}
