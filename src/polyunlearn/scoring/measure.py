@@ -20,7 +20,7 @@ from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import QuestionTree, RankedQuestion, candidate_log_probs, question_trees, rank_and_read
 from polyunlearn.scoring.rows import Row
 
-READ_AT_ONCE = 216
+READ_AT_ONCE = 144
 """Prompts whose keys and values are held at a time, about a megabyte each."""
 
 
