@@ -257,7 +257,7 @@ def test_traced_is_a_strategy_of_its_own() -> None:
     cells = [cell.strategy for cell in study_cells(_config(sources=("en",))) if cell.state == "unlearned"]
     assert cells == ["english", "traced"]
     assert load_config("quickstart", ["strategies=[traced]"]).strategies == ("traced",)
-    with pytest.raises(UserError, match="related, traced, or name languages"):
+    with pytest.raises(UserError, match="related, traced, aligned, covering, or name languages"):
         load_config("quickstart", ["strategies=[trace]"])
 
 
@@ -271,7 +271,7 @@ def test_the_steps_of_a_traced_cell_know_nothing_of_its_source(gemma: LoadedMode
 
     assert steps("de", "traced", ("de", "zh")) == steps("ur", "traced", ("de", "zh")) != steps("ur", "traced", ("de",))
     assert steps("de", "traced", ("en", "de")) == steps("de", "english+source") == steps("ur", "traced", ("en", "de"))
-    with pytest.raises(ValueError, match="not known before it is traced"):
+    with pytest.raises(ValueError, match="not known before they are found"):
         steps("de", "traced")
 
 
@@ -331,11 +331,11 @@ TRACED_CELL = Cell("unlearned", 0, "ur", "traced", "gradient_difference")
 
 
 def test_a_trace_is_kept_beside_the_rows(tmp_path: Path) -> None:
-    store, record = Store(tmp_path), CellRecord(4, 5, 1.0, 2, [0.5], trace=TRACE)
+    store, record = Store(tmp_path), CellRecord(4, 5, 1.0, 2, [0.5], found=TRACE)
     store.write(TRACED_CELL, [], record)
     assert store.record(TRACED_CELL) == record
-    store.write(TRACED_CELL, [], replace(record, trace=None))
-    assert store.record(TRACED_CELL).trace is None
+    store.write(TRACED_CELL, [], replace(record, found=None))
+    assert store.record(TRACED_CELL).found is None
 
 
 def test_a_cell_written_before_there_were_traces_is_read(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_cell_written_before_there_were_traces_is_read(tmp_path: Path) -> None
     path = store.rows_path(TRACED_CELL)
     table = pq.read_table(path)
     about = json.loads(table.schema.metadata[b"polyunlearn.cell"])
-    del about["trace"]
+    del about["found"]
     pq.write_table(table.replace_schema_metadata({b"polyunlearn.cell": json.dumps(about).encode()}), path)
     assert store.record(TRACED_CELL) == record
 
@@ -353,7 +353,7 @@ def test_a_trace_is_shown_and_its_text_is_text(tmp_path: Path) -> None:
     study = handmade.config(strategies=("source", "traced"))
     store = handmade.written(tmp_path / "study", study)
     values = handmade.rows(handmade.UNLEARNED, 4)
-    store.write(TRACED_CELL, values, CellRecord(4, 400, 1.5, 2**30, [0.5] * 4, trace=TRACE))
+    store.write(TRACED_CELL, values, CellRecord(4, 400, 1.5, 2**30, [0.5] * 4, found=TRACE))
     figures = summarise(study, store)
     write_html(study, handmade.manifest(study), store, figures, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -361,7 +361,7 @@ def test_a_trace_is_shown_and_its_text_is_text(tmp_path: Path) -> None:
     assert html.count("<script") == 1
     assert "Urdu claims: unlearned in English, German</h3>" in html
     assert ">0.25</td>" in html and "<td>0.88</td>" in html
-    by_strategy = {cell["strategy"]: cell["trace"] for cell in summary(figures, "tiny")["cells"]}
+    by_strategy = {cell["strategy"]: cell["found"] for cell in summary(figures, "tiny")["cells"]}
     assert by_strategy["source"] is None
     assert json.loads(json.dumps(by_strategy["traced"])) == json.loads(json.dumps(asdict(TRACE)))
     console = Console(record=True, width=120)
@@ -376,7 +376,7 @@ def test_methods_that_train_other_layers_have_traces_of_their_own(tmp_path: Path
     values, other = handmade.rows(handmade.UNLEARNED, 4), replace(TRACE, chosen=("en",))
     for trace, shown in ((TRACE, 1), (other, 3)):
         for method, own in (("npo", TRACE), ("npo@low", TRACE), ("gradient_difference", trace)):
-            store.write(replace(TRACED_CELL, method=method), values, CellRecord(4, 400, 1.5, 2**30, [0.5] * 4, trace=own))
+            store.write(replace(TRACED_CELL, method=method), values, CellRecord(4, 400, 1.5, 2**30, [0.5] * 4, found=own))
         console = Console(record=True, width=160)
         print_report(summarise(study, store), console)
         assert console.export_text(clear=False).count("traced to") == shown
