@@ -13,7 +13,9 @@ from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[
     str,
-    typer.Argument(help="A preset (quickstart, strategies, methods-search, methods, layers, systems, barriers, paper) or the path of a YAML file."),
+    typer.Argument(
+        help="A preset (quickstart, strategies, methods-search, methods, layers, systems, barriers, paper) or the path of a YAML file."
+    ),
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")]
 MarkdownFile = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")]
