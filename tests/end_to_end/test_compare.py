@@ -62,7 +62,7 @@ def test_the_report_has_the_comparison(finished: Path) -> None:
 
 
 def test_methods_that_differ_in_how_the_stage_trains_stand_in_one_comparison(gemma_folder: Path, tmp_path: Path) -> None:
-    """The preset of the systems: ten ways of the same steps, of which two, in branches, are measured at the end alone; layers of one's own."""
+    """The preset of the systems: eleven ways of the same steps, of which two, in branches, are measured at the end alone; layers of one's own."""
     changes = [item for item in SETTINGS if not item.startswith("methods=")]
     band = ["unlearning.settings.npo@projected={projection: language, from_layer: 2, to_layer: 3}"]
     out = tmp_path / "study"
@@ -72,7 +72,7 @@ def test_methods_that_differ_in_how_the_stage_trains_stand_in_one_comparison(gem
     result = command("study", "compare", str(out), "--json", str(tmp_path / "c.json"))
     assert result.returncode == 0, result.stderr
     ways = json.loads((tmp_path / "c.json").read_text())["ways"]
-    assert len(ways) == len({way["method"] for way in ways}) == 10 and all(way["cells"] == 1 for way in ways)
+    assert len(ways) == len({way["method"] for way in ways}) == 11 and all(way["cells"] == 1 for way in ways)
     rows = duckdb.read_parquet([str(path) for path in (out / "cells").glob("unlearned-*.parquet")])  # noqa: F841 — read by its name
     steps = dict(duckdb.sql("SELECT split_part(cell, 'source-', 2), list(DISTINCT step ORDER BY step) FROM rows GROUP BY cell").fetchall())
     assert steps["npo@merged-seed1"] == [4] and steps["npo@distilled-seed1"] == [8] and steps["npo@shared-seed1"] == [1, 2, 3, 4]
@@ -80,4 +80,4 @@ def test_methods_that_differ_in_how_the_stage_trains_stand_in_one_comparison(gem
         "SELECT list(value ORDER BY story, language, wording) FROM rows WHERE \"end\" AND metric = 'loss' GROUP BY cell"
     ).fetchall()
     # No two ways are the same by a slip.
-    assert len({tuple(values) for (values,) in ends}) == 10
+    assert len({tuple(values) for (values,) in ends}) == 11
