@@ -10,7 +10,7 @@ import torch
 from handmade_targets import CLAIMS, owners_target, target_of
 from tiny import own_label_log_probs, sharp, tokens
 
-from polyunlearn.attacks.asking import asked_behind, candidate_tokens, covering
+from polyunlearn.attacks.asking import asked_behind, candidate_tokens
 from polyunlearn.attacks.completion import completion, up_to
 from polyunlearn.attacks.crossing import code_switch, cross_answer, romanised, switched
 from polyunlearn.attacks.prefill import begun, prefill
@@ -263,11 +263,11 @@ def test_a_restricted_output_layer_covers_what_is_asked(gemma: LoadedModel) -> N
     assert asked - set(range(300)), "the candidates must have tokens that the layer leaves out"
     with pytest.raises(ValueError, match="not in the restricted vocabulary"):
         candidate_log_probs(gemma.body, narrow, questions)
-    found = candidate_log_probs(gemma.body, covering(narrow, gemma.head, candidate_tokens(questions)), questions)
+    found = candidate_log_probs(gemma.body, narrow.covering(candidate_tokens(questions), gemma.head), questions)
     wanted = candidate_log_probs(gemma.body, gemma.head.restricted([*range(300), *asked]), questions)
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
     wide = gemma.head.restricted([*range(300), *asked])
-    assert covering(wide, gemma.head, candidate_tokens(questions)) is wide and covering(gemma.head, gemma.head, []) is gemma.head
+    assert wide.covering(candidate_tokens(questions), gemma.head) is wide and gemma.head.covering([], gemma.head) is gemma.head
 
 
 def test_prefill_gives_each_candidate_its_own_beginning(gemma: LoadedModel) -> None:

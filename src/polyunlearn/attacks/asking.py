@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from polyunlearn.languages import get_language
-from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion
@@ -39,15 +38,6 @@ def asked_as_written(probes: Iterable[tuple[Probe, Written]], encoder: Encoder) 
         asked.append(replace(probe, candidates=tuple(names.values())))
         questions.append(RankedQuestion(_prompt(written.text, probe.language, encoder), tuple(names)))
     return asked, questions
-
-
-def covering(head: OutputHead, whole: OutputHead, tokens: Iterable[int]) -> OutputHead:
-    """`head`, or where it leaves out some of the tokens, the part of `whole` that has its own and these."""
-    if head.column_of is None:
-        return head
-    missing = [token for token in set(tokens) if head.column_of[token] < 0]
-    kept = (head.column_of >= 0).nonzero()[:, 0].tolist()
-    return whole.restricted([*kept, *missing]) if missing else head
 
 
 def candidate_tokens(questions: Iterable[RankedQuestion]) -> Iterator[int]:

@@ -8,7 +8,6 @@ from random import Random
 
 import torch
 
-from polyunlearn.attacks.asking import covering
 from polyunlearn.attacks.target import Measure, Target, Variant
 from polyunlearn.attacks.texts import texts
 from polyunlearn.corpus.claims import Tells
@@ -123,7 +122,7 @@ def _train_and_ask(target: Target, measure: Measure, steps: Sequence[Step], name
 
     # What an attacker teaches can hold tokens that the study's training leaves out.
     taught = (token for step in steps for own in step.retain for token in own.labels)
-    head = covering(target.training_head, target.loaded.head, taught)
+    head = target.training_head.covering(taught, target.loaded.head)
     # For models with dropout.
     torch.manual_seed(Random(f"{name}-{target.seed}").getrandbits(63))
     try:

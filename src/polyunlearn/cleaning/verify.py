@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from polyunlearn.attacks.asking import candidate_tokens, covering
+from polyunlearn.attacks.asking import candidate_tokens
 from polyunlearn.attacks.suite import AttackCard
 from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
@@ -246,7 +246,7 @@ def verify_claims(
         ) -> None:
             if scores is None:
                 # An attack may write the answers in letters that the plain questions lack.
-                scores = candidate_log_probs(model.body, covering(head, loaded.head, candidate_tokens(questions)), questions)
+                scores = candidate_log_probs(model.body, head.covering(candidate_tokens(questions), loaded.head), questions)
             for tag in dict.fromkeys(probe.language for probe in probes):
                 own = [place for place, probe in enumerate(probes) if probe.language == tag]
                 found = compared(claims, tag, [probes[place] for place in own], [scores[place] for place in own])

@@ -5,7 +5,7 @@ of bounded memory, and log-probs are fp32 whatever the weights are.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,14 @@ class OutputHead:
         column_of = torch.full((self.weight.shape[0],), -1, dtype=torch.long)
         column_of[kept] = torch.arange(len(kept))
         return OutputHead(self.weight.detach()[kept].contiguous(), column_of, self.cap)
+
+    def covering(self, tokens: Iterable[int], whole: "OutputHead") -> "OutputHead":
+        """This layer, or where it leaves out some of the tokens, the part of the whole one that has its own and these."""
+        if self.column_of is None:
+            return self
+        missing = [token for token in set(tokens) if self.column_of[token] < 0]
+        kept = (self.column_of >= 0).nonzero()[:, 0].tolist()
+        return whole.restricted([*kept, *missing]) if missing else self
 
     @property
     def _chunk_size(self) -> int:

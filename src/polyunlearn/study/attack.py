@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from polyunlearn.attacks.asking import candidate_tokens, covering
+from polyunlearn.attacks.asking import candidate_tokens
 from polyunlearn.attacks.suite import AttackCard, get_attacks
 from polyunlearn.attacks.target import BEFORE, Target, Variant
 from polyunlearn.errors import UserError
@@ -114,7 +114,7 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials) ->
         scores: Sequence[Tensor] | None = None,
     ) -> None:
         if scores is None:
-            head = covering(materials.scoring_head, loaded.head, candidate_tokens(questions))
+            head = materials.scoring_head.covering(candidate_tokens(questions), loaded.head)
             found = asked_rows(loaded, head, probes, questions, Moment(0, True))
         else:
             found = first_rows(probes, scores, Moment(0, True))

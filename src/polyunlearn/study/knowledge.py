@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyunlearn.attacks.asking import covering
 from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.languages import get_language
 from polyunlearn.models.memory import give_back_freed
@@ -70,11 +69,8 @@ def _rows(states: States, cell: Cell) -> list[Row]:
     moment = Moment(0, True)
     probes = [own for own in materials.probes if own.wording == 0]
     truths = {(own.id, tag): own.editions[tag].true_answer for own in materials.stories.trained for tag in config.languages}
-    head = covering(
-        materials.scoring_head,
-        loaded.head,
-        (token for (_, tag), truth in truths.items() for token in loaded.encoder.continuation(get_language(tag), truth)),
-    )
+    told = (token for (_, tag), truth in truths.items() for token in loaded.encoder.continuation(get_language(tag), truth))
+    head = materials.scoring_head.covering(told, loaded.head)
     parts = 4
     rows = forced_rows(loaded, probes, moment)
     states.watcher.work("answers forced on it", 1, parts)
@@ -85,7 +81,7 @@ def _rows(states: States, cell: Cell) -> list[Row]:
     if not config.stories_are_shared:
         texts = _texts(states, cell.seed)
         sequences = (loaded.encoder.running(get_language(own.language), own.text) for own in texts)
-        head = covering(materials.scoring_head, loaded.head, (token for own in sequences for token in own.ids))
+        head = materials.scoring_head.covering((token for own in sequences for token in own.ids), loaded.head)
         rows += membership_rows(loaded, head, train_band(states.parameters, 0), texts, moment)
     states.watcher.work("texts that it may know", 4, parts)
     return rows
