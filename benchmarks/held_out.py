@@ -17,8 +17,9 @@ import numpy as np
 from polyunlearn.analysis.budget import budget_paths
 from polyunlearn.analysis.clusters import drawn_weights, percentiles
 from polyunlearn.analysis.comparison import comparison
+from polyunlearn.analysis.summary import KNOWN, Values
 from polyunlearn.files import write_text_atomically
-from polyunlearn.intervals import Estimate
+from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.trainable import load_state, restore
 from polyunlearn.report.comparison import cost_texts, markdown_table, worst_language_text
@@ -59,10 +60,27 @@ def read_again(folder: Path, articles: int) -> dict[str, Bits]:
     return found
 
 
+def quality_lost(values: Values, cells: Sequence[Cell], languages: Sequence[str]) -> dict[str, Estimate]:
+    """What the ends of cells, one a seed, lost of the share of real questions whose answer ranks first, relative to their learned states; by language that
+    all of these knew. The interval draws seeds, then stories."""
+    found = {}
+    for tag in languages:
+        before, after = {}, {}
+        for cell in cells:
+            assert cell.parent
+            then, now = (values.after(own, tag, "real", "first", values.steps(own)[-1]) for own in (cell.parent, cell))
+            if now and estimate(list(then.values())).low > KNOWN:
+                before[cell.seed], after[cell.seed] = list(then.values()), [now[story] for story in then]
+        if len(before) == len(cells):
+            change = rise(before, after)
+            found[tag] = Estimate(-change.mean, -change.high, -change.low, change.n)
+    return found
+
+
 def lines_of(folder: Path, articles: int) -> list[str]:
     """The table, as Markdown."""
     store = Store(folder)
-    config, bits = store.config(), read_again(folder, articles)
+    config, values, bits = store.config(), Values(store), read_again(folder, articles)
     # With no limit every cell is taken at its end.
     ends = {(row.source, row.strategy, row.method): row for row in comparison(budget_paths(config, store), float("inf")).rows}
     ways: dict[tuple[str, str, str], list[Cell]] = {}
@@ -78,19 +96,20 @@ def lines_of(folder: Path, articles: int) -> list[str]:
         }
         worst = max(rises, key=lambda tag: rises[tag].mean)
         single = max(now / then - 1 for cell in cells for now, then in zip(bits[cell.id][worst], bits[parents[cell]][worst], strict=True))
-        own = rises[worst]
+        losses = quality_lost(values, cells, config.languages)
+        dearest = max(losses, key=lambda tag: losses[tag].mean, default=None)
         end = ends.get(way)
-        left, quality, lost = (worst_language_text(end), *cost_texts(end.cost, 0, 0)[:2]) if end else ("–", "–", "–")
+        left, quality = (worst_language_text(end), cost_texts(end.cost, 0, 0)[0]) if end else ("–", "–")
         rows.append(
             [
                 get_language(way[0]).name,
                 f"{way[1]}, {way[2]}",
                 ", ".join(str(cell.seed) for cell in cells),
                 left,
-                f"{own.mean:+.1%} [{own.low:+.1%}, {own.high:+.1%}] {worst}",
+                share_text(rises[worst], worst),
                 f"{single:+.0%}",
                 quality,
-                lost,
+                share_text(losses[dearest], dearest) if dearest else "–",
             ]
         )
     return [
@@ -99,13 +118,18 @@ def lines_of(folder: Path, articles: int) -> list[str]:
         f"Made by `python benchmarks/held_out.py` from the states that study `{config.name}` kept: the end of every cell on {articles} articles a language and "
         "seed that it never read. *Left*: what is left of the claims there, in the worst language. *Bits/byte*: the rise over all these articles in the language "
         "where it is largest, with a 95 % interval that draws seeds and articles. *One article*: the largest rise of a single one in that language. "
-        "*Quality*, *lost*: as in `polyunlearn study compare`.",
+        "*Quality*: as in `polyunlearn study compare`. *Lost*: of quality, relative, in the worst of the languages that knew the real stories on all seeds, with an "
+        "interval that draws seeds and stories.",
         "",
         *markdown_table(
             ("learned in", "unlearned with", "seeds", "left, worst language", "bits/byte, worst", "one article", "quality", "lost"), rows
         ),
         "",
     ]
+
+
+def share_text(share: Estimate, tag: str) -> str:
+    return f"{share.mean:+z.1%} [{share.low:+z.1%}, {share.high:+z.1%}] {tag}"
 
 
 def main() -> None:
