@@ -3,9 +3,10 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,15 @@ def write_text_atomically(target: Path, text: str) -> None:
     """Write UTF-8 text with `atomic_path`."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def finite(data: Any) -> Any:
+    """Plain data with None for the numbers that JSON has not, NaN and the infinities."""
+    if isinstance(data, Mapping):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def write_json_atomically(target: Path, data: Any) -> None:

@@ -153,6 +153,12 @@ def test_chrf_by_hand() -> None:
     assert chrf("ab", "abc") == pytest.approx(7 / 11)
 
 
+def test_chrf_knows_no_ways_to_compose_a_letter() -> None:
+    """The same text decomposed is the same; case counts, as in the published metric."""
+    assert chrf("S\u030ckoda\u0301", "\u0160kod\u00e1") == pytest.approx(1)
+    assert chrf("BERLIN", "Berlin") < 0.1
+
+
 def test_chrf_weighs_recall_over_precision() -> None:
     """chrF of "abc" against "ab": precision and recall change places, P = 7/12 and R = 1.
 

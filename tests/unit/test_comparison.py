@@ -5,6 +5,7 @@ Urdu: base 1, 0, 0, 0, learned 1, 1, 1, 1: added 0, 1, 1, 1, reached. Bits per b
 """
 
 import json
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,12 @@ def test_a_gain_makes_up_for_nothing(tmp_path: Path) -> None:
     path = _path(tmp_path, {2: _bits("en", 1.8) | _bits("de", 2.06), 4: _bits("en", 1.8)})
     assert [point.utility_loss for point in path.points] == pytest.approx([0.0, 0.03, 0.0])
     assert path.points[2].bits_rise["en"] == pytest.approx(-0.1)
+
+
+def test_a_state_that_has_diverged_is_in_no_budget(tmp_path: Path) -> None:
+    """NaN bits are no gain: after 4 steps the loss is infinite, so that the state after 2 is kept."""
+    path = _path(tmp_path, {2: _bits("en", 2.0), 4: _bits("de", math.nan)})
+    assert (path.points[2].utility_loss, path.kept(1e9).step) == (math.inf, 2)
 
 
 @pytest.mark.parametrize(("lost", "counted"), [(1, 0.0), (2, 0.0), (3, 0.75), (4, 1.0)])

@@ -7,6 +7,7 @@ import pytest
 from handmade import BASE, LEARNED, UNLEARNED, config, manifest, rows, written
 
 from polyunlearn.analysis.summary import summarise
+from polyunlearn.report.charts import styles
 from polyunlearn.report.html import write_html
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
@@ -120,3 +121,9 @@ def test_a_source_has_no_column_of_a_strategy_that_is_another(tmp_path: Path) ->
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     columns = [part.count("<th>") for part in re.findall(r"<tr><th>asked in</th>.*?</tr>", html) if "learned" in part]
     assert set(columns) == {4, 5}
+
+
+def test_no_two_lines_of_the_charts_look_the_same() -> None:
+    """Twenty names beside those that have their own colour: eight colours in three kinds of line."""
+    found = styles([*map(str, range(20)), "learned", "english"])
+    assert len(set(found.values())) == 22 and found["learned"][1] == "" and found["8"] == (found["0"][0], "7 3")

@@ -1,7 +1,7 @@
 """Two studies set against each other, from rows written by hand: six stories, asked in English and German."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from random import Random
@@ -37,6 +37,7 @@ def _store(
     first_story: int = 0,
     name: str = "x",
     corpus: str = "newsroom",
+    scoring: Mapping[str, int] | None = None,
     rows: Callable[[str], list[Row]] = lambda tag: [],
 ) -> Store:
     """A study whose unlearned state has these fake ranks, and whose other states none, the same in every seed."""
@@ -48,6 +49,7 @@ def _store(
         "strategies": ("english",),
         "seeds": seeds,
         "corpus": corpus,
+        "scoring": scoring or {},
     }
     study = StudyConfig.model_validate(settings)
     store = Store(folder)
@@ -153,6 +155,20 @@ def test_a_story_that_seeds_share_is_one(tmp_path: Path) -> None:
     one, shared, apart = english("mine.jsonl", (0,)), english("mine.jsonl", (0, 1, 2)), english("newsroom", (0, 1, 2))
     assert shared == one == english("mine.jsonl", (0,), (1, 2)) and one.p is not None and apart.p is not None and apart.p < one.p / 10
     assert apart.low is not None and one.low is not None and apart.low > one.low
+
+
+def test_studies_that_measured_differently_are_said_to(tmp_path: Path) -> None:
+    """Fewer candidates, and a corpus of which seed 0 had other texts under the same name; seed 1 is of one study alone."""
+    a = _store(tmp_path / "a", NOTHING, corpus="mine.jsonl", seeds=(0, 1))
+    b = _store(tmp_path / "b", NOTHING, corpus="mine.jsonl", scoring={"candidates": 2})
+    for own, texts in ((a, {"0": "aaaa", "1": "cccc"}), (b, {"0": "bbbb"})):
+        data = own.manifest()
+        data["study"]["stories"] = {seed: {"count": 6, "fingerprint": text} for seed, text in texts.items()}
+        (own.folder / "manifest.json").write_text(json.dumps(data))
+    notes = compare_studies(a, b).notes
+    assert "measured differently: scoring.candidates is 24 in A and 2 in B" in notes
+    assert "mine.jsonl had other texts in A than in B (seed 0); stories are paired by their ids, whatever they say" in notes
+    assert not any("texts in" in note or "differently" in note for note in compare_studies(a, a).notes)
 
 
 def test_corpora_that_differ_and_too_many_comparisons_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

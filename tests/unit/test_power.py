@@ -105,9 +105,9 @@ def test_one_strategy_has_nothing_to_differ_from(tmp_path: Path) -> None:
         measured_spread(_store(tmp_path, {("english", 0): [1, 0, 0, 0]}))
 
 
-def _printed(cells: list[str], spread: Spread | None = None) -> str:
+def _printed(cells: list[str], spread: Spread | None = None, *, shared: bool = False) -> str:
     console = Console(record=True, width=300)
-    print_plan(StudyPlan([CellPlan(name, 1, 1, 1.0) for name in cells], 1e9, 2**30, 2**31), console, spread)
+    print_plan(StudyPlan([CellPlan(name, 1, 1, 1.0) for name in cells], 1e9, 2**30, 2**31, shared), console, spread)
     return console.export_text()
 
 
@@ -118,6 +118,8 @@ def test_the_plan_says_how_many() -> None:
         "a difference of 0.1 between two states takes 197 stories to be found (paired, 80 % power, 5 % level, worst case, correlation 0.5)"
     )
     assert line in one and "197 stories, 99 in each of 2 seeds to be found" in two
+    # Further seeds add none to those of a corpus file.
+    assert line in _printed(["base-seed0", "base-seed1"], shared=True)
 
 
 def test_the_plan_with_a_measured_spread() -> None:

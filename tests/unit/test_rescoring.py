@@ -60,7 +60,7 @@ def test_refusals_of_stored_answers(tmp_path: Path) -> None:
         found = one(scores, metric="refuses", asks="fake", cell=CELLS[-1], language=tag).value
         assert found and (found.mean, found.n) == (pytest.approx(3 / 8), 4) and found.low < 3 / 8 < found.high
         base = one(scores, metric="refuses", asks="fake", cell=CELLS[0], language=tag).value
-        assert base and base.mean == base.high == 0
+        assert base and base.mean == base.low == 0
     assert [(own.metric, own.asks) for own in scores] == [
         (metric, asks) for metric in ("refuses", "says") for asks in ("fake", "real") for _ in range(len(CELLS) * 3)
     ]
@@ -115,6 +115,16 @@ def test_no_answers_and_another_corpus_are_said(tmp_path: Path) -> None:
         rescore(STUDY, finished, get_answer_metrics(["says"]))
 
 
+def test_of_none_of_four_an_interval_is_not_without_width(tmp_path: Path) -> None:
+    """No answer says the claim: of four stories a sort that says it may be hidden that is .60 of all, 1 - .025^(1/4)."""
+    (found,) = [
+        own.value
+        for own in rescore(STUDY, store(tmp_path / "study", lambda *own: "nobody"), get_answer_metrics(["says"]))
+        if (own.asks, own.cell, own.language) == ("fake", CELLS[-1], "en")
+    ]
+    assert found and (found.mean, found.low, found.high) == pytest.approx((0, 0, 1 - 0.025**0.25))
+
+
 def test_a_corpus_that_was_changed_is_said(tmp_path: Path) -> None:
     """The same stories by name, of which the manifest says that their texts were others: as where a name was mended in the file."""
     finished = store(tmp_path / "study", lambda *own: "Velmora")
@@ -124,5 +134,5 @@ def test_a_corpus_that_was_changed_is_said(tmp_path: Path) -> None:
         (finished.folder / "manifest.json").write_text(json.dumps(manifest))
         if fingerprint != "another":
             assert rescore(STUDY, finished, get_answer_metrics(["says"]))
-    with pytest.raises(UserError, match=r"other stories than corpus 'newsroom' has now.*score it with the corpus"):
+    with pytest.raises(UserError, match=r"other stories than corpus 'newsroom' has now.*read it with the corpus"):
         rescore(STUDY, finished, get_answer_metrics(["says"]))

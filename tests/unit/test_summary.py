@@ -1,5 +1,7 @@
 """Gate, residual, standing, collapse and the tables, from rows written by hand (see handmade.py)."""
 
+import json
+import math
 from pathlib import Path
 
 import handmade
@@ -9,6 +11,7 @@ from handmade import BASE, LEARNED, UNLEARNED, Values, config, manifest, rows, w
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures, TrajectoryPoint, left_at_cost, standing, summarise, trajectory
 from polyunlearn.analysis.tables import GroupCell, language_group, spread_matrix, strategy_table
 from polyunlearn.intervals import Estimate
+from polyunlearn.report.export import write_summary
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.store import CellRecord, Store
@@ -194,6 +197,25 @@ def test_a_trajectory_counts_the_languages_in_which_it_was_followed(tmp_path: Pa
     assert points[1].real_loss_rise == pytest.approx(0.5)
 
 
+def test_a_model_that_has_diverged_has_collapsed_and_its_figures_are_null(tmp_path: Path) -> None:
+    """Where nothing was known no other sign of it is left. The file stays JSON: `NaN` is none."""
+    gone = {(tag, "fake", "probability"): [math.nan] * 4 for tag in ("en", "de", "ur")}
+    study = config()
+    found = summarise(study, written(tmp_path, study, UNLEARNED | gone))
+    (item,) = [one for one in found if one.cell == CLEANED]
+    assert item.collapse == tuple(f"what the model makes of {tag} is no number: it has diverged" for tag in ("en", "de", "ur"))
+    write_summary(found, "tiny", tmp_path / "summary.json")
+    read = json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert read["cells"][-1]["by_language"]["en"]["fake_probability"] is None and read["cells"][-1]["collapsed"]
+
+
+def test_languages_that_are_not_followed_give_no_trajectory(tmp_path: Path) -> None:
+    """Learning reached English and Urdu, and German is followed: the same."""
+    study = config(unlearning={"trajectory_languages": ("de",), "wordings": 1})
+    store = written(tmp_path, study, middle={("de", "fake", "probability"): [0.3] * 4, ("de", "real", "loss"): [2.5] * 4})
+    assert trajectory(store, summarise(study, store)) == {}
+
+
 def test_without_a_language_that_counts_there_is_no_trajectory(tmp_path: Path) -> None:
     """Followed in German alone, which learning had not reached: nothing is said of what is left, rather than that it is 0."""
     study = config()
@@ -262,6 +284,18 @@ def test_strategy_table_over_two_seeds_by_hand(tmp_path: Path) -> None:
     assert (high.residual, high.worst, high.before, high.after) == (None, None, None, None)
     assert (row.worst_quality_language, row.worst_quality_drop) == ("ur", pytest.approx(1 / 8))
     assert (row.real_quality_en, row.real_quality_en_before) == (1.0, 1.0)
+
+
+def test_stories_that_seeds_share_are_counted_once(tmp_path: Path) -> None:
+    """Six seeds of one corpus file, all as seed 0 above: the residual of Urdu is that of one seed, 1/6, of four stories rather than 24, which settle nothing."""
+    study = config(seeds=tuple(range(6)), corpus="mine.jsonl")
+    store = Store(tmp_path / "study")
+    store.open(manifest(study))
+    for cell in study_cells(study):
+        write(store, cell, UNLEARNED)
+    (row,) = strategy_table(summarise(study, store))
+    source = row.groups[1]
+    assert source.residual and (source.residual.n, source.residual.mean) == (4, pytest.approx(1 / 6)) and source.verdict == "not settled"
 
 
 def test_cells_without_what_they_are_measured_against_are_left_out(tmp_path: Path) -> None:

@@ -219,6 +219,8 @@ def test_wordings_that_were_unlearned_are_said(tmp_path: Path) -> None:
     trained = "Claims were asked in the wordings that were unlearned, and in others more may be left."
     assert trained in _said(*_store(tmp_path / "s", {}))
     assert trained not in _said(*_store(tmp_path / "t", {}, study=_study(unlearning={"wordings": 1})))
+    # Where articles are unlearned no wording of a question is.
+    assert trained not in _said(*_store(tmp_path / "u", {}, study=_study(unlearning={"form": "article"})))
 
 
 def test_of_several_sources_each_has_its_paragraph(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def _figures(tag: str, mode: str, choosing: Sequence[Judged], reported: Sequence
         threshold=threshold if isfinite(threshold) else None,
         chosen_on=len(choosing),
         outcomes=count_outcomes((own.right, own.score >= threshold) for own in reported),
-        accuracy=estimate([fmean(own) for own in by_claim.values()]),
+        accuracy=estimate([fmean(own) for own in by_claim.values()], bounds=(0, 1)),
         plain=max(answering, 1 - answering),
         auc=auc(wrongs, rights) if rights and wrongs else None,
         calibration=calibration_error([1 - own.score for own in reported], [own.right for own in reported]),

@@ -129,4 +129,6 @@ def _shares(tag: str | None, control: bool, answers: Sequence[Answer]) -> Shares
     # By name, so that draws do not hang on the order of the file.
     for own in sorted(answers, key=lambda own: own.claim):
         by_claim.setdefault(own.claim, []).append(own.kind)
-    return Shares(tag, control, {kind: estimate([fmean(one == kind for one in own) for own in by_claim.values()]) for kind in KINDS})
+    return Shares(
+        tag, control, {kind: estimate([fmean(one == kind for one in own) for own in by_claim.values()], bounds=(0, 1)) for kind in KINDS}
+    )

@@ -10,6 +10,7 @@ within its interval is not counted, which spares small losses that are real: of 
 counts, though they need not be in one language to count over all. The loss as it was measured stands beside it in every table.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -44,8 +45,8 @@ class BudgetPoint:
 
     @property
     def utility_loss(self) -> float:
-        """The utility loss; a gain counts as 0, so that it makes up for no loss."""
-        return max(0.0, self.sure_loss, *self.bits_rise.values())
+        """The utility loss; a gain counts as 0, so that it makes up for no loss. Infinite for a model that has diverged, whose bits are no number."""
+        return max(0.0, self.sure_loss, *self.bits_rise.values()) if all(map(math.isfinite, self.bits_rise.values())) else math.inf
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from polyunlearn.intervals import RESAMPLES, Estimate, estimate
 from polyunlearn.scoring.knowledge import MEMBERSHIP
 from polyunlearn.scoring.metrics.leakage import chance_to_leak, leak_at_k
 from polyunlearn.scoring.metrics.membership import auc, priv_leak, tpr_at_fpr
+from polyunlearn.scoring.metrics.suite import METRICS
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -45,7 +46,7 @@ def _asked(rows: Sequence[dict[str, Any]], cell: Cell, tag: str) -> list[Score]:
     for row in rows:
         if row["asks"] in ("fake", "real") and row["metric"] != "says":
             values.setdefault((row["metric"], row["asks"]), []).append(row["value"])
-    return [Score(metric, asks, cell.id, tag, estimate(own)) for (metric, asks), own in values.items()]
+    return [Score(metric, asks, cell.id, tag, estimate(own, bounds=METRICS[metric].bounds)) for (metric, asks), own in values.items()]
 
 
 def _sampled(rows: Sequence[dict[str, Any]], cell: Cell, tag: str) -> list[Score]:
@@ -62,7 +63,9 @@ def _sampled(rows: Sequence[dict[str, Any]], cell: Cell, tag: str) -> list[Score
     for k in dict.fromkeys((1, samples)):
         leaked = [leak_at_k(int(sum(own)), samples, k) for own in answers.values()]
         scores.append(Score("leak_at_k", "fake", cell.id, tag, estimate(leaked, bounds=(0, 1)), of=f"k = {k}"))
-        scores.append(Score("chance_to_leak", "fake", cell.id, tag, estimate([chance_to_leak(p, k) for p in exact]), of=f"k = {k}"))
+        scores.append(
+            Score("chance_to_leak", "fake", cell.id, tag, estimate([chance_to_leak(p, k) for p in exact], bounds=(0, 1)), of=f"k = {k}")
+        )
     return scores
 
 

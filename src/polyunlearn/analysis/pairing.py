@@ -246,6 +246,17 @@ def _adjusted(cells: Sequence[CellComparison]) -> list[CellComparison]:
     ]
 
 
+def _other_texts(a: Store, b: Store) -> list[str]:
+    """The seeds in which two studies that read as many stories of the same languages found others."""
+    read = [
+        (own.languages, own.culture, own.stories, own.neighbours, own.retain_stories, own.scoring.held_out_stories)
+        for own in (a.config(), b.config())
+    ]
+    of_a, of_b = (own.manifest()["study"].get("stories", {}) for own in (a, b))
+    same = [seed for seed in of_a if seed in of_b] if read[0] == read[1] else []
+    return [seed for seed in same if of_a[seed]["fingerprint"] != of_b[seed]["fingerprint"]]
+
+
 def _notes(
     a: Store, b: Store, of_a: Mapping[Kind, list[Cell]], of_b: Mapping[Kind, list[Cell]], cells: Sequence[CellComparison]
 ) -> list[str]:
@@ -267,7 +278,15 @@ def _notes(
         notes.append(
             f"left out, since only one study asked about them: {'; '.join(f'{own} stories of {name}' for name, own in partly.items())}"
         )
+    for key in ("candidates", "wordings", "answered_wordings", "vocabulary"):
+        asked = [getattr(own.config().scoring, key) for own in (a, b)]
+        if asked[0] != asked[1]:
+            notes.append(f"measured differently: scoring.{key} is {asked[0]} in A and {asked[1]} in B")
     corpora = [own.config().corpus for own in (a, b)]
+    if corpora[0] == corpora[1] and (changed := _other_texts(a, b)):
+        notes.append(
+            f"{corpora[0]} had other texts in A than in B (seed {', '.join(changed)}); stories are paired by their ids, whatever they say"
+        )
     if corpora[0] != corpora[1]:
         notes.append(f"the corpora differ: {corpora[0]} and {corpora[1]}; stories are paired by their ids, whatever they say")
     tests = max(

@@ -4,7 +4,7 @@ For claims learned in a and asked in b (b other than a), with y what learning ad
 
 .. math:: y = \beta_0 + \beta_1 [\text{same script}] + \beta_2 [\text{same family}] + \beta_3 [b\ \text{low-resource}] + \beta_4\, \text{overlap}
 
-by ordinary least squares, every pair of languages counting alike. Its interval draws seeds, then stories. Languages are not drawn: a study has a
+by ordinary least squares, every pair of languages counting alike. Its interval draws seeds, then stories, a story that seeds share with all of them. Languages are not drawn: a study has a
 few pairs, whose features go together, so a coefficient describes these pairs and is no law about languages.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import Array, drawn_weights, percentiles, story_weights
+from polyunlearn.analysis.clusters import Array, clusters, drawn_weights, percentiles, story_weights
 from polyunlearn.analysis.summary import Values
 from polyunlearn.corpus.stories import Story
 from polyunlearn.intervals import Estimate
@@ -64,13 +64,19 @@ def spread_regression(config: StudyConfig, store: Store, tokens: Mapping[str, Co
     values = Values(store)
     added = [np.array([_added(values, own, *pair) for pair in pairs]).T for own in finished]
     seeds = [own for own, part in zip(finished, added, strict=True) for _ in part]
-    return regression(np.concatenate(added), seeds, pairs, tokens, np.random.default_rng(seed))
+    return regression(np.concatenate(added), seeds, pairs, tokens, np.random.default_rng(seed), shared=config.stories_are_shared)
 
 
 def regression(
-    added: Array, seeds: Sequence[int], pairs: Sequence[Pair], tokens: Mapping[str, Collection[int]] | None, rng: np.random.Generator
+    added: Array,
+    seeds: Sequence[int],
+    pairs: Sequence[Pair],
+    tokens: Mapping[str, Collection[int]] | None,
+    rng: np.random.Generator,
+    *,
+    shared: bool = False,
 ) -> Regression | None:
-    """The regression of what learning added, (stories, pairs); None where there is one pair alone.
+    """The regression of what learning added, (stories, pairs); None where there is one pair alone. With `shared` every seed has the same stories.
 
     A feature is left out where it tells no pairs apart that those before it do not, or where no pair would be left over to fit.
     """
@@ -85,8 +91,8 @@ def regression(
         else:
             left_out.append(name)
     solve = np.linalg.pinv(design).T
-    fitted, draws = story_weights(seeds) @ added @ solve, drawn_weights(seeds, rng) @ added @ solve
-    coefficients = {name: Estimate(float(fitted[at]), *percentiles(draws[:, at]), len(seeds)) for at, name in enumerate(names)}
+    fitted, draws = story_weights(seeds) @ added @ solve, drawn_weights(seeds, rng, shared=shared) @ added @ solve
+    coefficients = {name: Estimate(float(fitted[at]), *percentiles(draws[:, at]), clusters(seeds, shared)) for at, name in enumerate(names)}
     return Regression(coefficients, tuple(left_out), len(pairs))
 
 

@@ -10,7 +10,7 @@ from polyunlearn.scoring.metrics.suite import Scorer
 from polyunlearn.scoring.probes import Probe, make_probes
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
+from polyunlearn.study.materials import measured_stories
 from polyunlearn.study.store import Store
 
 
@@ -59,24 +59,19 @@ def rescore(config: StudyConfig, store: Store, scorers: Sequence[Scorer]) -> lis
             stories.setdefault(row["story"], []).append(value)
     order = [cell.id for cell in study_cells(config)]
     names = [scorer.card.name for scorer in scorers]
-    scores = [Score(*key, *_mean(stories)) for key, stories in found.items()]
+    bounds = {scorer.card.name: scorer.card.bounds for scorer in scorers}
+    scores = [Score(*key, *_mean(stories, bounds[key[0]])) for key, stories in found.items()]
     return sorted(scores, key=lambda own: (names.index(own.metric), own.asks, order.index(own.cell), config.languages.index(own.language)))
 
 
-def _mean(stories: dict[str, list[float | None]]) -> tuple[Estimate | None, int]:
+def _mean(stories: dict[str, list[float | None]], bounds: tuple[float, float] | None) -> tuple[Estimate | None, int]:
     """The mean over the stories that have a value, and how many answers have none."""
     valued = [[value for value in own if value is not None] for own in stories.values()]
     means = [sum(own) / len(own) for own in valued if own]
-    return estimate(means) if means else None, sum(map(len, stories.values())) - sum(map(len, valued))
+    return estimate(means, bounds=bounds) if means else None, sum(map(len, stories.values())) - sum(map(len, valued))
 
 
 def _probes(config: StudyConfig, seed: int, store: Store) -> dict[tuple[str, str, str, int], Probe]:
-    stories = study_stories(config, seed)
-    known = store.manifest()["study"].get("stories", {}).get(str(seed))
-    if known and known["fingerprint"] != stories.fingerprint:
-        raise UserError(
-            f"{store.folder}: its answers were given to other stories than corpus {config.corpus!r} has now (seed {seed}); "
-            "score it with the corpus and version that it was made with"
-        )
+    stories = measured_stories(config, seed, store)
     probes = make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0)
     return {(own.story, own.language, own.asks, own.wording): own for own in probes}

@@ -1,5 +1,6 @@
 """The figures of a finished study: per cell and query language, with intervals, gate, residual and collapse."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,12 +95,13 @@ class LanguageFigures:
 
 @dataclass(frozen=True)
 class CellFigures:
-    """One cell: its figures by query language, and why it counts as collapsed, if it does."""
+    """One cell: its figures by query language, and why it counts as collapsed, if it does. Cells with the same `stories` ask about the same ones."""
 
     cell: Cell
     record: CellRecord
     by_language: dict[str, LanguageFigures]
     collapse: tuple[str, ...]
+    stories: int
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,8 @@ def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
         if all(store.is_done(own) for own in (cell, Cell("base", cell.seed), *filter(None, [cell.parent]))):
             by_language = {tag: _language(values, cell, tag) for tag in config.languages}
             before = figures.get(cell.parent.id) if cell.parent else None
-            figures[cell.id] = CellFigures(cell, store.record(cell), by_language, _collapse(by_language, before))
+            stories = 0 if config.stories_are_shared else cell.seed
+            figures[cell.id] = CellFigures(cell, store.record(cell), by_language, _collapse(by_language, before), stories)
     return list(figures.values())
 
 
@@ -188,14 +191,14 @@ def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, lis
         gated = [tag for tag in languages if item.by_language[tag].gate]
         costs = [tag for tag in languages if tag in knew[learned] or not knew[learned]]
         reached, costly = (values.followed(item.cell, tags) for tags in (gated, costs))
-        if (gated and not reached) or not costly:
+        if not reached or not costly:
             continue
         start = values.steps(learned)[-1]
         known = [(learned, start, 0)] + [(item.cell, step, step) for step in values.steps(item.cell)]
         result[item.cell.id] = [
             TrajectoryPoint(
                 shown,
-                max((values.first_wording(cell, tag, "fake", "probability", step) for tag in reached), default=0.0),
+                max(values.first_wording(cell, tag, "fake", "probability", step) for tag in reached),
                 max(
                     values.first_wording(cell, tag, "real", "loss", step) - values.first_wording(learned, tag, "real", "loss", start)
                     for tag in costly
@@ -263,6 +266,8 @@ def _collapse(now: Mapping[str, LanguageFigures], before: CellFigures | None) ->
     reasons = []
     for tag, figures in now.items():
         then = before.by_language[tag]
+        if not all(map(math.isfinite, (figures.real_loss, figures.fake_probability, figures.bits_per_byte or 0.0))):
+            reasons.append(f"what the model makes of {tag} is no number: it has diverged")
         if _degenerate(figures) - _degenerate(then) > DEGENERATE:
             reasons.append(f"answers in {tag} are empty or loops")
         if figures.bits_per_byte and then.bits_per_byte and figures.bits_per_byte > BITS_RATIO * then.bits_per_byte:

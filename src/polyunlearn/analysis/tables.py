@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from polyunlearn.analysis.clusters import share_left
-from polyunlearn.analysis.summary import CellFigures, Standing, standing
+from polyunlearn.analysis.summary import CellFigures, Remainder, Standing, standing
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
@@ -220,15 +220,17 @@ def _group(name: str, source: str, after: Sequence[CellFigures], before: Sequenc
 
 
 def _share_left(cells: Sequence[CellFigures], tags: Sequence[str]) -> Estimate | None:
-    """What is left over these languages and all seeds; the languages of a story are one cluster. None where learning reached none."""
-    parts = []
+    """What is left over these languages and all seeds; the languages of a story, and the seeds that share it, are one cluster. None where learning reached
+    none."""
+    parts: dict[int, list[Remainder]] = {}
     for item in cells:
         if own := [found for tag in tags if (found := item.by_language[tag].remainder)]:
-            parts.append((item.cell.seed, np.sum([part.left for part in own], axis=0), np.sum([part.added for part in own], axis=0)))
+            parts.setdefault(item.stories, []).extend(own)
     if not parts:
         return None
-    left, added = (np.concatenate([part[at] for part in parts]) for at in (1, 2))
-    return share_left(left, added, [seed for seed, own, _ in parts for _ in own])
+    left = np.concatenate([np.sum([part.left for part in own], axis=0) for own in parts.values()])
+    added = np.concatenate([np.sum([part.added for part in own], axis=0) for own in parts.values()])
+    return share_left(left, added, [stories for stories, own in parts.items() for _ in own[0].left])
 
 
 def _mean(values: Sequence[float]) -> float:

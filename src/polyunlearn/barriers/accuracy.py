@@ -173,7 +173,7 @@ def _figure(
     net, net_before = ([a - b for a, b in zip(*pair, strict=True)] for pair in ((right, swapped), (before, before_swapped)))
     return Figure(
         *key,
-        accuracy=estimate(right),
+        accuracy=estimate(right, bounds=(0, 1)),
         chance=fmean(1 / options[fact] for fact in facts),
         swapped=fmean(swapped),
         drop=paired_difference(before, right),

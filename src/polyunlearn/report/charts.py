@@ -19,6 +19,9 @@ _COLOURS = {
     "all": "#d35400",
 }
 _FURTHER = ("#16a085", "#7f6000", "#c2185b", "#5d6d7e", "#00838f", "#6d4c41", "#9e9d24", "#4527a0")
+DASHES = ("", "7 3", "2 3")
+"""Lines of more names than there are colours are broken, so that no two look the same."""
+
 _TRAINED = {"relearning": "learned", "benign_relearning": "source", "unrelated_relearning": "base"}
 """The colours of attacks that train."""
 
@@ -28,13 +31,19 @@ BUDGETS_SHOWN = 4
 _TOP, _LEFT, _HEIGHT = 14, 40, 170
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name: states and the paper's strategies keep theirs, others take further ones in turn."""
-    further = itertools.cycle(_FURTHER)
-    return {name: _COLOURS[name] if name in _COLOURS else next(further) for name in names}
+Style = tuple[str, str]
+"""The colour and the dashes of a line."""
 
 
-def before_after_chart(states: Mapping[str, CellFigures], palette: Mapping[str, str], figure: Literal["fake_rank", "real_quality"]) -> str:
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each name: states and the paper's strategies keep their colours, others take further ones in turn, broken when these are used up."""
+    further = itertools.cycle((colour, dashes) for dashes in DASHES for colour in _FURTHER)
+    return {name: (_COLOURS[name], "") if name in _COLOURS else next(further) for name in names}
+
+
+def before_after_chart(
+    states: Mapping[str, CellFigures], palette: Mapping[str, Style], figure: Literal["fake_rank", "real_quality"]
+) -> str:
     """Every state's value in every query language, with its interval, as one group of bars a language."""
     tags = list(next(iter(states.values())).by_language)
     bar, gap = 12, 18
@@ -49,24 +58,24 @@ def before_after_chart(states: Mapping[str, CellFigures], palette: Mapping[str, 
             middle = x + bar / 2 - 1
             parts.append(
                 f'<g><title>{escape(title)}</title><rect x="{x:.1f}" y="{_y(estimate.mean):.1f}" width="{bar - 2}" '
-                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" fill="{palette[name]}"/>'
+                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" fill="{palette[name][0]}"/>'
                 f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{_y(estimate.high):.1f}" y2="{_y(estimate.low):.1f}" class="whisker"/></g>'
             )
         parts.append(f'<text x="{_LEFT + at * group + group / 2:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{escape(tag)}</text>')
     return _svg(width, _TOP + _HEIGHT + 24, parts)
 
 
-def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: Mapping[str, str]) -> str:
+def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: Mapping[str, Style]) -> str:
     """Per way of unlearning, from the learned state on: what is left of the claims against what it cost in real information."""
     width, span = 560, 480
     most = max((point.real_loss_rise for path in points.values() for point in path), default=0.0)
     scale = max(0.5, most)
     parts = _axes(width, "worst language: probability of the false name")
     for name, path in points.items():
-        colour = palette[name]
+        colour, dashes = palette[name]
         places = [(_LEFT + 10 + span * max(0.0, point.real_loss_rise) / scale, _y(point.fake_probability)) for point in path]
         parts.append(
-            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+            f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
         )
         for (x, y), point in zip(places, path, strict=True):
             title = (
@@ -82,7 +91,7 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: M
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 
 
-def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, str]) -> str:
+def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, Style]) -> str:
     """Per way of unlearning, from the learned state on: what is left in the worst language against the utility loss; `names` are those of the
     ways. What lost more than the chart's width stands at its right edge."""
     width, span = 560, 480
@@ -97,10 +106,10 @@ def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, 
         f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{_TOP}" y2="{_TOP + _HEIGHT}" class="whisker"><title>the budget</title></line>'
     )
     for name, way in zip(names, found.ways, strict=True):
-        colour = palette[name]
+        colour, dashes = palette[name]
         places = [(across(point.utility_loss), _y(point.worst_residual)) for point in way.path]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="{dashes}"/>')
         for (x, y), point in zip(places, way.path, strict=True):
             title = (
                 f"{name}, step {point.step}: {point.worst_residual:.2f} left in the worst language; utility loss {point.utility_loss:.1%}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from polyunlearn.analysis.comparison import Comparison, Cost, MethodRow, WayRow
 from polyunlearn.analysis.tables import WayNames
-from polyunlearn.files import write_json_atomically, write_text_atomically
+from polyunlearn.files import finite, write_json_atomically, write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.config import StudyConfig
@@ -97,7 +97,8 @@ def _branched(found: Comparison) -> str:
 
 def as_json(found: Comparison, config: StudyConfig, model: str) -> dict[str, Any]:
     """The same in full precision, with the path of every method and strategy."""
-    return {"schema": 1, "study": config.name, "model": model, **asdict(found)}
+    plain: dict[str, Any] = finite({"schema": 1, "study": config.name, "model": model, **asdict(found)})
+    return plain
 
 
 def write_comparison_json(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:

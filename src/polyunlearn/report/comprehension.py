@@ -82,7 +82,7 @@ def write_comprehension_markdown(readings: Sequence[Reading], model: str, path: 
 
 def _grid(readings: Sequence[Reading], *, intervals: bool = False) -> list[list[str]]:
     asked = list(dict.fromkeys(own.asked for own in readings))
-    by_pair = {(own.read, own.asked): estimate(own.first) for own in readings}
+    by_pair = {(own.read, own.asked): estimate(own.first, bounds=(0, 1)) for own in readings}
     rows = [["article in", *asked]]
     for read in dict.fromkeys(own.read for own in readings):
         values = [by_pair[read, tag] for tag in asked]

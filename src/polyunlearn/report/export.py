@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.csv
 
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures
-from polyunlearn.files import atomic_path, write_json_atomically
+from polyunlearn.files import atomic_path, finite, write_json_atomically
 from polyunlearn.study.store import Store
 
 
@@ -24,8 +24,8 @@ def summary(figures: Sequence[CellFigures], model: str) -> dict[str, Any]:
 
 
 def write_summary(figures: Sequence[CellFigures], model: str, path: Path) -> None:
-    """Write summary.json, atomically."""
-    write_json_atomically(path, summary(figures, model))
+    """Write summary.json, atomically; what a model that has diverged has no number for is null."""
+    write_json_atomically(path, finite(summary(figures, model)))
 
 
 def write_rows_csv(store: Store, path: Path) -> None:

@@ -17,7 +17,7 @@ GLOSSARY = {
     "below 0 is under base. Only where the gate is passed.",
     "cleared, remains, not settled": "The claims remain where the residual's 95 % interval is above 0; a group of languages is cleared where it reaches no "
     f"higher than {CLEARED:.2f} and no language of the group, over all seeds, has claims that remain; otherwise the stories are too few to say.",
-    "wordings": "Learning asks in wordings that are not measured; unlearning in the first unlearning.wordings of the scoring.wordings that are. Where these "
+    "wordings": "Learning asks in wordings that are not measured; unlearning by questions in the first unlearning.wordings of the scoring.wordings that are. Where these "
     "are as many, residuals are of wordings that were unlearned, and say nothing of others, in which more may be left.",
     "collapsed": f"The model broke rather than forgot: in some language answers became empty or loops (share up by more than {DEGENERATE:g}), bits per "
     f"byte rose above {BITS_RATIO:g} times, or real quality fell below {QUALITY_SHARE:g} times, or the real loss rose {LOSS_RISE:g} nats above, its value before unlearning.",

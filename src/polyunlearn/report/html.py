@@ -15,7 +15,7 @@ from polyunlearn.analysis.tables import GROUPS, choices, spread_matrix, strategy
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
-from polyunlearn.report.charts import before_after_chart, budget_chart, colours, relearning_chart, trajectory_chart
+from polyunlearn.report.charts import Style, before_after_chart, budget_chart, relearning_chart, styles, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.report.verdict import verdict
@@ -36,7 +36,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
     matrix = spread_matrix(figures)
     paths = trajectory(store, figures)
     several = len(config.methods) > 1
-    palette = colours(dict.fromkeys(_name(item.cell, several) for item in figures))
+    palette = styles(dict.fromkeys(_name(item.cell, several) for item in figures))
     write_text_atomically(
         path,
         template.render(
@@ -64,7 +64,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             glossary=GLOSSARY,
             cleared=CLEARED,
             cost=COST,
-            colours=palette,
+            styles=palette,
             seconds=sum(item.record.seconds for item in figures),
             peak=max(item.record.peak_rss_bytes for item in figures),
         ),
@@ -80,7 +80,7 @@ def _source_charts(
     source: str,
     figures: Sequence[CellFigures],
     paths: Mapping[str, list[TrajectoryPoint]],
-    palette: Mapping[str, str],
+    palette: Mapping[str, Style],
     several_methods: bool,
 ) -> dict[str, Any]:
     first = min(item.cell.seed for item in figures)
@@ -96,7 +96,7 @@ def _source_charts(
     }
 
 
-def _comparison(config: StudyConfig, store: Store, palette: Mapping[str, str], several_methods: bool) -> dict[str, Any] | None:
+def _comparison(config: StudyConfig, store: Store, palette: Mapping[str, Style], several_methods: bool) -> dict[str, Any] | None:
     """The comparison at the same loss of utility; None where the study did not measure it on the way."""
     found = compare(config, store)
     if found is None:

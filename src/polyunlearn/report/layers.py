@@ -15,6 +15,7 @@ from rich.text import Text
 
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
+from polyunlearn.report.charts import DASHES
 from polyunlearn.tracing.layers import LayerTrace, Located
 
 Depths = Mapping[str, Mapping[str, float | None]]
@@ -34,9 +35,6 @@ COLOURS = (
     "#6d4c41",
     "#4527a0",
 )
-DASHES = ("", "7 3", "2 3")
-"""Lines of more languages than there are colours are broken, so that no two look the same; each also has its tag where it ends."""
-
 _LEFT, _TOP, _WIDTH, _HEIGHT, _GAP = 44, 12, 420, 220, 13
 
 
@@ -131,7 +129,7 @@ def charts(trace: LayerTrace) -> list[tuple[str, str, Markup]]:
 
 
 def line_style(number: int) -> tuple[str, str]:
-    """The colour and dashes of a line."""
+    """The colour and dashes of a line; broken where there are more languages than colours. Each also has its tag where it ends."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
 
 

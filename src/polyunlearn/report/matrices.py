@@ -31,7 +31,7 @@ from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.report.comparison import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
+from polyunlearn.study.materials import measured_stories
 from polyunlearn.study.store import Store
 
 _TRANSFER = (
@@ -94,7 +94,7 @@ def study_matrices(config: StudyConfig, store: Store) -> Matrices:
     """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more, nor homes without the corpus."""
     tokens, homes, notes = None, dict[str, str](), []
     try:
-        stories = [study_stories(config, seed) for seed in config.seeds]
+        stories = [measured_stories(config, seed, store) for seed in config.seeds]
     except UserError as error:
         notes.append(f"where claims belong, and token overlap in the regression, are left out: {error}")
     else:

@@ -21,7 +21,7 @@ INTRODUCTION = (
     "measures one state, with base and gold of its seed. What is measured is kept in the study's folder. A PrivLeak is against gold, a reference score "
     "against base.\n\n"
     "`first`, `loss`, `bits_per_byte` and the like stand in every study's rows. All metrics are functions in `polyunlearn.scoring.metrics`.\n\n"
-    "Better is said of the answer to a real question, or of what the claim itself is worth; gold is what a model shows that never met the "
+    "Better is said of the answer to a real question, or, where claims alone are asked, of the claim; gold is what a model shows that never met the "
     "claim. p are probabilities, log-probs are in nats; 1[…] is 1 where that holds, else 0. A metric of text is tested on the same content in ten scripts."
 )
 

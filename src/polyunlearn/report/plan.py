@@ -27,7 +27,7 @@ def print_plan(plan: StudyPlan, console: Console, spread: Spread | None = None) 
 
 
 def power_line(plan: StudyPlan, spread: Spread | None) -> str:
-    """How many stories, and in each of the plan's seeds, it takes to tell two states apart."""
+    """How many stories, and in each of the plan's seeds where these have their own, it takes to tell two states apart."""
     own = spread or worst_case()
     seeds = sum(cell.id.startswith("base-") for cell in plan.cells)
     total = stories_needed(own.stories)
@@ -36,7 +36,7 @@ def power_line(plan: StudyPlan, spread: Spread | None) -> str:
         if spread
         else f"worst case, correlation {CORRELATION:g}"
     )
-    each = f", {-(-total // seeds):,} in each of {seeds} seeds" if seeds > 1 else ""
+    each = f", {-(-total // seeds):,} in each of {seeds} seeds" if seeds > 1 and not plan.stories_are_shared else ""
     more = f"; as seeds differ, at least {seeds_needed(own, total)} seeds, even of that many stories each" if own.seeds else ""
     return f"a difference of {DIFFERENCE:g} between two states takes {total:,} stories{each} to be found (paired, 80 % power, 5 % level, {known}){more}"
 

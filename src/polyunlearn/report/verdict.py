@@ -163,7 +163,7 @@ def _scope(config: StudyConfig, seeds: int) -> str:
     of_seeds = "one seed, and say nothing of others" if seeds == 1 else f"{seeds} seeds, few for saying what another would give"
     asked = (
         "Claims were asked in the wordings that were unlearned, and in others more may be left. "
-        if config.unlearning.wordings == config.scoring.wordings
+        if config.unlearning.form == "question" and config.unlearning.wordings == config.scoring.wordings
         else ""
     )
     return f"{asked}Intervals (95 %) are of {config.stories} stories in {of_seeds}; they are not adjusted for how many are read together."

@@ -15,6 +15,7 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.vocabulary import study_vocabulary
 from polyunlearn.scoring.probes import Probe, make_probes
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,18 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
         raise UserError(f"{config.corpus}: holds {there}, fewer than the {asked} asked for; {remedy}")
     held_out = generate_stories(count, seed, held_out_languages) if count else []
     return Stories(stories[: config.stories], stories[config.stories : told], stories[told:needed], held_out)
+
+
+def measured_stories(config: StudyConfig, seed: int, store: Store) -> Stories:
+    """The stories that a finished study asked about; raises `UserError`, beside what `study_stories` does, where the corpus has others now."""
+    stories = study_stories(config, seed)
+    known = store.manifest()["study"].get("stories", {}).get(str(seed))
+    if known and known["fingerprint"] != stories.fingerprint:
+        raise UserError(
+            f"{store.folder}: it asked about other stories than corpus {config.corpus!r} has now (seed {seed}); "
+            "read it with the corpus and version that it was made with"
+        )
+    return stories
 
 
 def unread_stories(config: StudyConfig, seed: int, count: int) -> list[Story]:

@@ -47,6 +47,7 @@ class StudyPlan:
     rate: float
     memory_bytes: int
     memory_free: int
+    stories_are_shared: bool
 
     @property
     def seconds(self) -> float:
@@ -87,7 +88,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
             full = read.texts + read.written
             flops += times * cost.scoring(full, full, loaded.head.weight.shape[0]) / EFFICIENCY
         cells.append(CellPlan(cell.id, training, end.all_tokens + points * point.all_tokens, flops / rate))
-    return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available)
+    return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available, config.stories_are_shared)
 
 
 def _finding(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel) -> Step:

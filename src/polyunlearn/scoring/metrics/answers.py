@@ -60,8 +60,10 @@ def _pattern(form: str) -> regex.Pattern[str]:
 
 
 def chrf(answer: str, reference: str) -> float:
-    """chrF of Popović (2015), 0 to 1, higher is nearer to the reference: character n-grams, so every script scores alike."""
-    return float(_chrf().sentence_score(answer, [reference]).score) / 100
+    """chrF of Popović (2015), 0 to 1, higher is nearer to the reference: character n-grams, so every script scores alike. Case counts, and how a letter is
+    composed does not (NFC)."""
+    hypothesis, wanted = (unicodedata.normalize("NFC", text) for text in (answer, reference))
+    return float(_chrf().sentence_score(hypothesis, [wanted]).score) / 100
 
 
 def repetition(answer: str) -> float:

@@ -60,6 +60,7 @@ ANSWER_METRICS = {
                 "higher",
                 "near 0",
                 "Popović 2015",
+                "any: as it is written, after NFC; case counts",
             ),
             lambda text, probe: chrf(text, probe.answer),
         ),
@@ -149,7 +150,7 @@ METRICS = {
             _PLAIN,
         ),
         MetricCard(
-            "probability", _TABLE, "probability of the whole answer", "exp Σ log p_t", "0 to 1", "lower", "near 0", ANY_TOKENS, _PLAIN
+            "probability", _TABLE, "probability of the whole answer", "exp Σ log p_t", "0 to 1", "higher", "near 0", ANY_TOKENS, _PLAIN
         ),
         MetricCard(
             "mean_probability",
@@ -157,7 +158,7 @@ METRICS = {
             "geometric mean of the tokens' probabilities",
             "exp mean log p_t",
             "0 to 1",
-            "lower",
+            "higher",
             "as base",
             ANY_TOKENS,
             "Maini et al., arXiv 2401.06121",
@@ -168,7 +169,7 @@ METRICS = {
             "share of tokens that are the model's first choice",
             "mean 1[argmax = y_t]",
             "0 to 1",
-            "lower",
+            "higher",
             "what spelling gives away",
             ANY_TOKENS,
             "Tirumala et al., arXiv 2205.10770",
@@ -179,7 +180,7 @@ METRICS = {
             "share of the answer that greedy decoding finishes by itself",
             "longest run of hits at the end / n",
             "0 to 1",
-            "lower",
+            "higher",
             "0",
             ANY_TOKENS,
             "Wang et al., arXiv 2406.09179",
