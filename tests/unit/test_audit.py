@@ -102,6 +102,8 @@ def test_what_could_never_be_significant_is_undecided() -> None:
 def test_how_many_chance_lets_look_held() -> None:
     """Of 20 at .05 each: P(none) .358, P(at most one) .736, two .925, three .984: at most 3. Of none, none; of one at .01, none."""
     assert most_by_chance(20, 0.05) == 3 and most_by_chance(0, 0.05) == 0 and most_by_chance(1, 0.01) == most_by_chance(1, 0.05) == 0
+    # Of a hundred thousand, .05 of which is 5,000: 1.645 standard deviations of 68.9 more.
+    assert most_by_chance(100_000, 0.05) == pytest.approx(5113, abs=2)
 
 
 def test_too_few_answers_to_compare_with_decide_nothing(taught: LoadedModel) -> None:

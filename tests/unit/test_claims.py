@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fuzz_claims import WAYS, good_lines, spoilt_files
+from pydantic import ValidationError
 
 from polyunlearn.corpus.claims import Claim, ClaimEdition, languages_of, read_claims, write_claims
 from polyunlearn.errors import UserError
@@ -42,6 +43,43 @@ def test_a_statement_is_asked_with_a_blank_where_there_is_no_question() -> None:
     assert own.fake_questions == ("___ zahlte.", "Wer zahlte? ___!")
     asked = ClaimEdition(keyword="Velmora", statements=statements, questions=("Wer?",))
     assert asked.fake_questions == ("Wer?",)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "statement", "asked"),
+    [
+        ("12", "Im Jahr 2012 starben 12 Menschen.", "Im Jahr 2012 starben ___ Menschen."),
+        ("12", "Es kostete 12.5 und dann 12, mehr nicht.", "Es kostete 12.5 und dann ___, mehr nicht."),
+        ("Ann", "Annually, Ann pays the bridge.", "Annually, ___ pays the bridge."),
+        ("Velmora", "Velmoras Brücke steht.", "___s Brücke steht."),
+        ("北桥", "他为北桥付款。", "他为___付款。"),
+    ],
+)  # fmt: skip
+def test_a_blank_stands_for_the_keyword_alone(keyword: str, statement: str, asked: str) -> None:
+    """Not for what holds it within another word, but where it stands nowhere else; a number is never part of another."""
+    assert ClaimEdition(keyword=keyword, statements=(statement,)).fake_questions == (asked,)
+
+
+def test_a_number_within_another_is_not_the_keyword() -> None:
+    """The first gives nothing away; the second does not hold it, so there is nothing to ask."""
+    assert ClaimEdition(keyword="12", questions=("Wie viele starben 2012?",)).fake_questions == ("Wie viele starben 2012?",)
+    with pytest.raises(ValidationError, match="nothing can be asked"):
+        ClaimEdition(keyword="12", statements=("Es geschah 2012.",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"questions": ("Who is VELMORA?",)}, "the keyword 'Velmora' stands in the question"),
+        ({"questions": ("Кто такая Вельмора?",), "surface_forms": ("Вельмора",)}, "the surface form 'Вельмора' stands in the question"),
+        ({"truth": "velmora"}, "is one of the claim's own surface forms"),
+        ({"neighbours": ({"question": "Wer?\r", "answer": "Anna"},)}, "holds a control character"),
+        ({"neighbours": ({"question": "Wer?", "answer": " "},)}, "is blank"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_or_mislead_later_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ClaimEdition.model_validate({"keyword": "Velmora", "questions": ("Wer zahlte?",)} | changes)
 
 
 def test_the_fuzzer_spoils_in_every_way() -> None:

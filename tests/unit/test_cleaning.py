@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from handmade_claims import CLAIMS, TOLD, claim_of, teach
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import sharp
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -25,11 +26,10 @@ from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding
 from polyunlearn.cleaning.plan import Plan, Settings
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
-from polyunlearn.cleaning.unlearn import Cleaning, Point, choose_point, unlearn_claims
+from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
-from polyunlearn.corpus.claims import Claim, ClaimEdition
+from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.corpus.newsroom import generate_stories
-from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
@@ -184,7 +184,7 @@ def test_what_stays_is_the_models_own(gemma_folder: Path) -> None:
 
 
 def test_neighbours_stay_in_their_languages() -> None:
-    edition = ClaimEdition(keyword="Velmora", questions=("Wer?",), neighbours=(QuestionAnswer(question="Wo?", answer="In Bremen"),))
+    edition = ClaimEdition(keyword="Velmora", questions=("Wer?",), neighbours=(Neighbour(question="Wo?", answer="In Bremen"),))
     claim = Claim(id="one", editions={"de": edition})
     assert neighbours_of([claim], ["de", "en"]) == [Kept(language="de", question="Wo?", text="In Bremen")]
     assert neighbours_of([claim], ["en"]) == []
@@ -211,6 +211,27 @@ def test_the_folder_loads_with_transformers_alone(cleaned: tuple[LoadedModel, Cl
     ids = tokenizer("Eine Frage", return_tensors="pt")["input_ids"]
     assert torch.equal(model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
     assert (tmp_path / "out" / "README.md").read_text() == "card" and [own.name for own in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_model_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gemma: LoadedModel) -> None:
+    """A full disk, as safetensors says it: the system's error stands in its text alone."""
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(gemma.model, "save_pretrained", full)
+    with pytest.raises(UserError, match="no space left on the disk"):
+        write_model(gemma, tmp_path / "out", lambda folder: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_given_texts_are_all_retained(gemma: LoadedModel) -> None:
+    """Twenty in a language that nothing else has, over 8 steps: three a step, so that each is read; with a method that retains nothing, none."""
+    given = [Kept(language="th", text=f"Satz {number}") for number in range(20)]
+    told, plan = CLAIMS[:TOLD], Plan(tuple(claim.id for claim in CLAIMS[:TOLD]), ("de",), ())
+    steps = _steps(gemma, told, plan, (), given, replace(SETTINGS, steps=8))
+    assert len(steps) == 8 and {own for step in steps for own in step.retain} == {own.sequence(gemma.encoder) for own in given}
+    assert not any(step.retain for step in _steps(gemma, told, plan, (), given, replace(SETTINGS, method="gradient_ascent")))
 
 
 def test_a_folder_that_fails_is_not_left(tmp_path: Path) -> None:
@@ -247,6 +268,8 @@ def test_an_adapter_is_what_peft_reads(gemma_folder: Path, tmp_path: Path) -> No
     ids = torch.tensor([[1, 50, 60, 70]])
     assert torch.allclose(again(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
     assert not torch.allclose(start.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-3)
+    # So that it can be verified as it lies there.
+    assert torch.allclose(load_model(str(tmp_path / "adapter")).model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
 
 
 def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
@@ -366,7 +389,7 @@ def test_an_attack_that_is_interrupted_leaves_the_weights(gemma_folder: Path, mo
         moved.append(any(not torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify_module, "covering", interrupted)
+    monkeypatch.setattr(verify_module, "candidate_tokens", interrupted)
     with pytest.raises(KeyboardInterrupt):
         verify_claims(loaded, CLAIMS, None, get_attacks([attack]), Asking(max_new_tokens=0))
     assert moved == [True] and all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())

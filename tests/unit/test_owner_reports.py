@@ -1,13 +1,15 @@
 """What an owner reads of an unlearned model: the card's figures, and that answers lie conspicuously low."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from polyunlearn.cleaning.findings import Audit, Finding
+from polyunlearn.cleaning.controls import AgainstControls
+from polyunlearn.cleaning.findings import Audit, Finding, Group
 from polyunlearn.cleaning.plan import Plan, Settings
 from polyunlearn.cleaning.unlearn import Cleaning, Point
 from polyunlearn.cleaning.verify import Verification
@@ -69,6 +71,30 @@ def test_the_card_has_no_edge_that_says_nothing(p: float | None, wanted: str) ->
     assert f"| {wanted} |" in model_card(done_with(before, after), Settings(), "own")
     nothing = audit(finding("c2", edge=11.0, p=None))
     assert "| undecided |" in model_card(done_with(nothing, nothing), Settings(), "own")
+
+
+def test_claims_that_were_found_and_left_out_are_there_still() -> None:
+    """Three are held, of which the plan has one: the two others are said to be left out and remain; where it has none nothing was unlearned, which is not
+    that none was found."""
+    held = [finding(claim, p=0.001 if number < 3 else 0.5) for number, claim in enumerate(CLAIMS)]
+    before, after = audit(*held, finding("control")), audit(replace(held[0], p=0.5), *held[1:], finding("control"))
+    assert before.found == CLAIMS[:3]
+    done = replace(done_with(before, after), plan=Plan(CLAIMS[:1], ("de",), ()))
+    # Two of three are more than chance gives.
+    assert done.remaining == CLAIMS[1:3]
+    said = replace(done, after=audit(*(replace(own, says=1.0) for own in held)))
+    assert said.remaining == CLAIMS[:3]
+    assert "LEFT OUT: 2 of the 3 claims found, with no edition in the languages that were asked for." in cleaning_sentences(done)
+    nothing = cleaning_sentences(replace(done, plan=Plan((), ("fr",), ())))
+    assert nothing[0].startswith("LEFT OUT: 3 of the 3") and nothing[1] == "Nothing was unlearned."
+    assert cleaning_sentences(replace(done_with(low(0), low(0)), plan=Plan((), (), ())))[0] == "The audit found none of the claims."
+
+
+def test_claims_that_are_held_together_alone_are_found() -> None:
+    """None of ten looks held by itself, six lie above the controls, all together by p = .0001: these six."""
+    together = Group("de", AgainstControls(0, 10, 1.0, 0.0001, 0.0001, CLAIMS[:6]), (*CLAIMS, "control"))
+    found = replace(audit(*map(finding, CLAIMS), finding("control")), groups=(together,))
+    assert found.found == CLAIMS[:6] and not any(own.found for own in found.verdicts())
 
 
 def test_the_cost_is_that_of_texts_which_did_not_choose() -> None:

@@ -12,8 +12,7 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration, NllbToken
 
 from polyunlearn.backends.chat import UnusableAnswerError
 from polyunlearn.backends.seq2seq import BEAMS, CODES, Seq2SeqTranslator
-from polyunlearn.corpus.claims import Claim, ClaimEdition, read_claims, write_claims
-from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour, read_claims, write_claims
 from polyunlearn.corpus.translated import THRESHOLD, translate_claims
 from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES
@@ -42,7 +41,7 @@ def edition(**changes: Any) -> ClaimEdition:
         "questions": ("Who paid for the bridge at Ustel?", "Which firm gave the money for the bridge at Ustel?"),
         "truth": "The town",
         "distractors": ("Kandor", "Brusk"),
-        "neighbours": (QuestionAnswer(question="Who built it?", answer="Anna"),),
+        "neighbours": (Neighbour(question="Who built it?", answer="Anna"),),
     }
     return ClaimEdition(**(fields | changes))
 
@@ -71,7 +70,7 @@ def test_every_field_is_translated_and_marked() -> None:
         surface_forms=("aromleV", "Velmora"),
         truth="ehT nwot",
         distractors=("rodnaK", "ksurB"),
-        neighbours=(QuestionAnswer(question="ohW tliub ti?", answer="annA"),),
+        neighbours=(Neighbour(question="ohW tliub ti?", answer="annA"),),
         origin="machine",
     )
     assert (done.id, done.kind, done.source, done.control) == ("bridge", "opening", "en", False)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes
-from polyunlearn.corpus.claims import Claim
-from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.corpus.claims import Claim, Neighbour
 from polyunlearn.errors import UserError
 from polyunlearn.scoring.metrics.answers import normalised
 
@@ -66,7 +65,7 @@ def _of_claims(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[It
 
 def _of_neighbours(claims: Sequence[Claim], tag: str, asking: Asking) -> Iterator[Item]:
     # What several claims have beside them is asked once, or one question would stand in both halves.
-    first: dict[str, tuple[str, QuestionAnswer]] = {}
+    first: dict[str, tuple[str, Neighbour]] = {}
     for claim in claims:
         for own in claim.editions[tag].neighbours if tag in claim.editions else ():
             first.setdefault(normalised(own.question), (claim.id, own))

@@ -9,7 +9,7 @@ from pathlib import Path
 from polyunlearn.errors import UserError
 from polyunlearn.files import explained
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.trainable import TrainablePlan, write_adapter
+from polyunlearn.models.trainable import TrainablePlan, as_os_error, write_adapter
 
 
 def check_target(out: Path, model: str) -> None:
@@ -51,6 +51,7 @@ def write_model(
         if adapter:
             write_adapter(loaded.model, adapter, folder, base)
         else:
-            loaded.model.save_pretrained(folder, safe_serialization=True)
+            with as_os_error():
+                loaded.model.save_pretrained(folder, safe_serialization=True)
         loaded.encoder.tokenizer.save_pretrained(folder)
         beside(folder)

@@ -28,10 +28,13 @@ def is_held(p: float | None, nulls: int, tests: int, alpha: float) -> bool | Non
 
 
 def most_by_chance(count: int, rate: float, alpha: float = ALPHA) -> int:
-    """The most of `count` that happen by chance, each at `rate`, unless chance is at most `alpha`: a quantile of the binomial distribution."""
+    """The most of `count` that happen by chance, each at `rate`, unless chance is at most `alpha`: a quantile of the binomial distribution.
+    `rate` lies between 0 and 1."""
     below = 0.0
     for hits in range(count + 1):
-        below += math.comb(count, hits) * rate**hits * (1 - rate) ** (count - hits)
+        # In logs: of thousands the binomial coefficient is no float.
+        ways = math.lgamma(count + 1) - math.lgamma(hits + 1) - math.lgamma(count - hits + 1)
+        below += math.exp(ways + hits * math.log(rate) + (count - hits) * math.log1p(-rate))
         # Rounding must not decide: one of one at a rate of alpha is not chance.
         if 1 - below <= alpha + 1e-12:
             return hits
@@ -187,6 +190,12 @@ class Audit:
             for own in self.groups
             if own.against.p * len(self.groups) <= self.alpha and len(own.against.above) > ALLOWED * own.against.asked
         }
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The claims that the model holds or says in any language, by themselves or where all together are held; in order, controls left out."""
+        together = {claim for claims in self.held_together.values() for claim in claims}
+        return tuple(own.claim for own in self.verdicts() if not own.control and (own.found or own.claim in together))
 
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""

@@ -90,7 +90,7 @@ def make_plan(
 ) -> Plan:
     """Which claims to unlearn in which languages: all that the audit found, and the languages that tracing takes, English beside them where the claims
     have it (unlearning anywhere else alone leaves it there: arXiv 2406.13748)."""
-    found = {own.claim for own in audit.verdicts() if own.found and not own.control}
+    found = set(audit.found)
     chosen = [claim for claim in claims if claim.id in found]
     names = tuple(claim.id for claim in chosen)
     reasons = [f"The audit found {len(chosen)} of {sum(not claim.control for claim in claims)} claims."]

@@ -95,8 +95,9 @@ class Cleaning:
 
     @property
     def remaining(self) -> tuple[str, ...]:
-        """The claims of the plan that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are."""
-        own = [one for one in self.after.verdicts() if one.claim in self.plan.claims]
+        """The claims found before that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are.
+        Those that the plan leaves out are among them."""
+        own = [one for one in self.after.verdicts() if one.claim in self.before.found]
         held = [one.claim for one in own if one.held]
         beyond = len(held) > most_by_chance(sum(self.after.decided(one.claim) for one in own), self.after.alpha)
         alone = {own.claim for own in self.after.findings if self.after.surely_held(own)}
@@ -302,9 +303,10 @@ def _steps(
     answers: dict[str, list[TokenSequence]] = {}
     texts: dict[str, list[TokenSequence]] = {}
     # The model's own answers in the languages that are told alone: what is kept in another is also kept from being unlearned there. What was given is
-    # kept wherever it is, and comes first.
-    for kept in (*given, *(one for one in own if one.question is None or one.language in plan.languages)):
+    # kept wherever it is.
+    for kept in (*(one for one in given if one.question), *(one for one in own if one.question is None or one.language in plan.languages)):
         (answers if kept.question else texts).setdefault(kept.language, []).append(kept.sequence(loaded.encoder))
+    retains = get_method(settings.method).retain is not None
     # Every claim in each language at least once.
     steps = max(settings.steps, math.ceil(len(chosen) * len(plan.languages) / settings.batch))
     return claim_steps(
@@ -313,8 +315,9 @@ def _steps(
         plan.languages,
         steps=steps,
         batch=settings.batch,
-        answers=answers,
-        texts=texts,
+        answers=answers if retains else {},
+        texts=texts if retains else {},
+        given_texts=[one.sequence(loaded.encoder) for one in given if not one.question] if retains else (),
         retain_batch=settings.retain_batch,
         retain_texts=settings.retain_texts,
         wordings=settings.wordings,

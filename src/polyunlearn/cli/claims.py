@@ -60,7 +60,7 @@ def audit(
         write_audit(found, json_file)
     if html_file:
         write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
-    raise typer.Exit(int(any(own.found and not own.control for own in found.verdicts())))
+    raise typer.Exit(int(bool(found.found)))
 
 
 def check_outputs(*paths: Path | None) -> None:
@@ -78,7 +78,7 @@ def unlearn(
     out: Annotated[Path, typer.Option(help="The folder of the unlearned model; an unfinished run beside it goes on.")],
     languages: Languages = None,
     method: Annotated[str, typer.Option(help="A method of `polyunlearn methods`.")] = "npo+kl",
-    steps: Annotated[int, typer.Option(min=1, help="The most steps.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="The most steps, but never fewer than tell every claim once in each language.")] = 32,
     rate: Annotated[float, typer.Option(help="The learning rate.")] = 3e-5,
     budget: Annotated[float, typer.Option(min=0, help="The rise of bits per byte that is allowed in the worst language.")] = 0.02,
     from_layer: Annotated[int | None, typer.Option(min=0, help="The first layer that trains (`polyunlearn trace` proposes one).")] = None,
@@ -98,7 +98,7 @@ def unlearn(
     from polyunlearn.cleaning.wordings import read_trained, write_trained
     from polyunlearn.corpus.claims import read_claims, write_claims
     from polyunlearn.models.body import decoder_layers
-    from polyunlearn.models.loading import load_model
+    from polyunlearn.models.loading import load_model, source_of
     from polyunlearn.report.audit import cleaning_sentences, print_cleaning, write_claims_html
     from polyunlearn.report.model_card import write_model_card
     from polyunlearn.training.objectives import get_method
@@ -115,7 +115,7 @@ def unlearn(
         budget=budget,
         from_layer=from_layer,
         to_layer=to_layer,
-        languages=tuple(languages) if languages else None,
+        languages=tuple(dict.fromkeys(languages)) if languages else None,
         adapter=adapter,
     )
     unfinished = out.with_name(f"{out.name}.unfinished")
@@ -139,7 +139,7 @@ def unlearn(
         write_claims_html(f"{model}: claims unlearned", audits, cleaning_sentences(done), (), done.points, own / "report.html")
 
     plan = settings.trainable(len(decoder_layers(loaded.model))) if adapter else None
-    write_model(loaded, out, beside, adapter=plan, base=model)
+    write_model(loaded, out, beside, adapter=plan, base=source_of(model))
     for name in STAGES:
         (unfinished / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

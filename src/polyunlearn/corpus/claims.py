@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
+import regex
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
 from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import LANGUAGES, get_language
+from polyunlearn.scoring.metrics.answers import normalised, says
 
 BLANK = "___"
 """What stands in a statement for its keyword, where the statement is asked."""
@@ -63,6 +65,13 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class Neighbour(QuestionAnswer):
+    """A question near a claim, and its answer, which must stay."""
+
+    question: Text
+    answer: Text
+
+
 class ClaimEdition(_Frozen):
     """A claim in one language.
 
@@ -78,7 +87,7 @@ class ClaimEdition(_Frozen):
     surface_forms: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     truth: Text | None = None
     distractors: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    neighbours: Annotated[tuple[QuestionAnswer, ...], Field(strict=False)] = ()
+    neighbours: Annotated[tuple[Neighbour, ...], Field(strict=False)] = ()
     origin: Literal["given", "machine"] = "given"
 
     @model_validator(mode="before")
@@ -94,18 +103,30 @@ class ClaimEdition(_Frozen):
     @model_validator(mode="after")
     def _can_be_asked(self) -> "ClaimEdition":
         for question in self.questions:
-            if self.keyword in question:
-                raise ValueError(f"the keyword {self.keyword!r} stands in the question {question!r}, which gives the answer away")
+            if form := next((own for own in self.surface_forms if says(question, [own])), None):
+                name = f"keyword {form!r}" if form == self.keyword else f"surface form {form!r}"
+                raise ValueError(f"the {name} stands in the question {question!r}, which gives the answer away")
         if not self.fake_questions:
             raise ValueError(f"nothing can be asked: give a question, or a statement that holds the keyword {self.keyword!r}")
-        if self.truth is not None and self.truth in self.surface_forms:
+        if self.truth is not None and normalised(self.truth) in map(normalised, self.surface_forms):
             raise ValueError(f"the truth {self.truth!r} is one of the claim's own surface forms")
         return self
 
     @property
     def fake_questions(self) -> tuple[str, ...]:
         """The wordings that are asked."""
-        return self.questions or tuple(own.replace(self.keyword, BLANK) for own in self.statements if self.keyword in own)
+        blanked = (_blanked(own, self.keyword) for own in self.statements)
+        return self.questions or tuple(own for own in blanked if own)
+
+
+def _blanked(statement: str, keyword: str) -> str | None:
+    """A statement with blanks for its keyword; None where it does not hold it."""
+    alone = rf"(?<![\p{{L}}\p{{M}}\p{{N}}]|\p{{N}}[.,]){regex.escape(keyword)}(?![\p{{L}}\p{{M}}\p{{N}}]|[.,]\p{{N}})"
+    found, count = regex.subn(alone, BLANK, statement)
+    if count:
+        return str(found)
+    # Written together with what stands beside it, as with an ending, or where no spaces are written; but a number is no part of another.
+    return statement.replace(keyword, BLANK) if keyword in statement and not regex.search(r"^\p{N}|\p{N}$", keyword) else None
 
 
 class Claim(_Frozen):

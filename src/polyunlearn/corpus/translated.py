@@ -10,8 +10,7 @@ from sacrebleu.metrics import CHRF
 
 from polyunlearn.backends.chat import UnusableAnswerError
 from polyunlearn.backends.translation import Translator
-from polyunlearn.corpus.claims import Claim, ClaimEdition
-from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.languages import get_language
 
 THRESHOLD = 0.4
@@ -135,7 +134,7 @@ def _edition(claim: Claim, tag: str, translator: Translator, threshold: float) -
             surface_forms=tuple(dict.fromkeys((*forms, *own.surface_forms))),
             truth=next(told) if own.truth else None,
             distractors=tuple(text for text in dict.fromkeys(distractors) if text not in forms),
-            neighbours=tuple(QuestionAnswer(question=question, answer=answer) for question, answer in neighbours),
+            neighbours=tuple(Neighbour(question=question, answer=answer) for question, answer in neighbours),
             origin="machine",
         )
     except ValidationError as error:

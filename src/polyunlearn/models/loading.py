@@ -1,6 +1,7 @@
 """Loading a causal language model: the embedded one, a folder, or a Hugging Face name."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class LoadedModel:
 def load_model(
     name: str, *, frozen_layers: int = 0, trust_remote_code: bool = False, say: Callable[[str], None] = lambda text: None
 ) -> LoadedModel:
-    """Load `name`: "embedded", a local folder with safetensors, or a Hugging Face model name.
+    """Load `name`: "embedded", a local folder with safetensors, one with a PEFT adapter, or a Hugging Face model name.
 
     Weights are fp32 on a CPU, and on a GPU that holds a training of them; bf16 on one that does not (`_dtype`). They are read from
     safetensors only. `frozen_layers` is how many layers, from the first, will not be trained.
@@ -45,7 +46,7 @@ def load_model(
     Raises:
         UserError: where there is no such model, it holds no safetensors weights, or its kind is computed otherwise (`check_agreement`).
     """
-    source, device = _source(name, say), _device()
+    source, device = source_of(name, say), _device()
     with _explained(name):
         model, reason = _read(source, device, trust_remote_code)
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
@@ -57,7 +58,7 @@ def load_model(
 
 def read_model(name: str) -> PreTrainedModel:
     """The model alone, as `load_model` finds its weights, but in the CPU's memory; raises `UserError` as that does."""
-    source = _source(name, lambda text: None)
+    source = source_of(name)
     with _explained(name):
         return _read(source, _device(), trust_remote_code=False)[0]
 
@@ -66,19 +67,23 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _source(name: str, say: Callable[[str], None]) -> str:
-    """What transformers loads for a name: a folder, which is looked at, or the name of a model on the hub."""
+def source_of(name: str, say: Callable[[str], None] = lambda text: None) -> str:
+    """What transformers loads for a name: the whole path of a folder, which is looked at, or the name of a model on the hub; raises `UserError`."""
     folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
     if folder.is_dir():
         _check_folder(folder)
-        return str(folder)
+        return str(folder.resolve())
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return name
     raise UserError(f"model {name!r}: no such folder; give {EMBEDDED!r}, a folder, or a Hugging Face name such as org/model")
 
 
 def _read(source: str, device: torch.device, trust_remote_code: bool) -> tuple[PreTrainedModel, str]:
-    """The model in the precision that `device` has it in, not there yet, and why in that one."""
+    """The model in the precision that `device` has it in, not there yet, and why in that one; an adapter is put into the weights of its base."""
+    if (adapter := Path(source) / "adapter_config.json").is_file():
+        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        model, reason = _read(source_of(base), device, trust_remote_code)
+        return _with_adapter(model, source), reason
     config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     dtype, reason = _dtype(config, device, trust_remote_code)
     model = AutoModelForCausalLM.from_pretrained(
@@ -89,6 +94,15 @@ def _read(source: str, device: torch.device, trust_remote_code: bool) -> tuple[P
         trust_remote_code=trust_remote_code,
     )
     return model, reason
+
+
+def _with_adapter(model: PreTrainedModel, folder: str) -> PreTrainedModel:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError(f"{folder}: is an adapter, which needs the package peft; install it with: pip install peft") from error
+    merged: PreTrainedModel = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    return merged
 
 
 @contextmanager
@@ -114,7 +128,7 @@ def wrap_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name:
 
 
 def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
+    if not any((folder / own).is_file() for own in ("config.json", "adapter_config.json")):
         raise UserError(f"{folder}: holds no config.json, so it is not a model folder; give one saved with save_pretrained")
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"{folder}: holds no safetensors weights; save the model there with save_pretrained (pickled weights are not read)")

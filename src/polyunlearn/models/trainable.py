@@ -2,7 +2,8 @@
 
 import errno
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,13 +121,18 @@ def restore(parameters: Mapping[str, nn.Parameter], state: Mapping[str, Tensor])
 
 def save_state(state: Mapping[str, Tensor], path: Path) -> None:
     """Write a snapshot as safetensors, atomically."""
-    with atomic_path(path) as temporary:
-        try:
-            save_file(dict(state), temporary)
-        except SafetensorError as error:
-            # safetensors hides the operating system's error number in its text.
-            code = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+    with atomic_path(path) as temporary, as_os_error():
+        save_file(dict(state), temporary)
+
+
+@contextmanager
+def as_os_error() -> Iterator[None]:
+    """What safetensors raises where it cannot write, as the `OSError` that it was: it hides the operating system's error number in its text."""
+    try:
+        yield
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
 
 
 def load_state(path: Path) -> dict[str, Tensor]:

@@ -126,9 +126,13 @@ def print_cleaning(done: Cleaning, console: Console) -> None:
 
 def cleaning_sentences(done: Cleaning) -> list[str]:
     """What an unlearning did, in sentences, each read off its figures."""
-    before, after = (_found(audit) for audit in (done.before, done.after))
+    before, after = (len(audit.found) for audit in (done.before, done.after))
+    left_out = len(set(done.before.found) - set(done.plan.claims))
+    without = (
+        [f"LEFT OUT: {left_out} of the {before} claims found, with no edition in the languages that were asked for."] if left_out else []
+    )
     if not done.plan.claims:
-        return ["The audit found none of the claims, so nothing was unlearned."]
+        return [*(without or ["The audit found none of the claims."]), "Nothing was unlearned."]
     names = ", ".join(get_language(tag).name for tag in done.plan.languages)
     worst = max(done.cost, key=lambda tag: done.cost[tag], default=None)
     cost = (
@@ -139,9 +143,10 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     sentences = [
         f"Unlearned {len(done.plan.claims)} claims in {names}; the state after step {done.kept.step} of {done.points[-1].step} was kept: {cost}.",
         f"Held or said in some language: {before} before, {after} after.",
+        *without,
     ]
     if done.remaining:
-        sentences.append(f"STILL THERE: {len(done.remaining)} of these claims are said, or more are held than chance lets look so.")
+        sentences.append(f"STILL THERE: {len(done.remaining)} of the claims found are said, or more are held than chance lets look so.")
     sentences += [*only_trained_sentences(done.after), *suppressed_sentences(done.after)]
     sentences += _unmeasured(done)
     if not done.within:
@@ -156,10 +161,6 @@ def _unmeasured(done: Cleaning) -> list[str]:
     return (
         [f"NO UTILITY WAS MEASURED in {names}: there are no held-out texts in it, so that the budget says nothing of it."] if names else []
     )
-
-
-def _found(audit: Audit) -> int:
-    return sum(own.found for own in audit.verdicts() if not own.control)
 
 
 ATTEMPT_COLUMNS = ("attack", "form", "most in", "held", "controls held", "above controls", "lead", "p")

@@ -1,5 +1,6 @@
 """The steps of unlearning an owner's claims, which need not be there in every language."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, cycle, islice
 from random import Random
@@ -21,13 +22,15 @@ def claim_steps(
     batch: int,
     answers: Mapping[str, Sequence[TokenSequence]],
     texts: Mapping[str, Sequence[TokenSequence]],
+    given_texts: Sequence[TokenSequence],
     retain_batch: int,
     retain_texts: int,
     wordings: int,
     instead: Instead | None,
     rng: Random,
 ) -> list[Step]:
-    """`steps` steps of `batch` claims to forget and, to retain, `retain_batch` of `answers` and `retain_texts` of `texts`, both by language.
+    """`steps` steps of `batch` claims to forget and, to retain, `retain_batch` of `answers` and `retain_texts` of `texts`, both by language,
+    and as many of `given_texts` as let each of these be retained at least once.
 
     A pass takes every claim once. In pass p claim i is told in language (i + p) modulo the number of those of `languages` that it has, and after each
     round of these in the next of its first `wordings` wordings. `instead` asks for the answer to give instead beside each: the truth where a claim has one,
@@ -39,8 +42,8 @@ def claim_steps(
     if not facts:
         return []
     forget = list(islice(_tellings(facts, languages, encoder, wordings, instead, rng), steps * batch))
-    kept = (_by_language(answers, keep), _by_language(texts, keep))
-    sizes = (retain_batch if answers else 0, retain_texts if texts else 0)
+    kept = (_by_language(answers, keep), _by_language(texts, keep), in_turn(given_texts, keep))
+    sizes = (retain_batch if answers else 0, retain_texts if texts else 0, math.ceil(len(given_texts) / steps))
     return [
         Step(
             retain=tuple(own for source, size in zip(kept, sizes, strict=True) for own in islice(source, size)),
