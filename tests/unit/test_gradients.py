@@ -1,5 +1,6 @@
 """How a step's gradient is made: sharpness-aware, away from what is retained, and without what is common."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -419,3 +420,14 @@ def test_micro_batches_in_a_subspace_change_nothing(any_model_folder: Path) -> N
     rule = partial(within_subspace, bases=bases)
     whole = _made(any_model_folder, rule)
     assert _far(whole, _made(any_model_folder, rule, budget=1)) < 1e-4 and _far(whole, _made(any_model_folder, plain)) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("step", "weight", "message"),
+    [(replace(STEP, retain=()), 1.0, "set retain_batch to 1 or more"), (STEP, 0.0, "set retain_weight above 0")],
+)
+def test_nothing_is_taught_again_by_nothing(gemma_folder: Path, step: Step, weight: float, message: str) -> None:
+    """Without what is retained, or its weight, it would be plain forgetting without a word, or no number."""
+    objective = get_method("gradient_difference").objective(weight)
+    with pytest.raises(UserError, match=message):
+        _made(gemma_folder, tamper_resistant, step, objective)

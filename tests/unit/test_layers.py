@@ -32,7 +32,7 @@ from polyunlearn.study.store import Store
 from polyunlearn.tracing.band import HOLDS, SHARED, extended_down, lens_shares, make_layer_plan, patched_shares, smallest_band
 from polyunlearn.tracing.conflict import Conflict, conflict, layer_sketches
 from polyunlearn.tracing.coverage import claim_questions
-from polyunlearn.tracing.layers import LayerTrace, Located, Patching, trace_layers
+from polyunlearn.tracing.layers import LayerTrace, Located, Patching, surely_raised, trace_layers
 from polyunlearn.tracing.patching import layer_of
 from polyunlearn.tracing.similarity import Alike
 
@@ -364,3 +364,10 @@ def test_the_terminal_and_json(tmp_path: Path) -> None:
     lensed = replace(_nine().layers, patching=None)
     print_located({"state": replace(_nine(), layers=lensed)}, {}, console)
     assert "+0.75" in console.export_text()
+
+
+def test_languages_of_few_claims_move_no_layers() -> None:
+    """Of twelve German and one French claim German alone counts, though both surely rose; of one each, both."""
+    many, one, none = Estimate(2.0, 1.5, 2.5, 12), Estimate(1.0, 1.0, 1.0, 1), Estimate(0.1, -0.1, 0.3, 12)
+    assert surely_raised({"de": many, "fr": one, "ur": none}) == ["de"]
+    assert surely_raised({"de": replace(many, n=1), "fr": one}) == ["de", "fr"] and surely_raised({}) == []

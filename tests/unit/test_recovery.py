@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from polyunlearn.analysis.recovery import CurvePoint, hardest, recoveries, relearning_curves, relearning_matrix
-from polyunlearn.attacks.target import BEFORE, Variant
+from polyunlearn.attacks.target import BEFORE, Variant, form_before
 from polyunlearn.intervals import estimate
 from polyunlearn.report.attacks import write_recoveries_markdown
 from polyunlearn.scoring.rows import Row
@@ -163,6 +163,20 @@ def test_what_is_asked_among_fewer_is_asked_so_before(tmp_path: Path) -> None:
     (own,) = recoveries(CONFIG, store)
     assert (own.before, own.after, own.gold_before, own.gold_after, own.excess.mean) == (0.25, 0.5, 0.25, 0.5, 0)
     assert relearning_curves([own])["relearning"][0] == CurvePoint(0, 0.25, 0.25)
+
+
+def test_a_form_that_leaves_out_candidates_is_set_against_the_same_before(tmp_path: Path) -> None:
+    """One token given: as many among fewer before, nothing gained. Two given, among fewer still: of none two come back, in gold none. The plain forms that
+    stand beside are no attempts."""
+    store = _store(tmp_path)
+    one, two = Variant("the first token", 1), Variant("the first 2 tokens", 2)
+    for cell, first, second in ((UNLEARNED, (1, 1, 0, 0), (1, 1, 0, 0)), (GOLD, (0, 0, 0, 0), (0, 0, 0, 0))):
+        rows = [(one, row) for row in _rows(*first)] + [(form_before(one), row) for row in _rows(*first)]
+        store.write_attack(
+            "prefill", cell, [*rows, *((two, row) for row in _rows(*second)), *((form_before(two), row) for row in _rows(0, 0, 0, 0))]
+        )
+    found = {own.attempt.variant: (own.before, own.after, own.excess.mean) for own in recoveries(CONFIG, store)}
+    assert found == {"the first token": (0.5, 0.5, 0), "the first 2 tokens": (0, 0.5, 0.5)}
 
 
 def test_seeds_are_a_level_of_excess(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polyunlearn.analysis.clusters import ALL_OR_NOTHING, mean_over
-from polyunlearn.attacks.target import BEFORE
+from polyunlearn.attacks.target import BEFORE, Variant, form_before
 from polyunlearn.intervals import Estimate
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -183,7 +183,7 @@ class _Measured:
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
     before, (after, losses) = _before(store), _after(store)
-    attempts = list(dict.fromkeys(attempt for _, attempt in after if attempt.variant != BEFORE.name))
+    attempts = list(dict.fromkeys(attempt for _, attempt in after if not attempt.variant.startswith(BEFORE.name)))
     cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
     found = []
     for source, method, strategy in dict.fromkeys((cell.source, cell.method, cell.strategy) for cell in cells):
@@ -210,9 +210,10 @@ def _paired(
     assert cell.parent
     own, control = (after.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
     # What the attack asks, asked before it; without it what every cell is asked.
-    asked = Attempt(attempt.attack, BEFORE.name, BEFORE.strength, BEFORE.language)
+    asked = [Attempt(attempt.attack, own.name, own.strength, own.language) for own in (form_before(_variant(attempt)), BEFORE)]
     start, gold_start, learned = (
-        after.get((one.id, asked), {}).get(tag) or before.get((one.id, tag), {}) for one in (cell, gold, cell.parent)
+        next(filter(None, (after.get((one.id, own), {}).get(tag) for own in asked)), before.get((one.id, tag), {}))
+        for one in (cell, gold, cell.parent)
     )
     loss, gold_loss = (losses.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
     return [
@@ -229,6 +230,10 @@ def _paired(
         for number, story in enumerate(own)
         if story in control
     ]
+
+
+def _variant(attempt: Attempt) -> Variant:
+    return Variant(attempt.variant, attempt.strength, attempt.language)
 
 
 def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:

@@ -17,8 +17,9 @@ GOLD = "a study's gold state"
 class AttackCard:
     """What an attack is: what its strength counts, what it does, where it comes from, and what of a study it can do nothing without.
 
-    `asks` are the questions of an attack that ranks fewer candidates than the state was asked with: a study asks them before it too. `control_of` names the
-    attack whose control it is, which is no attack itself.
+    `asks` are the questions of an attack that ranks fewer candidates than the state was asked with: a study asks them before it too. One that `narrows` leaves
+    the weights as they are, and each of its forms may leave out others: what is left is asked plainly beside each. `control_of` names the attack whose
+    control it is, which is no attack itself.
     """
 
     name: str
@@ -28,6 +29,7 @@ class AttackCard:
     attack: Attack
     needs: str = ""
     asks: Callable[[Target], list[Probe]] | None = None
+    narrows: bool = False
     control_of: str = ""
 
 
@@ -62,6 +64,7 @@ ATTACKS = {
             "gives the first tokens of every candidate, and ranks how surely each goes on",
             "Andriushchenko et al., arXiv 2404.02151",
             prefill.prefill,
+            narrows=True,
         ),
         AttackCard(
             "affirmative_prefix",
@@ -90,6 +93,7 @@ ATTACKS = {
             "gives a first answer, doubts it, and asks again; a name given so is not ranked",
             "Pan & Wang, arXiv 2603.00823",
             prompts.multi_turn_doubt,
+            narrows=True,
         ),
         AttackCard(
             "completion",
@@ -118,6 +122,7 @@ ATTACKS = {
             "writes question and names of other scripts in Latin letters",
             "Pattnayak & Chowdhuri, arXiv 2602.16832",
             crossing.romanised,
+            narrows=True,
         ),
         AttackCard(
             "relearning",

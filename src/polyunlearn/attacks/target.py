@@ -1,7 +1,7 @@
 """What an attack is given, and how it shows what it made of a state."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -31,6 +31,11 @@ class Variant:
 
 BEFORE = Variant("before", 0)
 """The state as it is, asked what an attack asks that leaves out candidates."""
+
+
+def form_before(variant: Variant) -> Variant:
+    """The state as it is, asked what one form asks that leaves out candidates."""
+    return replace(variant, name=f"{BEFORE.name}: {variant.name}")
 
 
 class Measure(Protocol):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from polyunlearn.attacks.asking import candidate_tokens
 from polyunlearn.attacks.suite import AttackCard, get_attacks
-from polyunlearn.attacks.target import BEFORE, Target, Variant
+from polyunlearn.attacks.target import BEFORE, Target, Variant, form_before
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
@@ -119,6 +119,10 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials) ->
         else:
             found = first_rows(probes, scores, Moment(0, True))
         rows.extend((variant, row) for row in found)
+        if card.narrows:
+            plain = ranked_questions(probes, loaded.encoder)
+            own = asked_rows(loaded, materials.scoring_head.covering(candidate_tokens(plain), loaded.head), probes, plain, Moment(0, True))
+            rows.extend((form_before(variant), row) for row in own)
         states.watcher.work(variant.name, 0, 1)
 
     target = Target(

@@ -26,6 +26,9 @@ PATCHED_CLAIMS = 12
 """How many claims at most are patched, drawn from all: each takes a pass a layer, three times, and a share over twelve is told from one over more only
 within its interval."""
 
+FEW = 5
+"""How many claims a language must have to say something of layers, where another has as many."""
+
 
 @dataclass(frozen=True)
 class Patching:
@@ -154,9 +157,15 @@ def _patching(
     raised = {tag: paired_difference(high[own].tolist(), low[own].tolist()) for tag, own in slices.items() if questions[tag]}
 
     def shares(patched: Tensor, target: Tensor) -> dict[str, tuple[float, ...]]:
-        return {tag: tuple(share_of_rise(patched[:, slices[tag]], target[slices[tag]])) for tag, own in raised.items() if own.low > 0}
+        return {tag: tuple(share_of_rise(patched[:, slices[tag]], target[slices[tag]])) for tag in surely_raised(raised)}
 
     return Patching(raised, shares(brought, high), shares(answered, high), shares(lost, low))
+
+
+def surely_raised(raised: Mapping[str, Estimate]) -> list[str]:
+    """The languages whose log-prob surely rose; one with fewer than `FEW` claims only where none has more, since an interval of one has no width."""
+    least = min(FEW, max((own.n for own in raised.values()), default=0))
+    return [tag for tag, own in raised.items() if own.low > 0 and own.n >= least]
 
 
 def _share_gone(

@@ -71,8 +71,9 @@ def band_of(weights: Mapping[str, Tensor], others: Mapping[str, Tensor], first: 
 
 
 def first_differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor], layers: int) -> int:
-    """The first of so many layers whose leaving states may differ between two sets of weights: 0 where weights of no layer do, `layers` where none do."""
-    return min((layer_of(name) or 0 for name in one if not torch.equal(one[name], other[name])), default=layers)
+    """The first of so many layers whose leaving states may differ between two sets of weights: 0 where weights of no layer do, `layers` where none do. They may lie on
+    different devices."""
+    return min((layer_of(name) or 0 for name in one if not torch.equal(one[name], other[name].to(one[name].device))), default=layers)
 
 
 def share_of_rise(patched: Tensor, target: Tensor) -> list[float]:

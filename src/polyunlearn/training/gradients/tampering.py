@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from polyunlearn.errors import UserError
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.training.gradients.collapse import COMPONENTS, collapsed
 from polyunlearn.training.gradients.parts import Gradient, add_gradient, gradient_of
@@ -51,11 +52,17 @@ def _after_tampering(
 ) -> float:
     halves = step.forget[::2], step.forget[1::2] or step.forget[::2]
     pairs = (halves, halves[::-1]) if len(step.forget) > 1 else (halves,) if step.forget else ()
+    if pairs and not step.retain:
+        raise UserError(
+            "a method that teaches claims again measures that by what a step retains, which is nothing: set retain_batch to 1 or more"
+        )
     before, loss = snapshot(parameters), 0.0
     forgotten: Gradient = {}
     there = partial(backward, moved=True)
     for taught, asked in pairs:
         relearned, _ = gradient_of(Step(retain=taught), backward, parameters)
+        if not any(bool(own.any()) for own in relearned.values()):
+            raise UserError("a method that teaches claims again does so by its retain term, which has no weight: set retain_weight above 0")
         with torch.no_grad():
             for name, weight in parameters.items():
                 move = relearned.pop(name)
