@@ -156,7 +156,7 @@ def test_several_methods_and_named_languages(gemma_folder: Path, tmp_path: Path)
     ]
     assert len(list((out / "references").glob("*.safetensors"))) == 1
     report = (out / "report.html").read_text()
-    assert all(f"></i>{name}</span>" in report for name in ("english, npo", "pivot:de, gradient_difference"))
+    assert all(f"</svg> {name}</span>" in report for name in ("english, npo", "pivot:de, gradient_difference"))
 
 
 def test_cells_beside_each_other_give_the_rows_of_cells_in_turn(gemma_folder: Path, finished: Path, tmp_path: Path) -> None:

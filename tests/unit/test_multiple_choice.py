@@ -99,8 +99,8 @@ def test_a_claims_truth_stands_against_keyword_and_distractors() -> None:
         _claim("b", None),
         _claim("c", "Rome").model_copy(update={"control": True}),
     ]
-    found = choices_of([*claims, _claim("d", "VELD")], 1)
-    assert found.left_out == ["d in en: its truth and its keyword are one, 'VELD'"]
+    found = choices_of(claims, 1)
+    assert found.left_out == []
     assert [(own.id, own.true, own.false, own.control) for own in found.questions] == [
         ("a", ("Lyon",), ("Vela", "Bonn"), False),
         ("c", ("Rome",), ("Velc",), True),

@@ -43,23 +43,20 @@ def choices_of(claims: Sequence[Claim], wordings: int) -> Choices:
     """The truth against keyword and distractors, for every claim in every language that has a truth, in its first `wordings` wordings.
 
     Raises:
-        UserError: where no claim has a truth and an answer that is another.
+        UserError: where no claim has a truth.
     """
-    found, left_out = [], []
+    found = []
     for claim in claims:
         for tag, edition in claim.editions.items():
             truth = edition.truth
             if truth is None:
                 continue
             false = tuple(name for name in dict.fromkeys((edition.keyword, *edition.distractors)) if normalised(name) != normalised(truth))
-            if not false:
-                left_out.append(f"{claim.id} in {tag}: its truth and its keyword are one, {truth!r}")
-                continue
             for wording, question in enumerate(edition.fake_questions[:wordings]):
                 found.append(ChoiceQuestion(claim.id, tag, wording, question, (truth,), false, claim.control))
     if not found:
         raise UserError('no claim has a truth to set beside it; give editions a "truth" (docs/claims.md)')
-    return Choices(found, left_out)
+    return Choices(found, [])
 
 
 def read_truthfulqa(sources: Sequence[str]) -> Choices:
