@@ -97,7 +97,8 @@ class Cleaning:
     def remaining(self) -> tuple[str, ...]:
         """The claims found before that are said still, and those that are held, where more are than chance lets look so, one is by far, or all together are.
         Those that the plan leaves out are among them."""
-        own = [one for one in self.after.verdicts() if one.claim in self.before.found]
+        found = set(self.before.found)
+        own = [one for one in self.after.verdicts() if one.claim in found]
         held = [one.claim for one in own if one.held]
         beyond = len(held) > most_by_chance(sum(self.after.decided(one.claim) for one in own), self.after.alpha)
         alone = {own.claim for own in self.after.findings if self.after.surely_held(own)}

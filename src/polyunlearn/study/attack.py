@@ -113,16 +113,14 @@ def _rows(states: States, cell: Cell, card: AttackCard, materials: Materials) ->
         questions: Sequence[RankedQuestion],
         scores: Sequence[Tensor] | None = None,
     ) -> None:
-        if scores is None:
-            head = materials.scoring_head.covering(candidate_tokens(questions), loaded.head)
-            found = asked_rows(loaded, head, probes, questions, Moment(0, True))
-        else:
-            found = first_rows(probes, scores, Moment(0, True))
+        def asked(own: Sequence[RankedQuestion]) -> list[Row]:
+            head = materials.scoring_head.covering(candidate_tokens(own), loaded.head)
+            return asked_rows(loaded, head, probes, own, Moment(0, True))
+
+        found = asked(questions) if scores is None else first_rows(probes, scores, Moment(0, True))
         rows.extend((variant, row) for row in found)
         if card.narrows:
-            plain = ranked_questions(probes, loaded.encoder)
-            own = asked_rows(loaded, materials.scoring_head.covering(candidate_tokens(plain), loaded.head), probes, plain, Moment(0, True))
-            rows.extend((form_before(variant), row) for row in own)
+            rows.extend((form_before(variant), row) for row in asked(ranked_questions(probes, loaded.encoder)))
         states.watcher.work(variant.name, 0, 1)
 
     target = Target(
