@@ -29,7 +29,11 @@ def config(**changes: Any) -> StudyConfig:
 
 def manifest(study: StudyConfig) -> dict[str, Any]:
     return {
-        "study": {"config": study.model_dump(mode="json"), "model": {"name": "tiny", "fingerprint": "0"}},
+        "study": {
+            "config": study.model_dump(mode="json"),
+            "model": {"name": "tiny", "fingerprint": "0"},
+            "stories": {str(seed): {"count": 4, "fingerprint": "0"} for seed in study.seeds},
+        },
         "machine": {"device": "cpu"},
         "packages": {"polyunlearn": "0", "torch": "0"},
     }

@@ -16,7 +16,7 @@ from handmade import BASE, LEARNED, Values, manifest, rows, written
 from rich.console import Console
 
 from polyunlearn.analysis.budget import BudgetPath, budget_paths
-from polyunlearn.analysis.comparison import Comparison, compare
+from polyunlearn.analysis.comparison import Comparison, compare, comparison, paths_together
 from polyunlearn.analysis.summary import summarise
 from polyunlearn.errors import UserError
 from polyunlearn.report.build import build_comparison
@@ -241,7 +241,61 @@ def test_the_least_left_stands_first_and_what_was_never_reached_says_nothing(tmp
     (row,), (way,) = nothing.rows, nothing.ways
     assert (row.residual, row.worst, row.mean, row.worst_residual) == ({}, None, None, None)
     assert (way.worst_language, way.mean, way.worst_source, way.path) == (None, None, None, ())
-    assert worst_language_text(row) == "–" and "| – | – | – |" in markdown(nothing, config(), "tiny")
+    assert worst_language_text(row) == "–" and "| – | – | – |" in markdown(nothing, [config()], "tiny")
+
+
+# --- several studies, as many steps, any cost ---------------------------------------------------------------------------------------------
+
+
+def test_studies_of_the_same_learned_states_stand_in_one_comparison(tmp_path: Path) -> None:
+    """Two folders, the second with a strategy of its own and other steps; each is seen as far as its second step, after which English has 1/4 left in the
+    one and 1/2 in the other. Text doubled there and more, which an infinite budget allows, as it allows a model that wrote no number."""
+    studies = [config(), config(strategies=("all",), unlearning={"steps": 8})]
+    ends = (
+        {2: _fake("en", 1, 0, 0, 0) | _fake("ur", 1, 0, 0, 0) | _bits("de", 9), 4: {}},
+        {2: _fake("en", 1, 1, 0, 0) | _bits("de", math.nan), 8: {}},
+    )
+    stores = [_store(tmp_path / str(at), study, states) for at, (study, states) in enumerate(zip(studies, ends, strict=True))]
+    paths = [path.until(2) for path in paths_together(stores)]
+    assert [[point.step for point in path.points] for path in paths] == [[0, 2], [0, 2]]
+    found = comparison(paths, math.inf)
+    assert [(way.strategy, way.unmoved, way.cost.steps) for way in found.ways] == [("source", 0, 2), ("all", 0, 2)]
+    assert [row.residual["en"].mean for row in found.rows] == [0.25, 0.5]
+    out = StringIO()
+    build_comparison([store.folder for store in stores], math.inf, 2, Console(file=out, width=200), tmp_path / "c.json", tmp_path / "c.md")
+    text = (tmp_path / "c.md").read_text()
+    assert "at the end (at most 2 steps), whatever it cost" in out.getvalue()
+    assert (
+        "taken at its end, of the states measured after 0, 2 steps, whatever utility it lost." in text
+        and "Learned states count" not in text
+    )
+    assert json.loads((tmp_path / "c.json").read_text())["budget"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"strategies": ("all",), "learning": {"passes": 9}}, "learning is another than in"),
+        ({"strategies": ("all",), "scoring": {"candidates": 3}}, "scoring is another than in"),
+        ({"unlearning": {"steps": 8}}, "gradient_difference, source is in .* too"),
+    ],
+)
+def test_studies_that_do_not_go_together_are_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    stores = [_store(tmp_path / name, study, {4: {}}) for name, study in (("a", config()), ("b", config(**changes)))]
+    with pytest.raises(UserError, match=reason):
+        paths_together(stores)
+
+
+@pytest.mark.parametrize(("part", "reason"), [("stories", "the corpus is another"), ("model", "the model is another")])
+def test_studies_of_another_corpus_or_model_are_refused(tmp_path: Path, part: str, reason: str) -> None:
+    """The same words, but a corpus or weights that were changed in between: the manifest's fingerprint says so."""
+    stores = [_store(tmp_path / "a", config(), {4: {}}), _store(tmp_path / "b", config(strategies=("all",)), {4: {}})]
+    path = stores[1].folder / "manifest.json"
+    data = json.loads(path.read_text())
+    data["study"][part] = dict.fromkeys(data["study"][part], "changed")
+    path.write_text(json.dumps(data))
+    with pytest.raises(UserError, match=reason):
+        paths_together(stores)
 
 
 # --- what a person sees ------------------------------------------------------------------------------------------------------------------
@@ -252,12 +306,12 @@ def test_a_study_that_measured_too_little_says_what_to_set(tmp_path: Path) -> No
     study = handmade.config()
     written(tmp_path / "loss", study, middle={(tag, "real", "loss"): [2] * 4 for tag in study.languages})
     with pytest.raises(UserError, match=r"unlearning.measure is 'loss'.*--set unlearning.measure=budget"):
-        build_comparison(tmp_path / "loss", 0.02, Console(file=StringIO()), None, None)
+        build_comparison([tmp_path / "loss"], 0.02, None, Console(file=StringIO()), None, None)
     store = Store(tmp_path / "begun")
     store.open(manifest(study))
     handmade.write(store, Cell("base", 0), {})
     with pytest.raises(UserError, match="no unlearned cell is finished yet"):
-        build_comparison(tmp_path / "begun", 0.02, Console(file=StringIO()), None, None)
+        build_comparison([tmp_path / "begun"], 0.02, None, Console(file=StringIO()), None, None)
 
 
 @pytest.mark.parametrize("sources", [("ur",), ("ur", "de")])
@@ -270,7 +324,7 @@ def test_names_stand_whole_in_a_narrow_terminal(tmp_path: Path, sources: tuple[s
     }
     _store(tmp_path / "study", study, states)
     out = StringIO()
-    build_comparison(tmp_path / "study", 0.02, Console(file=out, width=80), None, None)
+    build_comparison([tmp_path / "study"], 0.02, None, Console(file=out, width=80), None, None)
     lines = out.getvalue().splitlines()
     assert "…" not in out.getvalue() and out.getvalue().count("source,") == (len(sources) == 1)
     assert [own for line in lines for own in line.split()[:3] if own.startswith("npo")][:2] == ["npo+lingtea_published", "npo"]
@@ -291,7 +345,7 @@ def test_a_way_in_branches_is_judged_where_the_others_are_followed(tmp_path: Pat
     assert found and {row.method: row.unmoved for row in found.ways} == {"npo": 0, "npo@merged": 0}
     assert next(row for row in found.rows if row.method == "npo@merged").residual["en"].mean == 0
     assert "Measured at the end alone, so that they are inside there or count as untouched: source, npo@merged." in markdown(
-        found, study, "tiny"
+        found, [study], "tiny"
     )
     assert compare(handmade.config(**changes, unlearning={"settings": unlearning["settings"]}), store) is None
 
@@ -300,7 +354,7 @@ def test_terminal_markdown_and_json_say_the_same(tmp_path: Path) -> None:
     study = config(name="a | b")
     _store(tmp_path / "study", study, {4: _fake("en", 1, 0, 0, 0) | _bits("de", 2.02)})
     out = StringIO()
-    build_comparison(tmp_path / "study", 0.02, Console(file=out, width=240), tmp_path / "out.json", tmp_path / "out.md")
+    build_comparison([tmp_path / "study"], 0.02, None, Console(file=out, width=240), tmp_path / "out.json", tmp_path / "out.md")
     data = json.loads((tmp_path / "out.json").read_text())
     text = (tmp_path / "out.md").read_text()
     assert data["ways"][0]["worst_source"]["residual"]["en"] == {"mean": 0.25, "low": 0.0, "high": 0.75, "n": 4}

@@ -68,6 +68,10 @@ class BudgetPath:
         """
         return next(point for point in reversed(self.points) if point.utility_loss <= budget + SLACK)
 
+    def until(self, steps: int) -> "BudgetPath":
+        """The path as far as its first `steps` steps."""
+        return replace(self, points=tuple(point for point in self.points if point.step <= steps))
+
     def residual(self, point: BudgetPoint) -> dict[str, float]:
         """By language that learning reached, the share of what it added that is left: 1 untouched, 0 as base."""
         return {tag: sum(point.left[tag]) / sum(added) for tag, added in self.added.items()}

@@ -1,4 +1,4 @@
-"""Methods and strategies at the same allowed loss of utility: rows of a study in, tables out.
+"""Methods and strategies at the same allowed loss of utility: rows of a study in, or of several that share their learned states, tables out.
 
 Of every unlearned cell the last state inside the budget is taken (`analysis.budget`), and what it has left is compared. Intervals draw stories
 within each seed, a story with all its languages as one cluster, and one that seeds share with all of its seeds; the worst language is found anew in every
@@ -8,12 +8,14 @@ draw. They hold for the states that were kept: that other stories could have kep
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyunlearn.analysis.budget import BUDGET, BudgetPath, BudgetPoint, budget_paths
 from polyunlearn.analysis.clusters import ALL_OR_NOTHING, percentiles, quotients
+from polyunlearn.errors import UserError
 from polyunlearn.intervals import RESAMPLES, Estimate, widened
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -101,6 +103,49 @@ def compare(config: StudyConfig, store: Store, budget: float = BUDGET) -> Compar
     """The comparison of a study at a budget; None where no finished cell has what it needs."""
     paths = budget_paths(config, store)
     return comparison(paths, budget) if paths else None
+
+
+def paths_together(stores: Sequence[Store]) -> list[BudgetPath]:
+    """The paths of several studies that unlearn the same learned states, in the order of the studies; of one study, its own.
+
+    Raises:
+        UserError: where a folder holds no study, two were learned or measured otherwise, or two hold the same method and strategy.
+    """
+    paths: list[BudgetPath] = []
+    first = stores[0]
+    ways: dict[tuple[str | None, str | None], Store] = {}
+    for store in stores:
+        differing = _differing(first.manifest()["study"], store.manifest()["study"])
+        if differing:
+            raise UserError(
+                f"{store.folder}: {differing} is another than in {first.folder}, so that what is left is not of the same states; "
+                "polyunlearn compare RUN_A RUN_B takes such studies"
+            )
+        found = budget_paths(store.config(), store)
+        for way in dict.fromkeys((path.cell.method, path.cell.strategy) for path in found):
+            if way in ways:
+                raise UserError(
+                    f"{store.folder}: {way[0]}, {way[1]} is in {ways[way].folder} too; give one of the folders, or polyunlearn compare both"
+                )
+            ways[way] = store
+        paths += found
+    return paths
+
+
+_UNLEARNED_ONLY = ("name", "seeds", "sources", "strategies", "methods", "unlearning", "keep_states")
+"""What studies of the same learned states may have of their own."""
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """What two manifests' studies have otherwise that learned states and their figures rest on; "" where nothing."""
+    configs = [{key: value for key, value in own["config"].items() if key not in _UNLEARNED_ONLY} for own in (one, other)]
+    for key in {**configs[0], **configs[1]}:
+        if configs[0].get(key) != configs[1].get(key):
+            return str(key)
+    stories = [own.get("stories", {}) for own in (one, other)]
+    if any(stories[0][seed] != stories[1][seed] for seed in stories[0].keys() & stories[1].keys()):
+        return "the corpus"
+    return "the model" if any(one.get(key) != other.get(key) for key in ("model", "precision")) else ""
 
 
 def comparison(paths: Sequence[BudgetPath], budget: float = BUDGET) -> Comparison:

@@ -92,8 +92,13 @@ def study_report(folder: Folder) -> None:
 
 @study_app.command("compare")
 def study_compare(
-    folder: Folder,
-    budget: Annotated[float, typer.Option(min=0, max=1, help="The relative loss of utility allowed in any language.")] = 0.02,
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="The folder of a study, or of several that share their learned states.")
+    ],
+    budget: Annotated[
+        float, typer.Option(min=0, help="The relative loss of utility allowed in any language; inf for the end at any cost.")
+    ] = 0.02,
+    steps: Annotated[int | None, typer.Option(min=1, help="Count no state after more steps than this.")] = None,
     json_file: JsonFile = None,
     markdown_file: MarkdownFile = None,
 ) -> None:
@@ -101,7 +106,7 @@ def study_compare(
     from polyunlearn.report.build import build_comparison
 
     check_outputs(json_file, markdown_file)
-    build_comparison(folder, budget, console, json_file, markdown_file)
+    build_comparison(folders, budget, steps, console, json_file, markdown_file)
 
 
 @study_app.command("matrices")

@@ -1,10 +1,12 @@
 """Writing everything a person reads of a study: the terminal tables, report.html, rows.csv, summary.json; and its comparison of methods."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from polyunlearn.analysis.comparison import compare
+from polyunlearn.analysis.budget import budget_paths
+from polyunlearn.analysis.comparison import comparison, paths_together
 from polyunlearn.analysis.recovery import hardest, recoveries
 from polyunlearn.analysis.selectivity import selectivities
 from polyunlearn.analysis.summary import summarise
@@ -32,30 +34,33 @@ def build_report(folder: Path, console: Console) -> Path:
     return path
 
 
-def build_comparison(folder: Path, budget: float, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:
-    """Compare the methods of a study at a utility budget; print it, and write it where files are given.
+def build_comparison(
+    folders: Sequence[Path], budget: float, steps: int | None, console: Console, json_file: Path | None, markdown_file: Path | None
+) -> None:
+    """Compare the methods of a study, or of several that share their learned states, at a utility budget and within so many steps; print it, and write
+    it where files are given.
 
     Raises:
-        UserError: where no cell is unlearned yet, or the points on the way lack what the budget needs.
+        UserError: where no cell is unlearned yet, the points on the way lack what the budget needs, or the studies do not go together.
     """
-    store = Store(folder)
-    manifest = store.manifest()
-    config = store.config()
-    if not any(cell.state == "unlearned" and store.is_done(cell) for cell in study_cells(config)):
-        raise UserError(f"{folder}: no unlearned cell is finished yet; see: polyunlearn study status {folder}")
-    found = compare(config, store, budget)
-    if found is None:
-        raise UserError(
-            f"{folder}: ranks and bits per byte were not measured on the way of unlearning (unlearning.measure is {config.unlearning.measure!r}, "
-            f"scoring.held_out_stories {config.scoring.held_out_stories}); run the study into another folder with: "
-            "--set unlearning.measure=budget --set scoring.held_out_stories=1"
-        )
+    stores = [Store(folder) for folder in folders]
+    for store in stores:
+        config = store.config()
+        if not any(cell.state == "unlearned" and store.is_done(cell) for cell in study_cells(config)):
+            raise UserError(f"{store.folder}: no unlearned cell is finished yet; see: polyunlearn study status {store.folder}")
+        if not budget_paths(config, store):
+            raise UserError(
+                f"{store.folder}: ranks and bits per byte were not measured on the way of unlearning (unlearning.measure is "
+                f"{config.unlearning.measure!r}, scoring.held_out_stories {config.scoring.held_out_stories}); run the study into another folder with: "
+                "--set unlearning.measure=budget --set scoring.held_out_stories=1"
+            )
+    found = comparison([path if steps is None else path.until(steps) for path in paths_together(stores)], budget)
     print_comparison(found, console)
-    model = manifest["study"]["model"]["name"]
+    configs, model = [store.config() for store in stores], stores[0].manifest()["study"]["model"]["name"]
     if json_file:
-        write_comparison_json(found, config, model, json_file)
+        write_comparison_json(found, configs, model, json_file)
     if markdown_file:
-        write_comparison_markdown(found, config, model, markdown_file)
+        write_comparison_markdown(found, configs, model, markdown_file)
 
 
 def build_recoveries(folder: Path, console: Console, json_file: Path | None, markdown_file: Path | None) -> None:

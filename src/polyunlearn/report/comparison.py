@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,11 @@ _IN_FULL = WayNames(common=None, several_methods=True)
 
 def print_comparison(found: Comparison, console: Console) -> None:
     """Print what each method and strategy has left at the budget: over the sources, and by source. Markdown has more columns than a terminal."""
-    title = f"Left of what learning added, at a utility loss of at most {found.budget:.1%}"
+    title = "Left of what learning added, " + (
+        f"at a utility loss of at most {found.budget:.1%}"
+        if isfinite(found.budget)
+        else f"at the end (at most {found.steps[-1]} steps), whatever it cost"
+    )
     strategies = {way.strategy for way in found.ways}
     named = WayNames(strategies.pop() if len(strategies) == 1 else None, several_methods=True)
     title += f": {named.common}" if named.common else ""
@@ -48,21 +53,28 @@ def print_comparison(found: Comparison, console: Console) -> None:
     )
 
 
-def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
+def markdown(found: Comparison, configs: Sequence[StudyConfig], model: str) -> str:
     """The comparison as a Markdown document, by itself and in full."""
+    config = configs[0]
     scale = f"{config.stories} stories with false claims and {config.neighbours} neighbours"
-    seeds = ", ".join(map(str, config.seeds))
+    seeds = ", ".join(dict.fromkeys(str(seed) for own in configs for seed in own.seeds))
+    kept = (
+        f"at the last state, of those measured after {', '.join(map(str, found.steps))} steps, that has lost at most {found.budget:.1%} of utility, "
+        "though one before it may have lost more"
+        if isfinite(found.budget)
+        else f"at its end, of the states measured after {', '.join(map(str, found.steps))} steps, whatever utility it lost"
+    )
     return "\n".join(
         [
             "# Methods at the same loss of utility",
             "",
-            f"Study `{_plain(config.name)}` on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(config.followed)}. "
+            f"Study {_names(configs)} on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(config.followed)}. "
             "Made by `polyunlearn study compare`.",
             "",
-            f"Each method and strategy is taken at the last state, of those measured after {', '.join(map(str, found.steps))} steps, that has lost "
-            f"at most {found.budget:.1%} of utility, though one before it may have lost more. "
+            f"Each method and strategy is taken {kept}. "
             "Utility loss is the largest relative loss in any language: the rise of bits per byte of unseen articles, or the loss of "
-            "real-information quality, which counts only where its 95 % interval excludes that nothing was lost. Learned states count as inside."
+            "real-information quality, which counts only where its 95 % interval excludes that nothing was lost."
+            + (" Learned states count as inside." if isfinite(found.budget) else "")
             + _branched(found),
             "",
             "*Left* is the residual, (unlearned − base) / (learned − base) of the fake rank in the first wording: 1 is untouched, 0 is as base. "
@@ -86,6 +98,10 @@ def markdown(found: Comparison, config: StudyConfig, model: str) -> str:
     )
 
 
+def _names(configs: Sequence[StudyConfig]) -> str:
+    return ", ".join(dict.fromkeys(f"`{_plain(own.name)}`" for own in configs))
+
+
 def _branched(found: Comparison) -> str:
     """Which ways have no state on the way that could be taken; nothing where all have."""
     ends = [_IN_FULL(way.strategy, way.method) for way in found.ways if len(way.path) == 2]
@@ -95,20 +111,22 @@ def _branched(found: Comparison) -> str:
     )
 
 
-def as_json(found: Comparison, config: StudyConfig, model: str) -> dict[str, Any]:
+def as_json(found: Comparison, configs: Sequence[StudyConfig], model: str) -> dict[str, Any]:
     """The same in full precision, with the path of every method and strategy."""
-    plain: dict[str, Any] = finite({"schema": 1, "study": config.name, "model": model, **asdict(found)})
+    plain: dict[str, Any] = finite(
+        {"schema": 1, "study": " + ".join(dict.fromkeys(own.name for own in configs)), "model": model, **asdict(found)}
+    )
     return plain
 
 
-def write_comparison_json(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:
+def write_comparison_json(found: Comparison, configs: Sequence[StudyConfig], model: str, path: Path) -> None:
     """Write the comparison as JSON, atomically."""
-    write_json_atomically(path, as_json(found, config, model))
+    write_json_atomically(path, as_json(found, configs, model))
 
 
-def write_comparison_markdown(found: Comparison, config: StudyConfig, model: str, path: Path) -> None:
+def write_comparison_markdown(found: Comparison, configs: Sequence[StudyConfig], model: str, path: Path) -> None:
     """Write the comparison as Markdown, atomically."""
-    write_text_atomically(path, markdown(found, config, model))
+    write_text_atomically(path, markdown(found, configs, model))
 
 
 def estimate_text(own: Estimate | None) -> str:
