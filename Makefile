@@ -17,12 +17,14 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 fix: $(VENV)/installed          ## mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The constraints pin the CPU build of torch; without them pip fetches gigabytes of CUDA libraries.
+# The constraints pin torch. Where pip's indexes have a CPU build of it that is taken; from PyPI alone gigabytes of CUDA libraries come along
+# (PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu has the CPU build).
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polyunlearn needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)

@@ -68,7 +68,7 @@ def test_without_trl_its_case_is_left_out(gemma_folder: Path, monkeypatch: pytes
     said: list[str] = []
     every = bench_cases.cases(4)
     assert choose(every, "", said.append) == [case for case in every if case.name != "DPO step, body"]
-    message = "DPO step, body: its usual way needs trl, which is not installed; type: pip install 'polyunlearn[bench]'"
+    message = "DPO step, body: its usual way needs trl, which is not installed; type in polyunlearn's folder: pip install -e '.[bench]'"
     assert said == [f"left out: {message}"]
     with pytest.raises(UserError) as raised:
         next(run_bench(str(gemma_folder), "DPO", said.append))

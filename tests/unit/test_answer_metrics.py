@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyunlearn.languages import LANGUAGES, get_language
-from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
+from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition
+from polyunlearn.text import says
 
 # Ten letters a script, none of which Unicode normalisation or case folding changes in number; i stands for j throughout.
 ALPHABETS = {

@@ -173,5 +173,5 @@ def test_a_task_that_the_harness_cannot_run(tmp_path: Path, gemma_folder: Path) 
 
 def test_without_the_harness_the_command_is_named(gemma_folder: Path, task: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "lm_eval", None)
-    with pytest.raises(UserError, match=r"pip install 'polyunlearn\[lm-eval\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[lm-eval\]'"):
         evaluate(sharp(gemma_folder), read_task(str(task)), "x")

@@ -295,7 +295,7 @@ def test_parameters_are_json_or_text() -> None:
 @pytest.mark.parametrize("package", ["httpx2", "tenacity"])
 def test_a_missing_package_is_named_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"pip install 'polyunlearn\[chat\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[chat\]'"):
         ChatClient(Endpoint("http://here/v1", "m"), tmp_path)
 
 

@@ -15,7 +15,7 @@ from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
 from polyunlearn.scoring.metrics import confusion
 from polyunlearn.scoring.metrics.confusion import line_pass_rate
 
-pytest.importorskip("py3langid", reason="needs polyunlearn[langid]")
+pytest.importorskip("py3langid", reason="needs the extra langid")
 
 FLORES = Path(__file__).parents[3] / "shared" / "data" / "flores200" / "forget-64.jsonl"
 GERMAN, ENGLISH = "Das Museum liegt am Ufer des Flusses.", "The museum lies on the bank of the river."
@@ -92,6 +92,6 @@ def test_a_miss_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid", None)
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
     confusion._identifier.cache_clear()
-    with pytest.raises(UserError, match=r"pip install 'polyunlearn\[langid\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '.\[langid\]'"):
         line_pass_rate(GERMAN, get_language("de"))
     assert line_pass_rate("Velmora", get_language("de")) == 1, "what needs no library needs none"

@@ -21,7 +21,8 @@ from polyunlearn.corpus.newsroom.names import SCRIPTS, Name, full_name, given_na
 from polyunlearn.corpus.stories import Edition, Story
 from polyunlearn.errors import UserError
 from polyunlearn.languages import PAPER_LANGUAGES, get_language
-from polyunlearn.scoring.metrics.answers import off_script, says
+from polyunlearn.scoring.metrics.answers import off_script
+from polyunlearn.text import says
 
 KINDS = {"opening", "election", "discovery", "storm", "match", "merger", "festival", "railway", "vaccination", "trial"}
 PLACES = 42

@@ -20,7 +20,6 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.report.suppression import suppression_rows, suppression_sentences
 from polyunlearn.scoring.generation import greedy_answers, read_prompts
-from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
 from polyunlearn.suppression.compare import Comparison, chosen_languages, compare, written
 from polyunlearn.suppression.contrast import Contrast
@@ -29,6 +28,7 @@ from polyunlearn.suppression.processor import Plausibility
 from polyunlearn.suppression.rank import suppressed, suppressed_candidate_log_probs
 from polyunlearn.suppression.teach import Teaching, anti_expert_steps, surer, teach_anti_expert
 from polyunlearn.suppression.tellings import only_asked, tellings
+from polyunlearn.text import says
 from polyunlearn.training.labels import Labels, Totals
 
 EDITION = ClaimEdition(

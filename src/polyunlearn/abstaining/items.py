@@ -7,7 +7,7 @@ from random import Random
 from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes
 from polyunlearn.corpus.claims import Claim, Neighbour
 from polyunlearn.errors import UserError
-from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.text import normalised
 
 
 @dataclass(frozen=True)

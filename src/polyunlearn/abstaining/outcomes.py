@@ -19,8 +19,9 @@ from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import greedy_answers, read_prompts
 from polyunlearn.scoring.measure import READ_AT_ONCE
 from polyunlearn.scoring.metrics.abstention import refuses
-from polyunlearn.scoring.metrics.answers import chrf, is_empty, normalised, off_script, repetition, says
+from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition
 from polyunlearn.scoring.metrics.overlap import words
+from polyunlearn.text import normalised, says
 
 Kind = Literal["claim", "truth", "refusal", "nothing", "off-script", "other name"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

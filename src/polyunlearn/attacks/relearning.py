@@ -16,8 +16,8 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.scoring.measure import ranked_questions
-from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.probes import Probe
+from polyunlearn.text import normalised
 from polyunlearn.training.loop import Optimiser, Step, train
 from polyunlearn.training.mixtures import in_turn
 from polyunlearn.training.objectives import LEARNING

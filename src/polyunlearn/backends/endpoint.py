@@ -114,7 +114,7 @@ class Connection:
             import httpx2
             import tenacity
         except ImportError as error:
-            raise UserError(f"the package {error.name} is missing; type: pip install 'polyunlearn[chat]'") from error
+            raise UserError(f"the package {error.name} is missing; type in polyunlearn's folder: pip install -e '.[chat]'") from error
         self._endpoint = endpoint
         self._sleep, self._clock = sleep, clock
         self._lock = threading.Lock()

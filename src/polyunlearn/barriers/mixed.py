@@ -8,7 +8,7 @@ from typing import NamedTuple
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES
-from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.text import normalised
 
 ENGLISH = "en"
 OPTIONS = 4

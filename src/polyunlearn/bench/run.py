@@ -18,7 +18,7 @@ from polyunlearn.models.loading import EMBEDDED
 from polyunlearn.models.memory import peak_rss_bytes
 
 REPEATS = 3
-INSTALL = "pip install 'polyunlearn[bench]'"
+INSTALL = "pip install -e '.[bench]'"
 QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
 """What keeps the libraries of the usual way from telling their makers of a run, and from drawing progress bars."""
 
@@ -79,7 +79,10 @@ def choose(every: Sequence[Case], only: str, say: Callable[[str], None]) -> list
     if not named:
         raise UserError(f"no case holds {only!r}; the cases are: {'; '.join(case.name for case in every)}")
     lacking = [case for case in named if case.package and not find_spec(case.package)]
-    reasons = [f"{case.name}: its usual way needs {case.package}, which is not installed; type: {INSTALL}" for case in lacking]
+    reasons = [
+        f"{case.name}: its usual way needs {case.package}, which is not installed; type in polyunlearn's folder: {INSTALL}"
+        for case in lacking
+    ]
     chosen = [case for case in named if case not in lacking]
     if not chosen:
         raise UserError("; ".join(reasons))

@@ -15,9 +15,9 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.vocabulary import sampled_vocabulary
 from polyunlearn.scoring.measure import ranked_questions
-from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.metrics.association import Associations, Pair, associations
 from polyunlearn.scoring.probes import Probe
+from polyunlearn.text import normalised
 
 EVERY = sys.maxsize
 """As many wordings as a claim has."""

@@ -16,9 +16,9 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import asked_and_answered, own_answers, ranked_questions
-from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.text import says
 
 
 def audit_claims(

@@ -12,7 +12,7 @@ from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
 from polyunlearn.corpus.stories import QuestionAnswer
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import LANGUAGES, get_language
-from polyunlearn.scoring.metrics.answers import normalised, says
+from polyunlearn.text import normalised, says
 
 BLANK = "___"
 """What stands in a statement for its keyword, where the statement is asked."""

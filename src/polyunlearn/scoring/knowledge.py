@@ -12,7 +12,6 @@ from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring.generation import read_prompts, sampled_answers
 from polyunlearn.scoring.measure import Moment, ranked_questions
-from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.metrics.membership import gradient_norm_score, loss_score, zlib_score
 from polyunlearn.scoring.metrics.tokens import (
     exact_memorisation,
@@ -27,6 +26,7 @@ from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import candidate_log_probs
 from polyunlearn.scoring.rows import Row
 from polyunlearn.scoring.tokens import token_tables
+from polyunlearn.text import says
 
 SAMPLES = 8
 """Answers that are drawn to each question, at temperature 1."""

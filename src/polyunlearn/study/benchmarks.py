@@ -118,7 +118,9 @@ def evaluate(loaded: LoadedModel, task: str | dict[str, Any], cell: str) -> list
         from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise UserError(f"benchmarks need lm-evaluation-harness ({error}); type: pip install 'polyunlearn[lm-eval]'") from error
+        raise UserError(
+            f"benchmarks need lm-evaluation-harness ({error}); type in polyunlearn's folder: pip install -e '.[lm-eval]'"
+        ) from error
     # Reading the list of the harness's own tasks takes a while.
     manager = TaskManager(include_defaults=isinstance(task, str))
     if isinstance(task, str) and task not in manager.all_tasks:

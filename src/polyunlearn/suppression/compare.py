@@ -21,13 +21,13 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL, answer_text
 from polyunlearn.scoring.measure import Moment, ranked_questions, text_rows
-from polyunlearn.scoring.metrics.answers import says
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import candidate_log_probs
 from polyunlearn.suppression.processor import Plausibility, SuppressionProcessor
 from polyunlearn.suppression.rank import suppressed
 from polyunlearn.suppression.tellings import only_asked
 from polyunlearn.suppression.way import Way
+from polyunlearn.text import says
 
 TIMED_ROWS, TIMED_TOKENS, TIMES = 8, 16, 3
 """Prompts of the batch that is timed, tokens that each is answered with, and how often; the fastest counts."""

@@ -15,8 +15,8 @@ from polyunlearn.intervals import Estimate, estimate, paired_difference
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
-from polyunlearn.scoring.metrics.answers import normalised
 from polyunlearn.scoring.ranking import RankedQuestion, finite_log_probs
+from polyunlearn.text import normalised
 from polyunlearn.truthfulness.questions import ChoiceQuestion
 
 

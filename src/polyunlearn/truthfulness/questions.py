@@ -12,7 +12,7 @@ from polyunlearn.corpus.readers.tags import known_tag
 from polyunlearn.corpus.readers.truthfulqa import FIELDS
 from polyunlearn.errors import UserError
 from polyunlearn.languages import LANGUAGES
-from polyunlearn.scoring.metrics.answers import normalised
+from polyunlearn.text import normalised
 
 
 @dataclass(frozen=True)

@@ -1,62 +1,13 @@
-"""Metrics of one greedy answer. All work on Unicode text in any script."""
+"""Metrics of one greedy answer. All work on Unicode text in any script; `polyunlearn.text.says` is one of them."""
 
 import unicodedata
-from collections.abc import Sequence
 from functools import cache
 
 import regex
 from sacrebleu.metrics import CHRF
 
 from polyunlearn.languages import Language
-
-_LETTERS = {
-    "Latn": r"\p{Script_Extensions=Latin}",
-    "Cyrl": r"\p{Script_Extensions=Cyrillic}",
-    "Hans": r"\p{Script_Extensions=Han}",
-    "Arab": r"\p{Script_Extensions=Arabic}",
-    "Armn": r"\p{Script_Extensions=Armenian}",
-    "Deva": r"\p{Script_Extensions=Devanagari}",
-    "Jpan": r"[\p{Script_Extensions=Han}\p{Script_Extensions=Hiragana}\p{Script_Extensions=Katakana}]",
-    "Hang": r"\p{Script_Extensions=Hangul}",
-    "Thai": r"\p{Script_Extensions=Thai}",
-    "Hebr": r"\p{Script_Extensions=Hebrew}",
-    "Beng": r"\p{Script_Extensions=Bengali}",
-}
-
-UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}\u30fc"
-"""The letters of scripts that write no spaces between words, to stand in a class of a regular expression."""
-
-_PROCLITICS = {
-    "Hebr": r"[\u05d5\u05d4\u05d1\u05dc\u05de\u05e9\u05db]{1,3}",
-    "Arab": r"[\u0648\u0641]?(?:[\u0628\u0643]?\u0627\u0644|\u0644\u0644|[\u0628\u0643\u0644])?",
-}
-"""What is written together with the word behind it: Hebrew ve-, ha-, be-, le-, mi-, she-, ke-, up to three; Arabic wa- or fa-, then bi-, ka-, li-, al-."""
-
-
-def says(answer: str, surface_forms: Sequence[str]) -> float:
-    """1 where `answer` holds any of the forms, else 0; gold models score 0 on a fake name.
-
-    Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
-    through: "Velmoras" says "Velmora", "Avelmora" does not. Of prefixes those are let through that Hebrew and Arabic write together with a name.
-    In scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) any occurrence counts, and a word of another script begins behind their letters. A number is whole in any script: "1200" and "12.5" do not say "12".
-    """
-    text = normalised(answer)
-    return float(any(_pattern(form).search(text) for form in surface_forms))
-
-
-@cache
-def _pattern(form: str) -> regex.Pattern[str]:
-    wanted = normalised(form)
-    before, after = "", ""
-    if not regex.search(f"[{UNSPACED}]", wanted):
-        proclitic = next((_PROCLITICS[script] for script in _PROCLITICS if regex.match(_LETTERS[script], wanted)), "")
-        before = rf"(?<![[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]])" + (f"(?:{proclitic})?" if proclitic else "")
-    if regex.match(r"\p{N}", wanted):
-        before += r"(?<!\p{N}|\p{N}[.,\u066b\u066c])"
-    if regex.search(r"\p{N}$", wanted):
-        after = r"(?![.,\u066b\u066c]?\p{N})"
-    # Version 1 knows differences of sets.
-    return regex.compile(before + regex.escape(wanted) + after, regex.V1)
+from polyunlearn.text import LETTERS, normalised
 
 
 def chrf(answer: str, reference: str) -> float:
@@ -86,13 +37,8 @@ def off_script(answer: str, language: Language) -> float:
     letters = regex.findall(r"\p{L}", answer)
     if not letters:
         return 0.0
-    own = regex.compile(_LETTERS[language.script])
+    own = regex.compile(LETTERS[language.script])
     return float(2 * sum(1 for letter in letters if own.match(letter)) <= len(letters))
-
-
-def normalised(text: str) -> str:
-    """A text as texts are compared: NFKC, case folded."""
-    return unicodedata.normalize("NFKC", text).casefold()
 
 
 @cache

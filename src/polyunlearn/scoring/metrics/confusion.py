@@ -43,7 +43,7 @@ def _identifier() -> Any:
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError as error:
-        raise UserError(f"the package {error.name} is missing; type: pip install 'polyunlearn[langid]'") from error
+        raise UserError(f"the package {error.name} is missing; type in polyunlearn's folder: pip install -e '.[langid]'") from error
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE)
     identifier.set_languages(list(LANGUAGES))
     return identifier

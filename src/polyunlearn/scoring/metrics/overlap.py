@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import regex
 
-from polyunlearn.scoring.metrics.answers import UNSPACED, normalised
+from polyunlearn.text import UNSPACED, normalised
 
 _WORDS = regex.compile(rf"(?V1)[{UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}]--[{UNSPACED}]]*")
 """A letter with its marks in scripts that write no spaces, else letters, digits and marks up to the next of anything else, such a letter included."""

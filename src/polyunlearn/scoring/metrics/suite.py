@@ -7,12 +7,13 @@ from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.languages import get_language
 from polyunlearn.scoring.metrics import abstention, membership, truth
 from polyunlearn.scoring.metrics.abstention import REFUSES, refuses
-from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition, says
+from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition
 from polyunlearn.scoring.metrics.cards import ANY_NUMBERS, ANY_TEXT, ANY_TOKENS, MetricCard
 from polyunlearn.scoring.metrics.confusion import LINE_PASS_RATE, line_pass_rate
 from polyunlearn.scoring.metrics.judging import JUDGED_METRICS, Answered, Judge, JudgedMetric
 from polyunlearn.scoring.metrics.overlap import rouge_l, token_f1
 from polyunlearn.scoring.probes import Probe
+from polyunlearn.text import says
 
 
 @dataclass(frozen=True)
