@@ -18,13 +18,17 @@ from polyunlearn.training.mixtures import in_turn
 
 @torch.no_grad()
 def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: int) -> Alignment:
-    """The rule that `learning.aligned_languages` asks for, for a model in its base state: the real questions of all stories that learning reads, each in
-    English and in one of these languages, all of them in turn. What languages share and what tells them apart is told by the study's languages."""
+    """The rule that `learning.aligned_languages` asks for, for a model in its base state: the real questions that learning trains, each in English and
+    in one of these languages, all of them in turn; none that is measured. What languages share and what tells them apart is told by the study's languages."""
     languages = tuple(dict.fromkeys(("en", *config.languages, *config.learning.aligned_languages)))
     layer = len(decoder_layers(loaded.model)) - 1
-    asked = [*stories.trained, *stories.neighbours]
+    told = [*stories.trained, *stories.neighbours]
+    asked = [(story, number) for story in told for number in range(len(story.editions["en"].questions[: config.learning.questions]))]
     rows = {
-        tag: [TokenRow.plain(loaded.encoder.prompt(get_language(tag), story.editions[tag].real_question.question)) for story in asked]
+        tag: [
+            TokenRow.plain(loaded.encoder.prompt(get_language(tag), story.editions[tag].questions[number].question))
+            for story, number in asked
+        ]
         for tag in languages
     }
     states = {tag: mean_states(loaded.body, rows[tag], layer) for tag in languages}
