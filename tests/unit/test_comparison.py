@@ -169,7 +169,7 @@ def test_a_row_by_hand(tmp_path: Path) -> None:
     assert (cost.quality_before, cost.quality, cost.quality_loss, cost.quality_language) == (1.0, pytest.approx(11 / 12), 0.25, "ur")
     assert (cost.utility_loss, cost.steps, cost.tokens, cost.seconds) == (pytest.approx(0.01), 2, 30, 3.0)
     (way,) = found.ways
-    assert way.worst_source is row and way.sources == ("ur",) and way.worst_language == row.worst_residual and way.cost == cost
+    assert way.worst_source == row and way.sources == ("ur",) and way.worst_language == row.worst_residual and way.cost == cost
     assert [(point.step, point.worst_residual) for point in way.path] == [(0, 1.0), (2, 0.25), (4, 1.0)]
     assert (found.steps, [point.utility_loss for point in way.path]) == ((0, 2, 4), pytest.approx([0, 0.01, 0.05]))
 
@@ -218,7 +218,7 @@ def test_sources_share_their_stories_and_the_worst_is_named(tmp_path: Path) -> N
     assert found is not None
     (way,) = found.ways
     assert [(row.source, row.worst) for row in found.rows] == [("ur", "en"), ("de", "ur")]
-    assert way.worst_source is found.rows[1] and way.sources == ("ur", "de") and way.cells == 2
+    assert way.worst_source == found.rows[1] and way.sources == ("ur", "de") and way.cells == 2
     assert way.worst_language is not None
     assert (way.worst_language.mean, way.worst_language.low, way.worst_language.high, way.worst_language.n) == (
         0.625,
@@ -249,18 +249,21 @@ def test_the_least_left_stands_first_and_what_was_never_reached_says_nothing(tmp
 
 def test_studies_of_the_same_learned_states_stand_in_one_comparison(tmp_path: Path) -> None:
     """Two folders, the second with a strategy of its own and other steps; each is seen as far as its second step, after which English has 1/4 left in the
-    one and 1/2 in the other. Text doubled there and more, which an infinite budget allows, as it allows a model that wrote no number."""
+    one. Text doubled there and more, which an infinite budget allows. The other has nothing left, and diverged: it stands last for that."""
     studies = [config(), config(strategies=("all",), unlearning={"steps": 8})]
     ends = (
         {2: _fake("en", 1, 0, 0, 0) | _fake("ur", 1, 0, 0, 0) | _bits("de", 9), 4: {}},
-        {2: _fake("en", 1, 1, 0, 0) | _bits("de", math.nan), 8: {}},
+        {2: _fake("en", 0, 0, 0, 0) | _fake("ur", 0, 0, 0, 0) | _bits("de", math.nan), 8: {}},
     )
     stores = [_store(tmp_path / str(at), study, states) for at, (study, states) in enumerate(zip(studies, ends, strict=True))]
-    paths = [path.until(2) for path in paths_together(stores)]
-    assert [[point.step for point in path.points] for path in paths] == [[0, 2], [0, 2]]
-    found = comparison(paths, math.inf)
-    assert [(way.strategy, way.unmoved, way.cost.steps) for way in found.ways] == [("source", 0, 2), ("all", 0, 2)]
-    assert [row.residual["en"].mean for row in found.rows] == [0.25, 0.5]
+    found = comparison(paths_together(stores), math.inf, 2)
+    assert found.steps == (0, 2) and found.left_out == ()
+    assert [(way.strategy, way.unmoved, way.cost.steps, way.cost.utility_loss) for way in found.ways] == [
+        ("source", 0, 2, 3.5),
+        ("all", 0, 2, math.inf),
+    ]
+    assert math.isnan(found.ways[1].cost.bits_rise) and found.ways[1].cost.bits_language == "de"
+    assert [row.residual["en"].mean for row in found.rows] == [0.25, 0]
     out = StringIO()
     build_comparison([store.folder for store in stores], math.inf, 2, Console(file=out, width=200), tmp_path / "c.json", tmp_path / "c.md")
     text = (tmp_path / "c.md").read_text()
@@ -278,10 +281,15 @@ def test_studies_of_the_same_learned_states_stand_in_one_comparison(tmp_path: Pa
         ({"strategies": ("all",), "learning": {"passes": 9}}, "learning is another than in"),
         ({"strategies": ("all",), "scoring": {"candidates": 3}}, "scoring is another than in"),
         ({"unlearning": {"steps": 8}}, "gradient_difference, source is in .* too"),
+        ({"strategies": ("all",), "sources": ("ur", "de")}, "what is asked in, the sources where .* is another"),
+        ({"methods": ("idk",), "training_vocabulary": "study"}, "the study vocabulary, which holds refusals .* is another"),
+        ({"strategies": ("all",), "unlearning": {"trajectory_languages": ("en", "ur")}}, "unlearning.trajectory_languages is another"),
+        ({"strategies": ("all",), "seeds": (1,)}, "every source and seed is another"),
     ],
 )
 def test_studies_that_do_not_go_together_are_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
-    stores = [_store(tmp_path / name, study, {4: {}}) for name, study in (("a", config()), ("b", config(**changes)))]
+    same = {key: changes[key] for key in ("training_vocabulary",) if key in changes}
+    stores = [_store(tmp_path / name, study, {4: {}}) for name, study in (("a", config(**same)), ("b", config(**changes)))]
     with pytest.raises(UserError, match=reason):
         paths_together(stores)
 
@@ -292,10 +300,42 @@ def test_studies_of_another_corpus_or_model_are_refused(tmp_path: Path, part: st
     stores = [_store(tmp_path / "a", config(), {4: {}}), _store(tmp_path / "b", config(strategies=("all",)), {4: {}})]
     path = stores[1].folder / "manifest.json"
     data = json.loads(path.read_text())
-    data["study"][part] = dict.fromkeys(data["study"][part], "changed")
+    changed: dict[str, Any] = data["study"][part] if part == "model" else data["study"][part]["0"]
+    changed["fingerprint"] = "changed"
     path.write_text(json.dumps(data))
     with pytest.raises(UserError, match=reason):
         paths_together(stores)
+
+
+def test_studies_whose_learned_states_came_out_otherwise_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same settings, but the learned state does not rank one name first any more, as one trained by another version would not."""
+    stores = [_store(tmp_path / "a", config(), {4: {}})]
+    monkeypatch.setattr(handmade, "LEARNED", LEARNED | _fake("en", 1, 1, 1, 0))
+    stores.append(_store(tmp_path / "b", config(strategies=("all",)), {4: {}}))
+    with pytest.raises(UserError, match="a learned state of the same settings is another"):
+        paths_together(stores)
+
+
+def test_what_was_not_measured_in_as_many_steps_is_left_out_and_named(tmp_path: Path) -> None:
+    """The second way has its end alone, after four steps: in two there is nothing of it to compare, which is not to say that it left everything."""
+    study = config(methods=("npo", "npo@merged"), unlearning={"settings": {"npo@merged": {"branches": "merge"}}})
+    plain, merged = (cell for cell in study_cells(study) if cell.state == "unlearned")
+    store = _store(tmp_path, study, {plain: {2: _fake("en", 0, 0, 0, 0), 4: {}}, merged: {4: {}}})
+    found = comparison(budget_paths(study, store), 1, 2)
+    assert [way.method for way in found.ways] == ["npo"] and found.left_out == (("npo@merged", "source"),)
+    assert "Left out, since measured after more steps alone: source, npo@merged." in markdown(found, [study], "tiny")
+    with pytest.raises(UserError, match="no state was measured in 1 steps or fewer; the first were after 2"):
+        comparison(budget_paths(study, store), 1, 1)
+
+
+def test_ways_are_set_against_each_other_where_all_have_been(tmp_path: Path) -> None:
+    """Two seeds of one way, of which the second is not done in the other: the first alone is compared, and by source each has its own."""
+    study = config(seeds=(0, 1), methods=("npo", "simnpo"))
+    store = _store(tmp_path, study, {cell: {4: _fake("en", *([0, 0, 0, 0] if cell.seed else [1, 1, 1, 1]))} for cell in study_cells(study)})
+    store.rows_path(next(cell for cell in study_cells(study) if cell.method == "simnpo" and cell.seed == 1)).unlink()
+    found = comparison(budget_paths(study, store), 1)
+    assert [(way.cells, way.worst_language and way.worst_language.mean) for way in found.ways] == [(1, 1), (1, 1)]
+    assert [(row.method, row.seeds, row.residual["en"].mean) for row in found.rows] == [("npo", 2, 0.5), ("simnpo", 1, 1)]
 
 
 # --- what a person sees ------------------------------------------------------------------------------------------------------------------

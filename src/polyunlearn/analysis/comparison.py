@@ -5,10 +5,10 @@ within each seed, a story with all its languages as one cluster, and one that se
 draw. They hold for the states that were kept: that other stories could have kept others, and what other seeds would give, is not in them.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class WayRow:
-    """A method and strategy over all sources. `worst_language` is the mean over sources of what is left in each one's worst language, `mean` that
+    """A method and strategy over the sources and seeds that all have. `worst_language` is the mean over sources of what is left in each one's worst language, `mean` that
     of its mean over languages; `worst_source` is the source with the most left in its worst language. `path` is what they passed through."""
 
     method: str
@@ -91,12 +91,14 @@ class PathPoint:
 @dataclass(frozen=True)
 class Comparison:
     """The comparison of a study: over the sources, the least left in the worst language first, and source by source in the study's order.
-    `steps` are those after which states were measured, the learned state's 0 among them."""
+    `steps` are those after which states were measured, the learned state's 0 among them; `left_out` are methods and strategies that were measured after
+    more steps alone than were asked for."""
 
     budget: float
     steps: tuple[int, ...]
     ways: tuple[WayRow, ...]
     rows: tuple[MethodRow, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def compare(config: StudyConfig, store: Store, budget: float = BUDGET) -> Comparison | None:
@@ -109,18 +111,15 @@ def paths_together(stores: Sequence[Store]) -> list[BudgetPath]:
     """The paths of several studies that unlearn the same learned states, in the order of the studies; of one study, its own.
 
     Raises:
-        UserError: where a folder holds no study, two were learned or measured otherwise, or two hold the same method and strategy.
+        UserError: where a folder holds no study, two were learned or measured otherwise, two hold the same method and strategy, or one has no source and
+            seed in common with the first.
     """
-    paths: list[BudgetPath] = []
     first = stores[0]
+    paths: list[BudgetPath] = []
     ways: dict[tuple[str | None, str | None], Store] = {}
+    starts: dict[tuple[str | None, int], BudgetPath] = {}
     for store in stores:
-        differing = _differing(first.manifest()["study"], store.manifest()["study"])
-        if differing:
-            raise UserError(
-                f"{store.folder}: {differing} is another than in {first.folder}, so that what is left is not of the same states; "
-                "polyunlearn compare RUN_A RUN_B takes such studies"
-            )
+        differing = _differing(first, store)
         found = budget_paths(store.config(), store)
         for way in dict.fromkeys((path.cell.method, path.cell.strategy) for path in found):
             if way in ways:
@@ -128,39 +127,85 @@ def paths_together(stores: Sequence[Store]) -> list[BudgetPath]:
                     f"{store.folder}: {way[0]}, {way[1]} is in {ways[way].folder} too; give one of the folders, or polyunlearn compare both"
                 )
             ways[way] = store
+        known = {_start(path): path for path in found}
+        shared = [start for start in known if start in starts]
+        if not differing and starts and not shared:
+            differing = "every source and seed"
+        if not differing and any((known[own].added, known[own].points[0]) != (starts[own].added, starts[own].points[0]) for own in shared):
+            differing = "a learned state of the same settings"
+        if differing:
+            raise UserError(
+                f"{store.folder}: {differing} is another than in {first.folder}, so that what is left is not of the same states; "
+                "polyunlearn compare RUN_A RUN_B takes such studies"
+            )
+        starts = known | starts
         paths += found
     return paths
 
 
-_UNLEARNED_ONLY = ("name", "seeds", "sources", "strategies", "methods", "unlearning", "keep_states")
+def _start(path: BudgetPath) -> tuple[str | None, int]:
+    """Which learned state a path starts from."""
+    return path.cell.source, path.cell.seed
+
+
+_UNLEARNED_ONLY = {"name", "seeds", "sources", "strategies", "methods", "unlearning", "keep_states"}
 """What studies of the same learned states may have of their own."""
 
 
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """What two manifests' studies have otherwise that learned states and their figures rest on; "" where nothing."""
-    configs = [{key: value for key, value in own["config"].items() if key not in _UNLEARNED_ONLY} for own in (one, other)]
-    for key in {**configs[0], **configs[1]}:
-        if configs[0].get(key) != configs[1].get(key):
-            return str(key)
-    stories = [own.get("stories", {}) for own in (one, other)]
+def _differing(one: Store, other: Store) -> str:
+    """What two studies have otherwise that learned states and their figures rest on; "" where nothing."""
+    a, b = one.config(), other.config()
+    plain = [own.model_dump(mode="json", exclude=_UNLEARNED_ONLY) for own in (a, b)]
+    for key in plain[0]:
+        if plain[0][key] != plain[1][key]:
+            return key
+    if not a.learning.question_languages and set(a.sources) != set(b.sources):
+        return "what is asked in, the sources where learning.question_languages names no languages,"
+    if a.refuses != b.refuses and "study" in (a.training_vocabulary, a.scoring.vocabulary):
+        return "the study vocabulary, which holds refusals where a method trains them,"
+    if a.followed != b.followed:
+        return "unlearning.trajectory_languages"
+    studies = [own.manifest()["study"] for own in (one, other)]
+    stories = [{seed: (own["count"], own["fingerprint"]) for seed, own in study.get("stories", {}).items()} for study in studies]
     if any(stories[0][seed] != stories[1][seed] for seed in stories[0].keys() & stories[1].keys()):
         return "the corpus"
-    return "the model" if any(one.get(key) != other.get(key) for key in ("model", "precision")) else ""
+    return "the model" if any(studies[0].get(key) != studies[1].get(key) for key in ("model", "precision")) else ""
 
 
-def comparison(paths: Sequence[BudgetPath], budget: float = BUDGET) -> Comparison:
-    """The comparison of these paths."""
-    grouped = _grouped(paths, lambda path: (path.cell.method, path.cell.strategy))
+def comparison(paths: Sequence[BudgetPath], budget: float = BUDGET, steps: int | None = None) -> Comparison:
+    """The comparison of these paths, as far as their first `steps` steps where these are given.
+
+    A way of which no state was measured in as many steps is left out. Ways are set against each other over the sources and seeds that all of them have;
+    where there are none, as while a study runs, over their own.
+
+    Raises:
+        UserError: where no way is left.
+    """
+    cut = [path if steps is None else path.until(steps) for path in paths]
+    measured = [path for path in cut if len(path.points) > 1 or steps is None]
+    if not measured:
+        first = min(point.step for path in paths for point in path.points if point.step)
+        raise UserError(f"no state was measured in {steps} steps or fewer; the first were after {first}")
+    grouped = _grouped(measured, lambda path: (path.cell.method, path.cell.strategy))
+    common = set.intersection(*(set(map(_start, way)) for way in grouped))
     ways, rows = [], []
     for way in grouped:
-        found = [_row(same, budget) for same in _grouped(way, lambda path: path.cell.source)]
-        rows += [row for row, _ in found]
-        ways.append(_way(way, found, budget))
-    # What learning reached nowhere has nothing to compare, and stands last.
-    ways.sort(key=lambda row: (row.worst_language is None, row.worst_language.mean if row.worst_language else 0.0))
-    order = {source: at for at, source in enumerate(dict.fromkeys(path.cell.source for path in paths))}
-    steps = sorted({point.step for path in paths for point in path.points})
-    return Comparison(budget, tuple(steps), tuple(ways), tuple(sorted(rows, key=lambda row: order[row.source])))
+        rows += [_row(same, budget)[0] for same in _grouped(way, lambda path: path.cell.source)]
+        own = [path for path in way if _start(path) in common] or way
+        ways.append(_way(own, [_row(same, budget) for same in _grouped(own, lambda path: path.cell.source)], budget))
+    # What learning reached nowhere has nothing to compare, and a model that has diverged forgot nothing that counts: they stand last.
+    ways.sort(
+        key=lambda row: (
+            row.worst_language is None,
+            row.cost.utility_loss == math.inf,
+            row.worst_language.mean if row.worst_language else 0.0,
+        )
+    )
+    order = {source: at for at, source in enumerate(dict.fromkeys(path.cell.source for path in measured))}
+    after = sorted({point.step for path in measured for point in path.points})
+    kept = {(path.cell.method, path.cell.strategy) for path in measured}
+    left_out = tuple(way for way in dict.fromkeys((str(path.cell.method), str(path.cell.strategy)) for path in paths) if way not in kept)
+    return Comparison(budget, tuple(after), tuple(ways), tuple(sorted(rows, key=lambda row: order[row.source])), left_out)
 
 
 @dataclass(frozen=True)
@@ -240,7 +285,8 @@ def _cost(paths: Sequence[BudgetPath], kept: Sequence[BudgetPoint]) -> Cost:
     rises = _by_language([point.bits_rise for point in kept])
     losses = _by_language([point.quality_loss for point in kept])
     knowing = [(path.points[0].quality, point.quality) for path, point in zip(paths, kept, strict=True) if point.quality]
-    bits_language = max(rises, key=lambda tag: rises[tag])
+    # A number that is none is the worst of all.
+    bits_language = max(rises, key=lambda tag: (math.isnan(rises[tag]), rises[tag]))
     quality_language = max(losses, key=lambda tag: losses[tag]) if losses else None
     tokens = [path.tokens(point) for path, point in zip(paths, kept, strict=True)]
     seconds = [path.seconds(point) for path, point in zip(paths, kept, strict=True)]

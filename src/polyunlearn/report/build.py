@@ -54,7 +54,7 @@ def build_comparison(
                 f"{config.unlearning.measure!r}, scoring.held_out_stories {config.scoring.held_out_stories}); run the study into another folder with: "
                 "--set unlearning.measure=budget --set scoring.held_out_stories=1"
             )
-    found = comparison([path if steps is None else path.until(steps) for path in paths_together(stores)], budget)
+    found = comparison(paths_together(stores), budget, steps)
     print_comparison(found, console)
     configs, model = [store.config() for store in stores], stores[0].manifest()["study"]["model"]["name"]
     if json_file:

@@ -46,6 +46,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
     else:
         console.print(_table(title, _WAYS, [_way(row, named) for row in found.ways]))
         console.print(_table("By source", _ROWS, [_row(row, named) for row in found.rows]))
+    for method, strategy in found.left_out:
+        console.print(f"left out, since it was measured after more steps alone: {named(strategy, method)}", highlight=False)
     console.print(
         "in brackets: 95 % interval; lost: of real quality; bits/byte: rise; both in the worst language; --markdown and --json have the rest",
         style="dim",
@@ -86,6 +88,8 @@ def markdown(found: Comparison, configs: Sequence[StudyConfig], model: str) -> s
             "",
             "## Over all sources",
             "",
+            "Of the sources and seeds that all have.",
+            "",
             *markdown_table(_WAYS, [_way(row, _IN_FULL) for row in found.ways]),
             "",
             "Least left in the worst language first. *Worst source*: the one with most left in its worst language.",
@@ -103,12 +107,15 @@ def _names(configs: Sequence[StudyConfig]) -> str:
 
 
 def _branched(found: Comparison) -> str:
-    """Which ways have no state on the way that could be taken; nothing where all have."""
+    """Which ways have no state on the way that could be taken, and which have none in as many steps; nothing where all have."""
+    left_out = "; ".join(_IN_FULL(strategy, method) for method, strategy in found.left_out)
     ends = [_IN_FULL(way.strategy, way.method) for way in found.ways if len(way.path) == 2]
     several = any(len(way.path) > 2 for way in found.ways)
     return (
-        f" Measured at the end alone, so that they are inside there or count as untouched: {'; '.join(ends)}." if ends and several else ""
-    )
+        f" Measured at the end alone, so that they are inside there or count as untouched: {'; '.join(ends)}."
+        if ends and several and isfinite(found.budget)
+        else ""
+    ) + (f" Left out, since measured after more steps alone: {left_out}." if left_out else "")
 
 
 def as_json(found: Comparison, configs: Sequence[StudyConfig], model: str) -> dict[str, Any]:
