@@ -20,6 +20,7 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories, study_stories
 from polyunlearn.study.measurement import trajectory_steps
 from polyunlearn.study.stages import cell_steps, train_stage
+from polyunlearn.training import branches
 from polyunlearn.training.branches import branches_of, distil, merge, student_steps
 from polyunlearn.training.loop import Optimiser, Step
 from polyunlearn.training.objectives import get_method
@@ -161,6 +162,22 @@ def test_the_student_begins_at_the_start_and_imitates_the_branch_of_each_languag
     assert losses[5] == pytest.approx(float(found + entropy), abs=1e-4)
 
 
+def test_the_weight_of_the_retain_term_follows_its_loss_in_the_student_too(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PDU's dual belongs to the retain term, which the student keeps."""
+    objective = get_method("pdu").objective()
+    given = replace(_training(sharp(gemma_folder), [*STEPS, *student_steps(STEPS)]), objective=objective)
+    taken: list[Training] = []
+
+    def take(own: Training) -> list[float]:
+        taken.append(own)
+        return []
+
+    monkeypatch.setattr(branches, "trained", take)
+    distil(given, lambda own: [])
+    (student,) = taken
+    assert objective.dual and student.objective.dual is objective.dual and student.objective.retain == objective.retain
+
+
 def test_a_student_comes_nearer_to_its_teachers(any_model_folder: Path) -> None:
     """Without a retain term: the divergence of a student's last step from the branch is below half of that at the same sequences before."""
     loaded = sharp(any_model_folder)
@@ -228,6 +245,15 @@ def test_branches_that_blur_are_distilled_not_merged() -> None:
     with pytest.raises(ValueError, match=r"unlearning.settings.undo \(branches\): " + refused):
         StudyConfig(name="x", sources=("de",), unlearning={"settings": {"undo": {"branches": "merge"}}}, **ways)
     StudyConfig(name="x", sources=("de",), unlearning={"settings": {"npo": {"branches": "merge"}, "undo": {"branches": "distil"}}}, **ways)
+
+
+@pytest.mark.parametrize("schedule", [{"warm_up": 2}, {"decay": True}])
+def test_a_schedule_does_not_begin_anew_in_every_part(schedule: dict[str, Any]) -> None:
+    """Three branches of two steps would each warm up for two, and the half of UNDO that repairs begin at the full rate."""
+    for unlearning, method in (({"branches": "merge"}, "npo"), ({"branches": "distil"}, "npo"), ({}, "undo")):
+        with pytest.raises(ValueError, match=rf"unlearning.warm_up, unlearning.decay: method '{method}', .* is trained in several parts"):
+            StudyConfig(name="x", sources=("de",), methods=(method,), unlearning=unlearning | schedule)
+    StudyConfig(name="x", sources=("de",), methods=("npo", "task_vector"), unlearning=schedule)
 
 
 # --- in a study --------------------------------------------------------------------------------------------------------------------------

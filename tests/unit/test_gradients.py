@@ -202,11 +202,18 @@ def test_weights_that_round_a_move_away_are_refused(any_model_folder: Path, meth
         for own in parameters.values():
             own.add_(0.05 / 6e7**0.5)
     assert float((torch.cat([own.flatten() for own in parameters.values()]) == before).float().mean()) > 0.9
-    with pytest.raises(
-        UserError, match=rf"method '{method}' looks where the weights are moved by less than bfloat16 tells apart; hold them in fp32"
-    ):
+    with pytest.raises(UserError, match=rf"method '{method}' moves weights by less than bfloat16 tells apart; hold them in fp32"):
         check_precision(method, parameters.values())
     check_precision("npo", parameters.values())
+
+
+@pytest.mark.parametrize(("method", "merged"), [("task_vector", False), ("undo", False), ("npo", True)])
+def test_what_adds_up_moves_of_weights_needs_fp32_too(method: str, merged: bool) -> None:
+    """Negated, blurred or merged weights are differences of rounded ones: in bf16 the moves of a few steps would be lost, though they train in fp32."""
+    weights = [torch.zeros(2)]
+    check_precision(method, weights, merged)
+    with pytest.raises(UserError, match=rf"method '{method}'.* moves weights by less than bfloat16 tells apart"):
+        check_precision(method, [own.bfloat16() for own in weights], merged)
 
 
 def test_the_length_of_the_gradient_does_not_count_in_how_far_the_weights_go(any_model_folder: Path) -> None:

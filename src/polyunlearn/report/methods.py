@@ -109,7 +109,7 @@ def _facts(card: Card) -> list[tuple[str, str]]:
     if card.needs:
         facts.append(("needs", "; ".join(_in_words(need, card) for need in NEEDS if need in card.needs)))
     facts.append(("cost", card.cost))
-    if card.moves_weights:
+    if card.fp32_alone:
         facts.append(("weights", "in fp32 alone, since bf16 rounds away how far they are moved"))
     if card.part == "forget":
         facts.append(("retain term", f"`{card.retain}`" if card.retain else "none"))

@@ -11,6 +11,7 @@ from polyunlearn.tracing.languages import MOST
 from polyunlearn.tracing.similarity import LEAST_TEXTS
 from polyunlearn.training.mixtures import ALIGNED, COVERING, FOUND, strategy_languages
 from polyunlearn.training.objectives import get_method
+from polyunlearn.training.unlearning import distilled
 
 if TYPE_CHECKING:
     from polyunlearn.study.config import StudyConfig, UnlearningConfig
@@ -186,6 +187,12 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         problems.append(f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question")
     if part.goal != "everywhere" and not method.retain:
         problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
+    if (part.warm_up or part.decay) and (part.branches != "none" or method.forget.procedure is distilled):
+        what = "in branches" if part.branches != "none" else "whose second half repairs what the first has blurred"
+        problems.append(
+            f"unlearning.warm_up, unlearning.decay: method {name!r}, {what}, is trained in several parts, each of which would begin or end the rate anew; "
+            "set unlearning.warm_up=0 and unlearning.decay=false"
+        )
     if part.steps < method.forget.least_steps:
         problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {part.steps})")
     return problems

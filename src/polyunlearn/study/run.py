@@ -27,7 +27,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         states = States.load(config, store, watcher)
         todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
         for method in dict.fromkeys(cell.method for cell in todo if cell.method):
-            check_precision(method, states.parameters.values())
+            check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).branches == "merge")
         store.open(study_manifest(states))
         for part in store.folder.rglob(".*.part"):
             part.unlink()

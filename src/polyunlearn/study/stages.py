@@ -154,7 +154,7 @@ def train_stage(
     rule: Rule = plain
     procedure: Procedure = trained
     if unlearns:
-        check_precision(str(cell.method), parameters.values())
+        check_precision(str(cell.method), parameters.values(), merged=part.branches == "merge")
         method, on_card, to_layer = get_method(str(cell.method)), config.unlearning.on_card(str(cell.method)), part.to_layer
         # What is watched is what leaves the last layer that trains.
         watched = (to_layer or len(decoder_layers(loaded.model))) - 1

@@ -33,7 +33,9 @@ def gradient_sketch(
 ) -> Tensor:
     """The gradient of the summed log-prob of the labels for `parameters`, sketched into (buckets,), fp32 on the CPU.
 
-    Of a method's forget loss it is the direction: methods weigh answers and tokens differently, and all move their log-probs. The sum, not the mean, makes a
+    For a method that lowers the answers' log-probs, whatever its weights of answers and tokens, it stands for the forget loss. Methods that take something
+    out of the gradient (`cir`), move states (`rmu`) or teach another answer (`idk`) move the weights along other directions, so for them what one language
+    covers of another is the first-order effect of plain unlearning, not of theirs. The sum, not the mean, makes a
     mixture's gradient the sum of its languages'. The weights stay as they are, and `.grad` is empty afterwards.
     """
     for batch in packs([len(own.ids) for own in sequences]):

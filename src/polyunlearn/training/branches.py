@@ -12,7 +12,7 @@ from torch import Tensor
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.training.labels import Labels, asked
-from polyunlearn.training.loop import Objective, Part, Step, plain
+from polyunlearn.training.loop import Part, Step, plain
 from polyunlearn.training.objectives.kl import KL
 from polyunlearn.training.reference import Reference, reference_now
 from polyunlearn.training.unlearning import Procedure, Training, trained
@@ -69,7 +69,7 @@ def distil(given: Training, procedure: Procedure) -> list[float]:
     def reference(sequence: TokenSequence) -> Labels:
         return asked(taught.get(sequence) or given.reference)(sequence)
 
-    objective = Objective(Part(KL.term, KL.needs), given.objective.retain, given.objective.watched)
+    objective = replace(given.objective, forget=Part(KL.term, KL.needs))
     student = _part(given, given.steps[half:], len(losses))
     return losses + trained(replace(student, objective=objective, reference=reference, rule=plain))
 

@@ -114,6 +114,11 @@ class Card:
         """The dual variable with some settings changed, None where there is none."""
         return _with(self.dual, settings)() if self.dual else None
 
+    @property
+    def fp32_alone(self) -> bool:
+        """Whether coarser weights would lose what it does to them: it looks a little further, or sets the weights against those before, or blurs them."""
+        return self.moves_weights or self.procedure is not None
+
     def procedure_with(self, settings: Mapping[str, float]) -> Any:
         """The procedure with some settings changed, None where there is none."""
         return _with(self.procedure, settings) if self.procedure else None

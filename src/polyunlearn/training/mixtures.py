@@ -185,8 +185,8 @@ def unlearning_steps(
     as they are, and with one language all are the same. `branched` puts the steps of each language together, one language after the other, as
     many of each as `branch_steps` says.
 
-    The first `questions` real questions of all stories take turns, and so do `retain_languages`, over all steps and whatever the strategy, so that
-    strategies differ in what they forget alone; with none of these languages nothing is retained. Where there are `neighbours`, every second of the
+    The first `questions` real questions of all stories take turns, and so do `retain_languages`, over all steps and whatever the strategy: given the
+    same languages to retain in, strategies differ in what they forget alone. With none of these languages nothing is retained. Where there are `neighbours`, every second of the
     retained questions is one of theirs, about a claim of the same form that is true: what pushes down every name that could answer such
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
     TOFU, arXiv 2401.06121).
