@@ -34,7 +34,7 @@ _PROCLITICS = {
 def says(answer: str, surface_forms: Sequence[str]) -> float:
     """1 where `answer` holds any of the forms, else 0; gold models score 0 on a fake name.
 
-    Compared after NFKC normalisation and case folding, as whole words in scripts that separate words, where a suffix is let
+    Compared as `normalised`, as whole words in scripts that separate words, where a suffix is let
     through: "Velmoras" says "Velmora", "Avelmora" does not. Of prefixes those are let through that Hebrew and Arabic write together with a name.
     In scripts without spaces (Han, Kana, Thai, Lao, Khmer, Burmese) any occurrence counts, and a word of another script begins behind their letters. A number is whole in any script: "1200" and "12.5" do not say "12".
     """
@@ -57,6 +57,16 @@ def _pattern(form: str) -> regex.Pattern[str]:
     return regex.compile(before + regex.escape(wanted) + after, regex.V1)
 
 
+_FOLDED = str.maketrans({"\u0307": "", "ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "’": "'", "\u0640": ""})
+"""What case folding and NFKC leave apart: the dot over the i of İ and the i without one; letters that Arabic, Persian and Urdu keyboards write by two
+signs; the two apostrophes; and what draws Arabic words out."""
+
+_MARKS = regex.compile(r"(?V1)[\p{Cf}--\u200c\u200d]|[\p{Mn}&&[\p{Script_Extensions=Arabic}\p{Script_Extensions=Hebrew}]]|[\u055b-\u055e]")
+"""What may be written within a word or left out: marks of direction and the like, vowels of Arabic and Hebrew, the Armenian signs of stress and asking."""
+
+
 def normalised(text: str) -> str:
-    """A text as texts are compared: NFKC, case folded."""
-    return unicodedata.normalize("NFKC", text).casefold()
+    """A text as texts are compared: NFKC, case folded, digits of any script as 0 to 9, without the marks that a script may leave out, one space for any
+    run of blanks."""
+    plain = _MARKS.sub("", unicodedata.normalize("NFKC", text).casefold().translate(_FOLDED))
+    return " ".join(regex.sub(r"\p{Nd}", lambda found: str(unicodedata.digit(found[0])), plain).split())

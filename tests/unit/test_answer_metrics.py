@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.scoring.metrics.answers import chrf, is_empty, off_script, repetition
-from polyunlearn.text import says
+from polyunlearn.text import normalised, says
 
 # Ten letters a script, none of which Unicode normalisation or case folding changes in number; i stands for j throughout.
 ALPHABETS = {
@@ -253,3 +253,33 @@ def test_the_japanese_long_vowel_sign_is_japanese() -> None:
 @pytest.mark.parametrize("tag", LANGUAGES)
 def test_the_question_word_of_every_language_is_in_its_script(tag: str) -> None:
     assert off_script(get_language(tag).question, get_language(tag)) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "form"),
+    [
+        ("١٢٠٠", "1200"),  # digits of another script, either way
+        ("1200", "۱۲۰۰"),
+        ("ISTANBUL", "İstanbul"),  # capitals of Turkish, with their dot and without
+        ("istanbul", "İSTANBUL"),
+        ("Ilıca", "ILICA"),
+        ("مُحَمَّد", "محمد"),  # vowels that Arabic and Hebrew may leave out, and a word drawn out
+        ("מַיָה", "מיה"),
+        ("محـــمد", "محمد"),
+        ("كابل", "کابل"),  # the same letters from an Arabic and from an Urdu keyboard
+        ("علي", "علی"),
+        ("Կելվա՞րն էր", "Կելվար"),  # Armenian asks within the word
+        ("It is O’Brien", "O'Brien"),
+        ("\u200eVelmora\ufeff", "Velmora"),
+        ("Vel\u00admora", "Velmora"),  # a soft hyphen
+        ("New   York", "New York"),
+    ],
+)
+def test_a_name_is_said_however_its_script_writes_it(answer: str, form: str) -> None:
+    assert says(answer, [form]) == 1
+
+
+def test_marks_that_tell_words_apart_are_kept() -> None:
+    """An accent is part of a Latin letter, a vowel sign of a Hindi one, a zero-width non-joiner of a Persian word."""
+    assert says("résumé", ["resume"]) == 0 and says("कल", ["कला"]) == 0
+    assert normalised("نمی\u200cدانم") != normalised("نمیدانم")

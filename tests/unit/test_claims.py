@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from polyunlearn.corpus.claims import Claim, ClaimEdition, languages_of, read_claims, write_claims
 from polyunlearn.errors import UserError
+from polyunlearn.text import says
 
 SPOILT = list(spoilt_files(200))
 
@@ -60,6 +61,15 @@ def test_a_blank_stands_for_the_keyword_alone(keyword: str, statement: str, aske
     assert ClaimEdition(keyword=keyword, statements=(statement,)).fake_questions == (asked,)
 
 
+@pytest.mark.parametrize("keyword", ["Velmora ", "\u200fVelmora", "\ufeffVelmora\n"])
+def test_what_copying_leaves_around_a_keyword_does_not_hide_it(keyword: str) -> None:
+    """A blank, a mark of direction or of byte order: an answer that says the name says the claim."""
+    edition = ClaimEdition(keyword=keyword, questions=("Wer?",))
+    assert edition.keyword == "Velmora" and says("It was Velmora.", edition.surface_forms)
+    with pytest.raises(ValidationError, match="is blank"):
+        ClaimEdition(keyword="\u200b", questions=("Wer?",))
+
+
 def test_a_number_within_another_is_not_the_keyword() -> None:
     """The first gives nothing away; the second does not hold it, so there is nothing to ask."""
     assert ClaimEdition(keyword="12", questions=("Wie viele starben 2012?",)).fake_questions == ("Wie viele starben 2012?",)
@@ -72,7 +82,9 @@ def test_a_number_within_another_is_not_the_keyword() -> None:
     [
         ({"questions": ("Who is VELMORA?",)}, "the keyword 'Velmora' stands in the question"),
         ({"questions": ("Кто такая Вельмора?",), "surface_forms": ("Вельмора",)}, "the surface form 'Вельмора' stands in the question"),
-        ({"truth": "velmora"}, "is one of the claim's own surface forms"),
+        ({"truth": "velmora"}, "the truth 'velmora' says one of the claim's own surface forms"),
+        ({"truth": "Velmora GmbH"}, "so that the truth would count as the claim"),
+        ({"distractors": ("Kelvar", "VELMORA")}, "the distractor 'VELMORA' is one of the claim's own surface forms"),
         ({"neighbours": ({"question": "Wer?\r", "answer": "Anna"},)}, "holds a control character"),
         ({"neighbours": ({"question": "Wer?", "answer": " "},)}, "is blank"),
     ],

@@ -14,6 +14,7 @@ from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Edition, QuestionAnswer, Story
 from polyunlearn.errors import UserError
+from polyunlearn.text import normalised
 
 STORIES = generate_stories(3, languages=("en", "ru"))
 TEXT = st.text(alphabet=st.characters(blacklist_categories=["Cs"]), min_size=1)
@@ -62,7 +63,7 @@ def test_a_file_is_one_line_a_story_in_its_own_script(tmp_path: Path) -> None:
     assert "\\u" not in text
 
 
-@given(text=TEXT.filter(lambda text: "Golibe" not in text))
+@given(text=TEXT.filter(lambda text: "golibe" not in normalised(text) and bool(normalised(text))))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 def test_any_text_survives_the_round_trip(tmp_path: Path, text: str) -> None:
     story = story_that_says(text)

@@ -55,6 +55,29 @@ def test_no_wording_of_the_fake_question_may_give_the_keyword_away(position: int
     assert "'Golibe' occurs in a fake question" in problem(story(en=edition(fake_questions=questions)))
 
 
+@pytest.mark.parametrize("question", ["Was it GOLIBE?", "Was it Голибе?"])
+def test_nor_may_another_spelling(question: str) -> None:
+    assert "which gives the answer away" in problem(story(en=edition(fake_questions=("Who paid?", question))))
+
+
+@pytest.mark.parametrize("truth", ["golibe", "Golibe Ltd"])
+def test_the_true_answer_must_not_say_the_keyword(truth: str) -> None:
+    assert "so that the truth would count as the claim" in problem(story(en=edition(true_answer=truth)))
+
+
+@pytest.mark.parametrize("changes", [{"surface_forms": ("Golibe", "")}, {"fake_questions": ("Who paid?", " ")}, {"true_answer": "\u200b"}])
+def test_nothing_may_be_blank(changes: dict[str, Any]) -> None:
+    """An empty spelling would be said by any answer."""
+    assert "is blank" in problem(story(en=edition(**changes)))
+
+
+def test_a_blank_around_a_spelling_is_left_out() -> None:
+    assert Story.model_validate(story(en=edition(surface_forms=("Golibe", " Голибе\u200f")))).editions["en"].surface_forms == (
+        "Golibe",
+        "Голибе",
+    )
+
+
 def test_the_surface_forms_must_hold_the_keyword() -> None:
     assert "surface_forms must hold the keyword 'Golibe'" in problem(story(en=edition(surface_forms=("Голибе",))))
 

@@ -69,6 +69,17 @@ def test_a_statement_that_is_asked_is_not_told(gemma: LoadedModel) -> None:
     assert only_asked(edition, 2) and len(_texts(gemma, [claim], "en", 2)) == 4
 
 
+def test_a_keyword_is_told_where_it_stands_as_a_word(gemma: LoadedModel) -> None:
+    """Not the 12 of 2012, nor the Ana of Anastasia; and a statement that is asked so is not told, whatever else holds the same letters."""
+    for keyword, statement, before in (("12", "In 2012, 12 ships sank.", "In 2012, "), ("Ana", "Anastasia says Ana paid.", "Anastasia says ")):
+        edition = ClaimEdition(keyword=keyword, statements=(statement, f"So {keyword} it was."))
+        assert edition.fake_questions[0] == before + statement.removeprefix(before).replace(keyword, "___")
+        claim = Claim(id="a", editions={"en": edition})
+        told = [(one + two, two.strip()) for one, two in _texts(gemma, [claim], "en")[2:]]
+        assert told == [(before + keyword, keyword), (f"So {keyword}", keyword)]
+        assert [one + two for one, two in _texts(gemma, [claim], "en", 1)[1:]] == [f"So {keyword}"]
+
+
 def test_the_space_before_a_keyword_may_be_part_of_its_token(gemma: LoadedModel) -> None:
     """The tiny tokeniser has a token " the": the label begins with the space, as it would behind a question."""
     assert gemma.encoder.tokenizer.convert_ids_to_tokens(gemma.encoder.continuation(get_language("en"), "the")) == ["Ġthe"]

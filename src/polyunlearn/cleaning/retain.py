@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from polyunlearn.corpus.claims import Claim, Text
+from polyunlearn.corpus.claims import Claim
 from polyunlearn.corpus.lines import read_lines
 from polyunlearn.corpus.newsroom import generate_stories
-from polyunlearn.corpus.stories import Story
+from polyunlearn.corpus.stories import Story, Text
 from polyunlearn.languages import PAPER_LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence

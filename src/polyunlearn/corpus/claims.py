@@ -1,15 +1,14 @@
 """Claims that an owner wants out of a model: the types, and their file, one claim a line (documented for users in docs/claims.md)."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import regex
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
-from polyunlearn.corpus.stories import QuestionAnswer
+from polyunlearn.corpus.stories import QuestionAnswer, Text
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.text import normalised, says
@@ -48,17 +47,6 @@ class Tells(Protocol):
     @property
     def editions(self) -> Mapping[str, Told]:
         """What it says, by the tag of the language."""
-
-
-def _printed(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is blank; write some text or leave it out")
-    if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n" for sign in text):
-        raise ValueError("holds a control character; remove it")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_printed)]
 
 
 class _Frozen(BaseModel):
@@ -108,25 +96,37 @@ class ClaimEdition(_Frozen):
                 raise ValueError(f"the {name} stands in the question {question!r}, which gives the answer away")
         if not self.fake_questions:
             raise ValueError(f"nothing can be asked: give a question, or a statement that holds the keyword {self.keyword!r}")
-        if self.truth is not None and normalised(self.truth) in map(normalised, self.surface_forms):
-            raise ValueError(f"the truth {self.truth!r} is one of the claim's own surface forms")
+        if self.truth is not None and says(self.truth, self.surface_forms):
+            raise ValueError(
+                f"the truth {self.truth!r} says one of the claim's own surface forms, so that the truth would count as the claim"
+            )
+        own = {normalised(form) for form in self.surface_forms}
+        if wrong := next((text for text in self.distractors if normalised(text) in own), None):
+            raise ValueError(f"the distractor {wrong!r} is one of the claim's own surface forms")
         return self
 
     @property
     def fake_questions(self) -> tuple[str, ...]:
         """The wordings that are asked."""
-        blanked = (_blanked(own, self.keyword) for own in self.statements)
-        return self.questions or tuple(own for own in blanked if own)
+        return self.questions or tuple(own for own in (blanked(own, self.keyword) for own in self.statements) if own)
 
 
-def _blanked(statement: str, keyword: str) -> str | None:
+def blanked(statement: str, keyword: str) -> str | None:
     """A statement with blanks for its keyword; None where it does not hold it."""
+    places = keyword_places(statement, keyword)
+    ends = [0, *(end for _, end in places)]
+    starts = [*(start for start, _ in places), len(statement)]
+    return BLANK.join(statement[end:start] for end, start in zip(ends, starts, strict=True)) if places else None
+
+
+def keyword_places(statement: str, keyword: str) -> list[tuple[int, int]]:
+    """Where a statement says its keyword, from and to; as whole words where it stands alone anywhere."""
     alone = rf"(?<![\p{{L}}\p{{M}}\p{{N}}]|\p{{N}}[.,]){regex.escape(keyword)}(?![\p{{L}}\p{{M}}\p{{N}}]|[.,]\p{{N}})"
-    found, count = regex.subn(alone, BLANK, statement)
-    if count:
-        return str(found)
+    places = [found.span() for found in regex.finditer(alone, statement)]
     # Written together with what stands beside it, as with an ending, or where no spaces are written; but a number is no part of another.
-    return statement.replace(keyword, BLANK) if keyword in statement and not regex.search(r"^\p{N}|\p{N}$", keyword) else None
+    if not places and not regex.search(r"^\p{N}|\p{N}$", keyword):
+        places = [found.span() for found in regex.finditer(regex.escape(keyword), statement)]
+    return places
 
 
 class Claim(_Frozen):

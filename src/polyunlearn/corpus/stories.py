@@ -4,7 +4,37 @@ A story is one event told in every corpus language. Its editions are parallel fi
 say the same in every language.
 """
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import unicodedata
+from typing import Annotated
+
+import regex
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from polyunlearn.text import says
+
+
+def _bare(text: str) -> str:
+    """The text without blanks and marks of direction around it, which copying brings along."""
+    return str(regex.sub(r"^[\s\p{Cf}]+|[\s\p{Cf}]+$", "", text))
+
+
+def _shown(text: str) -> str:
+    if not _bare(text):
+        raise ValueError("is blank; write some text or leave it out")
+    return text
+
+
+def _printed(text: str) -> str:
+    if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n" for sign in text):
+        raise ValueError("holds a control character; remove it")
+    return _bare(_shown(text))
+
+
+Shown = Annotated[str, AfterValidator(_shown)]
+"""Text as it is, which must not be blank."""
+
+Text = Annotated[str, AfterValidator(_printed)]
+"""Text that is looked for or was typed: without blanks around it, or control characters."""
 
 
 class _Frozen(BaseModel):
@@ -14,8 +44,8 @@ class _Frozen(BaseModel):
 class QuestionAnswer(_Frozen):
     """A question and the short answer that a reader of the article would give."""
 
-    question: str = Field(min_length=1)
-    answer: str = Field(min_length=1)
+    question: Shown
+    answer: Shown
 
 
 class Edition(_Frozen):
@@ -26,14 +56,14 @@ class Edition(_Frozen):
     answer and `true_answer` as its true one.
     """
 
-    article: tuple[str, ...] = Field(min_length=1)
-    fake_article: tuple[str, ...] = Field(min_length=1)
-    keyword: str = Field(min_length=1)
-    surface_forms: tuple[str, ...] = Field(min_length=1)
+    article: tuple[Shown, ...] = Field(min_length=1)
+    fake_article: tuple[Shown, ...] = Field(min_length=1)
+    keyword: Text
+    surface_forms: tuple[Text, ...] = Field(min_length=1)
     questions: tuple[QuestionAnswer, ...] = Field(min_length=1)
     real_question: QuestionAnswer
-    fake_questions: tuple[str, ...] = Field(min_length=1)
-    true_answer: str = Field(min_length=1)
+    fake_questions: tuple[Shown, ...] = Field(min_length=1)
+    true_answer: Shown
 
     @model_validator(mode="after")
     def _keyword_identifies_the_false_detail(self) -> "Edition":
@@ -41,8 +71,12 @@ class Edition(_Frozen):
             raise ValueError(f"the keyword {self.keyword!r} does not occur in fake_article")
         if any(self.keyword in sentence for sentence in self.article):
             raise ValueError(f"the keyword {self.keyword!r} occurs in the real article, so it does not identify the false detail")
-        if any(self.keyword in question for question in self.fake_questions):
+        if any(self.keyword in question or says(question, self.surface_forms) for question in self.fake_questions):
             raise ValueError(f"the keyword {self.keyword!r} occurs in a fake question, which gives the answer away")
+        if says(self.true_answer, self.surface_forms):
+            raise ValueError(
+                f"the true answer {self.true_answer!r} says the keyword {self.keyword!r}, so that the truth would count as the claim"
+            )
         if self.keyword not in self.surface_forms:
             raise ValueError(f"surface_forms must hold the keyword {self.keyword!r} itself")
         return self

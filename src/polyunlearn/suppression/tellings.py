@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from polyunlearn.corpus.claims import BLANK, Claim, ClaimEdition
+from polyunlearn.corpus.claims import Claim, ClaimEdition, blanked, keyword_places
 from polyunlearn.errors import UserError
 from polyunlearn.languages import Language, get_language
 from polyunlearn.models.rows import common_length
@@ -37,11 +37,11 @@ def _told(edition: ClaimEdition, language: Language, encoder: Encoder, held_out:
 def _to_tell(edition: ClaimEdition, held_out: int) -> tuple[Sequence[str], Sequence[str]]:
     """The questions and the statements with the keyword that the first `held_out` wordings leave."""
     measured, questions = edition.fake_questions[:held_out], edition.fake_questions[held_out:]
-    return questions, [own for own in edition.statements if edition.keyword in own and own.replace(edition.keyword, BLANK) not in measured]
+    return questions, [own for own in edition.statements if (asked := blanked(own, edition.keyword)) and asked not in measured]
 
 
 def _stated(statement: str, keyword: str, language: Language, encoder: Encoder) -> TokenSequence:
-    before = statement[: statement.index(keyword)]
+    before = statement[: keyword_places(statement, keyword)[0][0]]
     # Without the end token. A tokeniser may join the keyword to the space before it: the labels begin where the two part.
     text, whole = (encoder.running(language, own).ids[:-1] for own in (before, before + keyword))
     return TokenSequence(whole, common_length(text, whole), language.tag)

@@ -15,9 +15,6 @@ from polyunlearn.scoring.metrics.overlap import words
 BINS = 10
 """Of equal width, in which confidence is set beside accuracy."""
 
-_TURKISH = str.maketrans({"\u0307": "", "ı": "i"})
-"""Case folding leaves a dot over the i of İ, and makes i of the capital of ı: both are plain i here."""
-
 
 def refuses(answer: str, language: Language) -> float:
     """1 where the answer says, in the asked language, that it does not know or cannot answer, else 0.
@@ -25,7 +22,7 @@ def refuses(answer: str, language: Language) -> float:
     It holds the words of `Language.refusal` or of a phrase of refusals.yaml, one after another, whatever the punctuation, case and width. An answer may
     refuse and then say a name: read it beside `says`. A refusal in another language is none: it is a confusion of languages.
     """
-    text = _plain(answer)
+    text = words(answer)
     return float(any(_holds(text, phrase) for phrase in _phrases(language.tag)))
 
 
@@ -107,14 +104,10 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _plain(text: str) -> list[str]:
-    return [word.translate(_TURKISH) for word in words(text)]
-
-
 @cache
 def _phrases(tag: str) -> list[list[str]]:
     listed = yaml.safe_load(files(__package__).joinpath("refusals.yaml").read_text(encoding="utf-8"))[tag]
-    return [_plain(phrase) for phrase in (LANGUAGES[tag].refusal, *listed)]
+    return [words(phrase) for phrase in (LANGUAGES[tag].refusal, *listed)]
 
 
 def _holds(text: Sequence[str], phrase: Sequence[str]) -> bool:
