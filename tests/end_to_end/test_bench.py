@@ -89,6 +89,7 @@ def test_an_unknown_case_is_refused(gemma_folder: Path, tmp_path: Path) -> None:
 
 
 def test_difference_by_hand() -> None:
-    """|1 - 1.5| = 0.5 is the largest; different numbers of values are never alike."""
+    """|1 - 1.5| = 0.5 is the largest; different numbers of values are never alike, nor is one that is no number."""
     assert difference([1.0, 2.0], [1.5, 2.25]) == 0.5
     assert difference([1.0], [1.0, 2.0]) == float("inf")
+    assert difference([1.0, 2.0], [1.0, float("nan")]) == float("inf")

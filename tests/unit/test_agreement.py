@@ -13,6 +13,7 @@ from transformers import (
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
+    MistralConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -21,8 +22,10 @@ from transformers import (
 
 from polyunlearn.errors import UserError
 from polyunlearn.models.agreement import check_agreement
-from polyunlearn.models.forward import label_log_probs
+from polyunlearn.models.body import Body
+from polyunlearn.models.forward import OutputHead, label_log_probs
 from polyunlearn.models.loading import load_model, wrap_model
+from polyunlearn.models.rows import TokenRow
 
 SIZES: dict[str, Any] = {
     "vocab_size": 600,
@@ -129,3 +132,36 @@ def test_asking_leaves_no_trace(any_model_folder: Path) -> None:
     check_agreement(model)
     assert model.config.to_dict() == before[1] and torch.equal(torch.get_rng_state(), before[2])
     assert all(torch.equal(value, before[0][name]) for name, value in model.state_dict().items())
+
+
+_DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10_000.0}
+_LONG = {
+    "rope_type": "longrope",
+    "short_factor": [1.0] * 4,
+    "long_factor": [2.0] * 4,
+    "rope_theta": 10_000.0,
+    "original_max_position_embeddings": 8,
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=8), id="a window that no layer is named for"),
+        pytest.param(
+            LlamaConfig(**SIZES | {"max_position_embeddings": 8}, rope_parameters=_DYNAMIC), id="positions scaled by the longest text"
+        ),
+        pytest.param(LlamaConfig(**SIZES, rope_parameters=_LONG), id="positions scaled beyond a length"),
+    ],
+)
+def test_a_text_that_would_be_computed_otherwise_is_refused(config: PretrainedConfig) -> None:
+    """Eight tokens are computed as the model does, and nine would not be: beside shorter texts, alone, or with a layer frozen."""
+    model = drawn(config)
+    check_agreement(model)
+    (short, long) = (TokenRow.plain(tuple(range(count))) for count in (8, 9))
+    for body in (Body(model), Body(model, 1)):
+        wanted = torch.log_softmax(model(input_ids=torch.tensor([short.ids])).logits[0], 1)
+        found = torch.log_softmax(OutputHead.of(model).logits(body.packed([short, short])[:8]), 1)
+        assert torch.allclose(found, wanted, atol=1e-4)
+        with pytest.raises(UserError, match="a text of 9 tokens, and beyond 8 this model is computed in a way that is not supported"):
+            body.packed([short, long])

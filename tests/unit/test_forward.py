@@ -199,6 +199,14 @@ def test_no_probability_of_16_bit_weights_exceeds_1() -> None:
     assert float(found.max()) <= 0
 
 
+def test_no_probability_of_a_large_vocabulary_exceeds_1() -> None:
+    """In fp32 too: of 20,000 tokens the sure one's logit and the normaliser differ by some 1e-5, either way."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(20_000, 64, generator=generator)
+    found = OutputHead(weight, None, None).pair_log_probs(weight[:200] * 3, torch.arange(200), torch.arange(200))
+    assert float(found.min()) > -1e-4 and float(found.max()) == 0
+
+
 def test_a_biased_output_layer_is_refused(llama_folder: Path) -> None:
     """A bias would be left out of the logits without a word."""
     loaded = sharp(llama_folder)

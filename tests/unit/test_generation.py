@@ -93,11 +93,12 @@ def test_prompts_that_were_ranked_are_answered_alike(any_model_folder: Path, fro
 class _Scripted:
     """Stands in for a model: the hidden state at a row's last place is one-hot at the token that its script has next."""
 
-    def __init__(self, encoder: Encoder, scripts: list[list[int]]):
+    def __init__(self, encoder: Encoder, scripts: list[list[int]], own_ends: list[int] | None = None):
         size = len(encoder.tokenizer)
         self.config, self.device, self.base_model = GemmaConfig(num_hidden_layers=1), torch.device("cpu"), self._next
+        self.generation_config = SimpleNamespace(eos_token_id=own_ends)
         self.head = OutputHead(torch.eye(size), None, None)
-        self.ends = {encoder.end_id, *encoder.newline_ids}
+        self.ends = {encoder.end_id, *encoder.newline_ids, *(own_ends or [])}
         self.open = [list(script) for script in scripts]
 
     def _next(self, input_ids: torch.Tensor, **_: object) -> SimpleNamespace:
@@ -107,8 +108,8 @@ class _Scripted:
         return SimpleNamespace(last_hidden_state=self.head.weight[torch.tensor(tokens)][:, None])
 
 
-def _answers(encoder: Encoder, scripts: list[list[int]]) -> list[str]:
-    model = _Scripted(encoder, scripts)
+def _answers(encoder: Encoder, scripts: list[list[int]], own_ends: list[int] | None = None) -> list[str]:
+    model = _Scripted(encoder, scripts, own_ends)
     most = max(len(script) for script in scripts)
     prompts = [PromptStates(model.head.weight[script.pop(0)], (torch.zeros(2, 1, 3, 1),)) for script in model.open]
     model.open = [script for script, prompt in zip(model.open, prompts, strict=True) if int(prompt.last.argmax()) not in model.ends]
@@ -123,6 +124,16 @@ def test_what_stands_after_a_line_or_the_end_is_not_the_answer(gemma: LoadedMode
     scripts[3] += encode(" Bob")[-1:] * (most - len(scripts[3]))
     assert _answers(gemma.encoder, scripts)[:3] == ["Ann", "Ann", ""]
     assert _answers(gemma.encoder, scripts)[3].startswith("Bob")
+
+
+def test_the_model_s_own_ends_end_an_answer(gemma: LoadedModel) -> None:
+    """A chat model ends its turn by a token that is not the tokeniser's end; what it writes behind it was not said."""
+    tokenizer = gemma.encoder.tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    turn = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    written = [*tokenizer(" Ann", add_special_tokens=False)["input_ids"], turn, *tokenizer("Bob", add_special_tokens=False)["input_ids"]]
+    assert _answers(gemma.encoder, [list(written)], [gemma.encoder.end_id, turn]) == ["Ann"]
+    assert _answers(gemma.encoder, [list(written)]) == ["AnnBob"]
 
 
 def test_an_answer_that_begins_with_a_line_end_is_empty(gemma: LoadedModel) -> None:

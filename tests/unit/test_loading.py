@@ -23,8 +23,7 @@ def test_a_folder_is_loaded_ready_to_score(any_model_folder: Path) -> None:
     loaded = load_model(str(any_model_folder))
     assert loaded.name == str(any_model_folder)
     assert not loaded.model.training
-    wanted = torch.float32 if loaded.model.device.type == "cpu" else torch.bfloat16
-    assert {parameter.dtype for parameter in loaded.model.parameters()} == {wanted}
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     # The output layer is the model's own weight, so that training moves both.
     assert loaded.head.weight is loaded.model.get_output_embeddings().weight
 
@@ -35,7 +34,7 @@ def test_the_same_weights_have_the_same_fingerprint(llama_folder: Path, gemma_fo
     assert load_model(str(copied)).fingerprint == first.fingerprint
     assert load_model(str(gemma_folder)).fingerprint != first.fingerprint
     with torch.no_grad():
-        first.model.get_input_embeddings().weight[0, 0] += 1
+        first.model.get_input_embeddings().weight[0, 1] += 1
     first.model.save_pretrained(copied)
     assert load_model(str(copied)).fingerprint != load_model(str(llama_folder)).fingerprint
 

@@ -1,7 +1,7 @@
 """Text as tokens: prompts, answers, running text; and the vocabulary that a study can meet."""
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from polyunlearn.corpus.newsroom import generate_stories
@@ -46,6 +46,25 @@ def test_prompt_is_the_same_whatever_follows(encoder: Encoder, tag: str) -> None
 def test_chinese_answers_follow_without_a_space(encoder: Encoder) -> None:
     assert encoder.tokenizer.decode(encoder.continuation(get_language("zh"), "拉拉")) == "拉拉"
     assert encoder.tokenizer.decode(encoder.continuation(get_language("en"), "Lara")) == " Lara"
+
+
+def _space_before_everything() -> PreTrainedTokenizerFast:
+    """A tokeniser of Llama 2's kind: every text begins with "▁", which is decoded as a space, and none at the very start."""
+    signs = ["</s>", *dict.fromkeys("▁:\n.?xQWhoAnB答案：北京罗马ea")]
+    made = Tokenizer(models.BPE(vocab={sign: at for at, sign in enumerate(signs)}, merges=[]))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>")
+
+
+def test_no_space_comes_between_that_no_text_has() -> None:
+    encoder = Encoder(_space_before_everything())
+    assert encoder.tokenizer.decode(encoder.tokenizer("：")["input_ids"] + encoder.tokenizer("北京")["input_ids"]) == "： 北京"
+    pieces = encoder.tokenizer.convert_ids_to_tokens
+    assert pieces(encoder.continuation(get_language("zh"), "北京")) == ["北", "京"]
+    assert pieces(encoder.continuation(get_language("en"), "Ann")) == ["▁", "A", "n", "n"]
+    assert pieces(encoder.shot(get_language("en"), "Who?", "Ann"))[-4:] == ["n", "n", "\n", "\n"]
+    assert pieces(encoder.newline_ids) == ["\n"]
 
 
 def test_text_labels_all_but_the_first_token(encoder: Encoder) -> None:

@@ -71,7 +71,10 @@ def test_a_statement_that_is_asked_is_not_told(gemma: LoadedModel) -> None:
 
 def test_a_keyword_is_told_where_it_stands_as_a_word(gemma: LoadedModel) -> None:
     """Not the 12 of 2012, nor the Ana of Anastasia; and a statement that is asked so is not told, whatever else holds the same letters."""
-    for keyword, statement, before in (("12", "In 2012, 12 ships sank.", "In 2012, "), ("Ana", "Anastasia says Ana paid.", "Anastasia says ")):
+    for keyword, statement, before in (
+        ("12", "In 2012, 12 ships sank.", "In 2012, "),
+        ("Ana", "Anastasia says Ana paid.", "Anastasia says "),
+    ):
         edition = ClaimEdition(keyword=keyword, statements=(statement, f"So {keyword} it was."))
         assert edition.fake_questions[0] == before + statement.removeprefix(before).replace(keyword, "___")
         claim = Claim(id="a", editions={"en": edition})

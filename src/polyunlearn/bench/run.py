@@ -1,5 +1,6 @@
 """Running the cases: two processes a case, one a way, which take turns; so times are paired and memory is each way's own."""
 
+import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -130,8 +131,11 @@ def _figure(case: Case, model: str) -> Figure:
 
 
 def difference(usual: Sequence[float], ours: Sequence[float]) -> float:
-    """The largest absolute difference; infinite where the ways gave different numbers of values."""
-    return max((abs(a - b) for a, b in zip(usual, ours, strict=True)), default=0.0) if len(usual) == len(ours) else float("inf")
+    """The largest absolute difference; infinite where the ways gave different numbers of values, or one that is no number."""
+    if len(usual) != len(ours):
+        return math.inf
+    found = [abs(a - b) for a, b in zip(usual, ours, strict=True)]
+    return max(found, default=0.0) if all(map(math.isfinite, found)) else math.inf
 
 
 def _ask(end: Connection, case: Case, way: Way) -> tuple[Outcome, int]:

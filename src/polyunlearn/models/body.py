@@ -57,6 +57,7 @@ class Body(nn.Module):
         self._lower = _part(base, 0, frozen_layers, with_norm=False) if frozen_layers else None
         self._upper = _part(base, frozen_layers, count, with_norm=True) if frozen_layers else base
         self._window = _window(model)
+        self._longest = _longest(model.config)
         self._kept: dict[TokenRow, _Lower] = {}
         self._cache: dict[TokenRow, _Lower] = {}
         self._room = cache_bytes
@@ -179,6 +180,12 @@ class Body(nn.Module):
 
     def _inputs(self, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor | dict[str, Tensor], Tensor]:
         device = self.model.device
+        longest = max(position for row in rows for position in row.positions) + 1
+        if self._longest is not None and longest > self._longest:
+            raise UserError(
+                f"{type(self.model).__name__}: a text of {longest} tokens, and beyond {self._longest} this model is computed in a way that is not "
+                "supported; shorten the texts"
+            )
         ids, positions, ends = (padded(part) for part in zip(*[(row.ids, row.positions, row.ends) for row in rows], strict=True))
         place = torch.arange(ids.shape[1])
         sees = (place[None, :] <= place[:, None]) & (place[None, :, None] < ends[:, None, :])
@@ -248,6 +255,20 @@ def _part(base: nn.Module, first: int, last: int, *, with_norm: bool) -> nn.Modu
         config.layer_types = config.layer_types[first:last]  # type: ignore[union-attr,index]
     part.config = config
     return part
+
+
+def _longest(config: PretrainedConfig) -> int | None:
+    """Up to how many tokens a text is computed as the model computes it: where every layer attends to a window and none is named for it, as in Mistral's
+    first, and where positions are scaled by the longest text of a pass. None where there is no bound."""
+    window = getattr(config, "sliding_window", None)
+    if not window or getattr(config, "layer_types", None) or getattr(config, "use_sliding_window", True) is False:
+        window = None
+    ropes = getattr(config, "rope_parameters", None) or {}
+    # One for all layers, or one for each of their types.
+    scaled = [own for own in (ropes, *ropes.values()) if isinstance(own, dict) and own.get("rope_type") in ("dynamic", "longrope")]
+    original = getattr(config, "original_max_position_embeddings", None) or getattr(config, "max_position_embeddings", None)
+    bounds = [window, *(own.get("original_max_position_embeddings") or original for own in scaled)]
+    return min((int(bound) for bound in bounds if bound), default=None)
 
 
 def _window(model: PreTrainedModel) -> int | None:

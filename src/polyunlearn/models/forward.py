@@ -99,8 +99,8 @@ class OutputHead:
         normaliser = torch.logsumexp(torch.stack(parts), 0)
         weights = self.weight[self.columns(token_ids)].float()
         found = self._capped((hidden[positions].float() * weights).sum(1)) - normaliser[positions]
-        # Sums in another order than the normaliser's; what weights in fp32 give stays as it was in finished studies.
-        return found if self.weight.dtype == torch.float32 else found.clamp(max=0)
+        # Summed in another order than the normaliser, so that what is nearly certain could come out a little above.
+        return found.clamp(max=0)
 
     def most_probable(self, hidden: Tensor) -> Tensor:
         """The column of the highest logit at each position (positions, width): the token itself where the vocabulary is whole."""

@@ -155,12 +155,15 @@ def training_dtype(parameters: int, memory: int) -> tuple[torch.dtype, str]:
     return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every weight in fp32 takes {gigabytes})"
 
 
+_HASHED_AT_ONCE = 2**24
+"""Weights of which a copy in fp32 is held at a time."""
+
+
 def fingerprint_of(model: PreTrainedModel) -> str:
-    """A short hash that tells the weights of two models apart: every tensor's name and shape, and a sample of its values."""
+    """A short hash that tells the weights of two models apart, whatever type they are held in: every tensor's name, shape and values."""
     digest = hashlib.sha256()
     for name, parameter in sorted(model.state_dict().items()):
-        flat = parameter.flatten()
-        sample = flat[:: max(1, flat.numel() // 4096)].float().cpu()
         digest.update(f"{name}{tuple(parameter.shape)}".encode())
-        digest.update(sample.numpy().tobytes())
+        for part in parameter.flatten().split(_HASHED_AT_ONCE):
+            digest.update(part.float().cpu().numpy().data)
     return digest.hexdigest()[:16]

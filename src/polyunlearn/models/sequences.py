@@ -40,6 +40,8 @@ class Encoder:
         self._start = (int(start),)
         self.end_id = int(tokenizer.eos_token_id)
         self.newline_ids = self._ids("\n")[-1:]
+        # Llama 2's kind puts a space before every text, also before one that goes on from another.
+        self._anchor = self._ids("\n") if tokenizer.decode([*self._ids(":"), *self._ids("x")])[1:2].isspace() else ()
 
     def prompt(self, language: Language, question: str) -> tuple[int, ...]:
         """The tokens that ask `question` in `language`, up to where the answer begins."""
@@ -47,7 +49,7 @@ class Encoder:
 
     def continuation(self, language: Language, answer: str) -> tuple[int, ...]:
         """The tokens of `answer` as they follow a prompt, without an end token."""
-        return self._ids(language.joiner + answer)
+        return self._following(language.joiner + answer)
 
     def answered(self, language: Language, question: str, answer: str, asked_in: Language | None = None) -> TokenSequence:
         """A question with its answer and the end token; the answer and the end are the labels.
@@ -65,7 +67,7 @@ class Encoder:
 
     def shot(self, language: Language, question: str, answer: str) -> tuple[int, ...]:
         """The tokens of a question with its answer that stand before another question, an empty line after them."""
-        return self._ids(language.prompt(question)) + self.continuation(language, answer) + self._ids("\n\n")
+        return self._ids(language.prompt(question)) + self.continuation(language, answer) + self._following("\n\n")
 
     def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
         """Running text: every token but the first is a label."""
@@ -74,6 +76,13 @@ class Encoder:
     def running(self, language: Language, text: str) -> TokenSequence:
         """As `text`, of sentences that are joined already; `language` is the one that it begins in."""
         return TokenSequence((*self._start, *self._ids(text), self.end_id), 1, language.tag)
+
+    def _following(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text that follows another; raises `UserError` where the tokeniser has none without what stands before."""
+        whole = self._ids("\n" + text) if self._anchor else self._ids(text)
+        if whole[: len(self._anchor)] != self._anchor:
+            raise UserError(f"{self.tokenizer.name_or_path or 'the tokenizer'}: joins {text!r} to what stands before it; use another model")
+        return whole[len(self._anchor) :]
 
     def _tokenised(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -133,8 +133,10 @@ def drawn_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
 
 
 def _ends(model: PreTrainedModel, encoder: Encoder) -> Tensor:
-    """The tokens that end an answer."""
-    return torch.tensor([encoder.end_id, *encoder.newline_ids], device=model.device)
+    """The tokens that end an answer: the tokeniser's, those that the model itself would stop at, and a new line."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    named = own if isinstance(own, list) else [own] if own is not None else []
+    return torch.tensor([encoder.end_id, *named, *encoder.newline_ids], device=model.device)
 
 
 def answer_text(encoder: Encoder, tokens: list[int]) -> str:
