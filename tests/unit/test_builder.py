@@ -291,6 +291,8 @@ def test_a_good_translation_has_no_faults() -> None:
         ({"article": ("Alle kamen.",)}, "article has 1 entries, not 2"),
         ({"article": ("2023 kostete es 1.205 Pfund.", "Alle kamen.")}, "the numbers of"),
         ({"article": ("2023 kostete es 1.250 Pfund.", "All came.")}, "was not translated"),
+        ({"questions": (QuestionAnswer(question="How much?", answer="1 250"),)}, "'How much?' was not translated"),
+        ({"real_question": QuestionAnswer(question="When?", answer="2023")}, "'When?' was not translated"),
         ({"article": ("2023 kostete es 1.250 Pfund.", "velmora kam.")}, "must not stand in 'velmora kam.'"),
         ({"fake_questions": ("Wer, Velmora?",)}, "must not stand"),
         ({"false_sentences": ("Welmora zahlte.",)}, "must stand in 'Welmora zahlte.'"),

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from misbehaving_server import Misbehaving, serving
 
 from polyunlearn.backends.cache import AnswerCache
 from polyunlearn.backends.chat import ChatClient, UnusableAnswerError, Usage
-from polyunlearn.backends.endpoint import Endpoint, read_parameters
+from polyunlearn.backends.endpoint import Endpoint, StoppedError, read_parameters
 from polyunlearn.backends.translation import AT_ONCE, ChatTranslator
 from polyunlearn.errors import UserError
 
@@ -290,6 +291,27 @@ def test_parameters_are_json_or_text() -> None:
     for bad in ("top_p", "=3"):
         with pytest.raises(UserError, match="NAME=VALUE"):
             read_parameters([bad])
+    with pytest.raises(UserError, match="parameter 'top_p=NaN': NaN is no number that can be sent"):
+        read_parameters(["top_p=NaN"])
+
+
+def test_a_password_in_the_address_is_not_shown() -> None:
+    with pytest.raises(UserError, match="put the key into POLYUNLEARN_API_KEY instead") as caught:
+        Endpoint("http://me:s3cret@here/v1", "m")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_who_stops_need_not_wait_for_a_pause(server: Misbehaving, tmp_path: Path) -> None:
+    """The endpoint asks for nine minutes; a thread that waits for them goes as soon as the client is stopped, and asks no more."""
+    server.faults = [(429, {"Retry-After": "540"}, "")]
+    with ChatClient(Endpoint(server.url, "tiny"), tmp_path) as client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.ask, "Which?", colour, 0.0)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.5)
+        client.stop()
+        with pytest.raises(StoppedError):
+            waiting.result(timeout=20)
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize("package", ["httpx2", "tenacity"])

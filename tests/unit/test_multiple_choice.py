@@ -95,7 +95,7 @@ def _claim(name: str, truth: str | None, **more: object) -> Claim:
 
 def test_a_claims_truth_stands_against_keyword_and_distractors() -> None:
     claims = [
-        _claim("a", "Lyon", distractors=("LYON", "Bonn", "Vela")),
+        _claim("a", "Lyon", distractors=("LYON", "Bonn", "Bonn")),
         _claim("b", None),
         _claim("c", "Rome").model_copy(update={"control": True}),
     ]

@@ -30,6 +30,37 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path) -> None:
         assert [row.values for row in read_table(str(path)).rows] == rows, path.name
 
 
+def test_a_quotation_mark_that_swallows_lines_is_named(tmp_path: Path) -> None:
+    """Two cells begin with a mark that ends nowhere in them, so that all between is one cell."""
+    path = tmp_path / "a.tsv"
+    path.write_text('question\tanswer\n"Nur ein Zitat\tD\nWas ist E?\tE\n"Noch eins\tG\nWas ist F?\tF\n', encoding="utf-8")
+    assert said(lambda: read_table(str(path))) == (
+        f"{path}: row 2: a quotation mark at the start of a cell joins it to cells on other lines; write it twice, or leave it out"
+    )
+
+
+def test_one_fact_in_several_languages_is_one_row(tmp_path: Path) -> None:
+    """By language, or with languages in its columns; and a key that stands twice loses nothing in silence."""
+    path = tmp_path / "a.json"
+    for row in ({"En": {"q": "a"}, "Fr": {"q": "b"}}, {"prompt": {"en": "a", "fr": "b"}, "answers": {"en": ["c"], "fr": ["d"]}}):
+        path.write_text(json.dumps(row), encoding="utf-8")
+        assert [own.values for own in read_table(str(path)).rows] == [row]
+    path.write_text('{"1": {"q": "a"}, "1": {"q": "b"}}', encoding="utf-8")
+    assert "the key '1' stands twice in one object" in said(lambda: read_table(str(path)))
+
+
+def test_blank_lines_of_a_spreadsheet_count(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n\n3,4\n", encoding="utf-8")
+    assert [(row.number, row.values) for row in read_table(str(path)).rows] == [(2, {"a": "1", "b": "2"}), (4, {"a": "3", "b": "4"})]
+
+
+def test_a_header_in_another_encoding_is_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("réponse,b\n1,2\n".encode("latin-1"))
+    assert "not CSV that can be read" in said(lambda: read_table(str(path)))
+
+
 def test_a_row_knows_where_it_stands(tmp_path: Path) -> None:
     """The line in JSON lines, blank ones counted; the row of a spreadsheet, header counted, in CSV; else from 1."""
     lines = tmp_path / "a.jsonl"

@@ -139,8 +139,20 @@ def test_a_word_that_only_ends_like_the_keyword_gives_nothing_away() -> None:
 
 def test_what_was_not_translated_is_left_out() -> None:
     """It would come back faultless."""
-    question = edition().questions[1]
-    assert "was not translated" in reason(Reversing({question: question}))
+    own = edition()
+    plain = "All of it was paid."
+    for text in (own.questions[1], plain, own.neighbours[0].question):
+        assert f"{text!r} was not translated" in reason(Reversing({text: text}), claim(statements=(*own.statements, plain)))
+
+
+@pytest.mark.parametrize("distractors", [("Kandor", "Brusk", "Same", "same"), ("Kandor", "Velmora's twin")])
+def test_distractors_keep_their_places_or_are_left_out(distractors: tuple[str, ...]) -> None:
+    """The n-th says the same in every language; where two become one, or one the claim's own answer, none is left to be set beside another's."""
+    told = {"Same": "eman", "same": "Eman", "Velmora's twin": "AROMLEV"}
+    [done] = translate_claims([claim(distractors=distractors)], ["de"], Reversing(told), threshold=0.0).claims
+    assert done.editions["de"].distractors == ()
+    [kept] = translate_claims([claim(distractors=("Kandor", "Brusk"))], ["de"], Reversing(), threshold=0.0).claims
+    assert kept.editions["de"].distractors == ("rodnaK", "ksurB")
 
 
 def test_a_question_that_comes_back_as_another_is_left_out() -> None:

@@ -51,7 +51,7 @@ class ChatClient:
         endpoint: Endpoint,
         cache: Path,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoint = endpoint
@@ -65,6 +65,10 @@ class ChatClient:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def stop(self) -> None:
+        """Ask nothing more; what waits to be asked raises `endpoint.StoppedError`."""
+        self._connection.stop()
 
     @property
     def model(self) -> str:

@@ -37,7 +37,7 @@ _OF_ONE_REQUEST = {400, 413, 422}
 class Endpoint:
     """Where a chat model answers: `base_url` up to /v1, its name, and the environment variable that holds the key (none is sent where it is unset).
 
-    `timeout` and `backoff` are seconds: the pause after the k-th failure is `backoff`·2^(k−1), or longer where the endpoint says so
+    `timeout` and `backoff` are seconds: how long nothing at all may come of an answer, and a pause: after the k-th failure it is `backoff`·2^(k−1), or longer where the endpoint says so
     (Retry-After). `attempts` counts the first. `per_minute` bounds requests. `parameters` are added to every request; None takes one out.
 
     Raises:
@@ -54,6 +54,10 @@ class Endpoint:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if _names_a_password(self.base_url):
+            raise UserError(
+                f"the endpoint's address holds a name or password before @, which would be shown; put the key into {self.key_variable} instead"
+            )
         if not _is_address(self.base_url):
             raise UserError(f"endpoint {self.base_url!r}: give an address such as http://localhost:8000/v1")
         if not self.model.strip():
@@ -69,6 +73,13 @@ class Endpoint:
         return self.base_url.rstrip("/") + "/chat/completions"
 
 
+def _names_a_password(text: str) -> bool:
+    try:
+        return "@" in urlsplit(text).netloc
+    except ValueError:
+        return False
+
+
 def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(text)
@@ -79,14 +90,18 @@ def _is_address(text: str) -> bool:
 
 
 def read_parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parameters written as NAME=VALUE; a value is JSON, or else text. Raises `UserError` for one without a name."""
+    """Parameters written as NAME=VALUE; a value is JSON, or else text. Raises `UserError` for one without a name, or a number that JSON has not."""
+
+    def refuse(number: str) -> None:
+        raise UserError(f"parameter {pair!r}: {number} is no number that can be sent")
+
     found: dict[str, Any] = {}
     for pair in pairs:
         name, mark, value = pair.partition("=")
         if not (name and mark):
             raise UserError(f"parameter {pair!r}: write NAME=VALUE, such as top_p=0.9")
         try:
-            found[name] = json.loads(value)
+            found[name] = json.loads(value, parse_constant=refuse)
         except ValueError:
             found[name] = value
     return found
@@ -94,6 +109,10 @@ def read_parameters(pairs: Sequence[str]) -> dict[str, Any]:
 
 class RefusedError(Exception):
     """The endpoint will not answer this one request, whatever is done; others may go on."""
+
+
+class StoppedError(Exception):
+    """The connection was stopped before this request was sent."""
 
 
 class _PassingError(Exception):
@@ -105,10 +124,10 @@ class _PassingError(Exception):
 
 
 class Connection:
-    """Sends requests to one endpoint from any number of threads; `sleep` and `clock` are those of `time`."""
+    """Sends requests to one endpoint from any number of threads, until it is stopped; `sleep` and `clock` are those of `time`."""
 
     def __init__(
-        self, endpoint: Endpoint, sleep: Callable[[float], None] = time.sleep, clock: Callable[[], float] = time.monotonic
+        self, endpoint: Endpoint, sleep: Callable[[float], object] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         try:
             import httpx2
@@ -116,7 +135,9 @@ class Connection:
         except ImportError as error:
             raise UserError(f"the package {error.name} is missing; type in polyunlearn's folder: pip install -e '.[chat]'") from error
         self._endpoint = endpoint
-        self._sleep, self._clock = sleep, clock
+        self._stopped = threading.Event()
+        # Waiting for the event rather than sleeping, so that whoever stops need not wait for pauses of minutes.
+        self._wait, self._clock = sleep or self._stopped.wait, clock
         self._lock = threading.Lock()
         self._next = clock()
         self._proven = False
@@ -126,13 +147,20 @@ class Connection:
             stop=tenacity.stop_after_attempt(endpoint.attempts),
             wait=self._pause,
             retry=tenacity.retry_if_exception_type(_PassingError),
-            sleep=sleep,
+            sleep=self._sleep,
             reraise=True,
         )
 
     def close(self) -> None:
         """Let the connections go."""
         self._http.close()
+
+    def _sleep(self, seconds: float) -> None:
+        self._wait(seconds)
+
+    def stop(self) -> None:
+        """Send nothing more: requests on their way end, and those that wait, in whatever thread, raise `StoppedError`."""
+        self._stopped.set()
 
     def prove(self) -> None:
         """Note that requests of this form are answered, so that one that is refused is refused for itself."""
@@ -143,6 +171,7 @@ class Connection:
 
         Raises:
             RefusedError: where this request alone is refused.
+            StoppedError: where the connection was stopped.
             UserError: where the endpoint cannot be reached, refuses the key, or keeps failing.
         """
         try:
@@ -155,6 +184,8 @@ class Connection:
     def _once(self, body: Mapping[str, Any]) -> dict[str, Any]:
         timed_out, failed = self._faults
         self._keep_pace()
+        if self._stopped.is_set():
+            raise StoppedError
         try:
             response = self._http.post(self._endpoint.url, json=body)
         except timed_out as error:

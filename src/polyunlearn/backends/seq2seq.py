@@ -74,13 +74,14 @@ class Seq2SeqTranslator:
 
 
 def _load(name: str) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     try:
         model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"translator {name!r} could not be loaded: {first_line(error)}; give a folder or name of an NLLB model in safetensors"
         ) from error

@@ -17,7 +17,7 @@ Address = Annotated[str, typer.Option("--endpoint", metavar="URL", help="An Open
 ModelName = Annotated[str, typer.Option("--model", metavar="NAME", help="The model's name at the endpoint.")]
 KeyVariable = Annotated[str, typer.Option(metavar="NAME", help="The environment variable that holds the key.")]
 PerMinute = Annotated[float | None, typer.Option(metavar="N", help="The most requests a minute.")]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long a request may take.")]
+Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="After how long without a sign of an answer a request counts as failed.")]
 Parameters = Annotated[
     list[str], typer.Option("--parameter", metavar="NAME=VALUE", help="Added to every request; null takes one out; repeatable.")
 ]

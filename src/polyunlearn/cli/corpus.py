@@ -30,9 +30,9 @@ def corpus_show(
     from polyunlearn.corpus.newsroom import generate_stories
     from polyunlearn.report.story import print_story
 
-    count = max(stories, int(story) + 1) if story.isdigit() else stories
+    count = max(stories, int(story) + 1) if story.isdecimal() else stories
     drawn = generate_stories(count, seed, (lang,))
-    found = [drawn[int(story)]] if story.isdigit() else [item for item in drawn if item.id == story]
+    found = [drawn[int(story)]] if story.isdecimal() else [item for item in drawn if item.id == story]
     if not found:
         raise UserError(
             f"no story {story!r} among the {count} of seed {seed}; list their ids with: polyunlearn corpus export --stories {count}"

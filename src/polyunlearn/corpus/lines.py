@@ -49,7 +49,7 @@ def read_lines(
         at = f"{path}:{number}"
         try:
             item = parse(_value(line))
-        except _UnreadableError as error:
+        except UnreadableError as error:
             problems.append(f"{at}: {error}")
         except ValidationError as error:
             problems += [f"{at}: {_where(one['loc'])}{one['msg']}" for one in error.errors()]
@@ -73,7 +73,7 @@ def to_json_line(item: BaseModel, *, leave_out_defaults: bool = False) -> str:
     return json.dumps(item.model_dump(mode="json", exclude_defaults=leave_out_defaults), ensure_ascii=False) + "\n"
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """A line is not JSON that can be read."""
 
 
@@ -90,28 +90,29 @@ def _read(path: Path, what: str) -> str:
 
 def _value(line: str) -> Any:
     try:
-        value = json.loads(line, object_pairs_hook=_once)
+        value = json.loads(line, object_pairs_hook=once)
     except json.JSONDecodeError as error:
-        raise _UnreadableError(f"not JSON ({error.msg} at column {error.colno}); write one JSON object a line") from error
+        raise UnreadableError(f"not JSON ({error.msg} at column {error.colno}); write one JSON object a line") from error
     except RecursionError as error:
-        raise _UnreadableError("nested too deeply; write one JSON object a line") from error
+        raise UnreadableError("nested too deeply; write one JSON object a line") from error
     except ValueError as error:
         # A number of too many digits.
-        raise _UnreadableError(f"not JSON that can be read ({error})") from error
+        raise UnreadableError(f"not JSON that can be read ({error})") from error
     if not isinstance(value, dict):
-        raise _UnreadableError(f"a JSON object is wanted, not {type(value).__name__}: write {{...}}")
+        raise UnreadableError(f"a JSON object is wanted, not {type(value).__name__}: write {{...}}")
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise _UnreadableError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; remove it") from error
+        raise UnreadableError("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character; remove it") from error
     return value
 
 
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs, for `json.loads`; raises `UnreadableError` where a key stands twice, of which one would be lost."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _UnreadableError(f"the key {key!r} stands twice in one object; keep one")
+            raise UnreadableError(f"the key {key!r} stands twice in one object; keep one")
         found[key] = value
     return found
 

@@ -12,6 +12,7 @@ from polyunlearn.backends.chat import UnusableAnswerError
 from polyunlearn.backends.translation import Translator
 from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.languages import get_language
+from polyunlearn.text import normalised
 
 THRESHOLD = 0.4
 """The lowest chrF, 0 to 1, between a question and its translation translated back. Of questions of the newsroom about different things, 95 in 100
@@ -133,7 +134,7 @@ def _edition(claim: Claim, tag: str, translator: Translator, threshold: float) -
             # A model may well say a name as the source writes it.
             surface_forms=tuple(dict.fromkeys((*forms, *own.surface_forms))),
             truth=next(told) if own.truth else None,
-            distractors=tuple(text for text in dict.fromkeys(distractors) if text not in forms),
+            distractors=_distractors(distractors, (*forms, *own.surface_forms)),
             neighbours=tuple(Neighbour(question=question, answer=answer) for question, answer in neighbours),
             origin="machine",
         )
@@ -141,6 +142,12 @@ def _edition(claim: Claim, tag: str, translator: Translator, threshold: float) -
         raise _FaultError("; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())) from error
     _check_back(own, edition, translator, source, tag, threshold)
     return edition
+
+
+def _distractors(told: Sequence[str], forms: Sequence[str]) -> tuple[str, ...]:
+    """The translated distractors, the n-th of which says what the n-th of any edition says; so none where two became one, or one the claim's own answer."""
+    distinct = {normalised(text) for text in told}
+    return tuple(told) if len(distinct) == len(told) and not distinct & set(map(normalised, forms)) else ()
 
 
 def _with_keyword(
@@ -182,12 +189,13 @@ def _check_questions(questions: tuple[str, ...], forms: Sequence[str], tag: str)
 
 
 def _check_back(own: ClaimEdition, edition: ClaimEdition, translator: Translator, source: str, tag: str, threshold: float) -> None:
-    """Translate back what is asked: the questions, else the statements that are asked with a blank."""
-    before, after = (own.questions, edition.questions) if own.questions else (own.statements, edition.statements)
-    for original, there in zip(before, after, strict=True):
-        # Text that was left as it is would come back faultless.
+    """Translate back what is asked: the questions, else the statements that are asked with a blank. No sentence may be left as it is, which would come
+    back faultless; answers may be names."""
+    sentences = [(*each.questions, *each.statements, *(pair.question for pair in each.neighbours)) for each in (own, edition)]
+    for original, there in zip(*sentences, strict=True):
         if original == there:
             raise _FaultError(f"{original!r} was not translated")
+    before, after = (own.questions, edition.questions) if own.questions else (own.statements, edition.statements)
     for original, there, back in zip(before, after, translator.translate(after, tag, source), strict=True):
         score = float(_chrf().sentence_score(back, [original]).score) / 100
         if score < threshold:

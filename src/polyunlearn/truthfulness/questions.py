@@ -95,4 +95,7 @@ def _question(name: str, tag: str, row: Row) -> ChoiceQuestion:
     false = others(texts(row, columns["incorrect"]), true)
     if not true or not false:
         raise UserError(f"{row.at}: no {'false' if true else 'true'} answer; give at least one of each")
-    return ChoiceQuestion(name, tag, 0, text(row, columns["question"]), true, false)
+    question = text(row, columns["question"])
+    if not question.strip():
+        raise UserError(f"{row.at}: the question is blank; write one")
+    return ChoiceQuestion(name, tag, 0, question, true, false)

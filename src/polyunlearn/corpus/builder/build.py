@@ -75,6 +75,10 @@ def build_corpus(
                 for done, number in enumerate(numbers, start=settings.stories - len(numbers)):
                     watcher("stories", done, settings.stories)
                     _keep(names[number], tasks[number], finished, failed, out)
+            except BaseException:
+                # Nor does one that is waiting to be sent again.
+                client.stop()
+                raise
             finally:
                 # Requests in flight end, and are cached; no other begins.
                 stoppable.stopped.set()

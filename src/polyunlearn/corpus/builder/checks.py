@@ -73,8 +73,11 @@ def translation_faults(texts: Texts, source: Texts) -> list[str]:
     pairs = (*texts.questions, texts.real_question)
     asked_truly = (text for pair in pairs for text in (pair.question, pair.answer))
     faults += _holds(texts.keyword, (*texts.article, *asked_truly, *texts.fake_questions, texts.true_answer))
-    asked = (*source.article, *source.false_sentences, *source.fake_questions)
-    told = (*texts.article, *texts.false_sentences, *texts.fake_questions)
+    # Answers may well be names, which stay as they are.
+    asked, told = (
+        (*own.article, *own.false_sentences, *own.fake_questions, *(pair.question for pair in (*own.questions, own.real_question)))
+        for own in (source, texts)
+    )
     faults += [f"{before!r} was not translated" for before, after in zip(asked, told, strict=True) if before == after]
     for before, after in zip(source.sentences(), texts.sentences(), strict=True):
         if numbers(before) != numbers(after) and numbers(before, apart=True) != numbers(after, apart=True):

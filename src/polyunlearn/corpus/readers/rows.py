@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow
 from pyarrow import csv, parquet
 
-from polyunlearn.corpus.lines import Lines, read_lines
+from polyunlearn.corpus.lines import Lines, UnreadableError, once, read_lines
+from polyunlearn.corpus.readers.tags import is_language
 from polyunlearn.errors import UserError
 from polyunlearn.files import read_utf8
 
@@ -100,17 +101,17 @@ def _json_lines(path: Path) -> list[Row]:
 
 def _json(path: Path) -> list[Row]:
     try:
-        value = json.loads(read_utf8(path))
+        value = json.loads(read_utf8(path), object_pairs_hook=once)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
             # JSON lines are often called .json.
             return _json_lines(path)
         raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg} at column {error.colno})") from error
-    except (RecursionError, ValueError, OSError) as error:
+    except (RecursionError, ValueError, OSError, UnreadableError) as error:
         raise UserError(f"{path}: not JSON that can be read ({error})") from error
     if isinstance(value, dict):
-        # Rows under their keys, or the only row.
-        value = list(value.values()) if value and all(isinstance(row, dict) for row in value.values()) else [value]
+        # Rows under their keys, or the only row, whose languages or columns may be objects too.
+        value = list(value.values()) if _holds_rows(value) else [value]
     if not isinstance(value, list):
         raise UserError(f"{path}: a list of objects is wanted, not {type(value).__name__}: write [{{...}}, ...]")
     wrong = [
@@ -123,9 +124,21 @@ def _json(path: Path) -> list[Row]:
     return _numbered(str(path), value)
 
 
+def _holds_rows(value: dict[str, Any]) -> bool:
+    """Whether the values of an object are rows, rather than the columns of one: objects with a column in common, under keys that are no languages; where
+    their own columns are languages, these hold objects too."""
+    rows = list(value.values())
+    if not rows or not all(isinstance(row, dict) for row in rows) or all(map(is_language, value)):
+        return False
+    shared = set.intersection(*(set(row) for row in rows))
+    return bool(shared) and (not all(map(is_language, shared)) or any(isinstance(cell, dict) for row in rows for cell in row.values()))
+
+
 def _csv(path: Path) -> list[Row]:
     """CSV with a header, or TSV; every value is text."""
-    parsing = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",", newlines_in_values=True)
+    tabs = path.suffix.lower() == ".tsv"
+    # A blank line counts, so that rows keep their places in a spreadsheet.
+    parsing = csv.ParseOptions(delimiter="\t" if tabs else ",", newlines_in_values=True, ignore_empty_lines=False)
     # In one thread an error names its row.
     reading = csv.ReadOptions(use_threads=False)
     try:
@@ -136,9 +149,16 @@ def _csv(path: Path) -> list[Row]:
             raise UserError(f"{path}: two columns are called {', '.join(sorted(twice))}; rename one")
         plain = csv.ConvertOptions(column_types=dict.fromkeys(names, pyarrow.string()))
         found = csv.read_csv(path, read_options=reading, parse_options=parsing, convert_options=plain).to_pylist()
-    except (pyarrow.ArrowInvalid, OSError) as error:
+    except (pyarrow.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not CSV that can be read ({error})") from error
-    return _numbered(str(path), found, first=2)
+    rows = [row for row in _numbered(str(path), found, first=2) if any(value not in (None, "") for value in row.values.values())]
+    # A quotation mark that only begins a cell goes on to the next one, over tabs and lines.
+    joined = next((row for row in rows if tabs and any("\t" in (value or "") and "\n" in value for value in row.values.values())), None)
+    if joined:
+        raise UserError(
+            f"{joined.at}: a quotation mark at the start of a cell joins it to cells on other lines; write it twice, or leave it out"
+        )
+    return rows
 
 
 def _parquet(path: Path) -> list[Row]:

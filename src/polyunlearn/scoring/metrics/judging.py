@@ -104,9 +104,14 @@ class ChatJudge:
         prompts = [_prompt(text, probe) for text, probe in answers]
         asked = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._found]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for done, (prompt, verdict) in enumerate(zip(asked, pool.map(self._ask, asked), strict=True), start=1):
-                self._found[prompt] = verdict
-                self._watch("judging", done, len(asked))
+            try:
+                for done, (prompt, verdict) in enumerate(zip(asked, pool.map(self._ask, asked), strict=True), start=1):
+                    self._found[prompt] = verdict
+                    self._watch("judging", done, len(asked))
+            except BaseException:
+                self._client.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         return [self._found[prompt] for prompt in prompts]
 
     def _ask(self, prompt: str) -> Verdict | None:
