@@ -77,6 +77,13 @@ def test_a_step_has_the_gradient_of_its_loss_and_of_the_next_questions(gemma: Lo
         assert torch.allclose(own.grad, 1 + (torch.zeros_like(own) if gradient is None else gradient), atol=1e-5)
 
 
+def test_the_length_of_states_does_not_weigh(gemma: LoadedModel) -> None:
+    """Weight 3 in units of the mean square of the English states: states twice as long, whose losses are four times as large, count a quarter."""
+    found = alignment(CONFIG, study_stories(CONFIG, 0), gemma, 0)
+    before = {own.english: own.english_before for own in islice(found.questions, 12)}
+    assert found.weight == pytest.approx(3 / torch.stack(list(before.values())).square().mean().item())
+
+
 def test_what_is_measured_is_not_drawn(gemma: LoadedModel) -> None:
     """Two trained questions of each of three stories, in English and Urdu; the real question that is kept for scoring is none of them."""
     stories = study_stories(CONFIG, 0)

@@ -19,7 +19,11 @@ from polyunlearn.training.mixtures import in_turn
 @torch.no_grad()
 def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: int) -> Alignment:
     """The rule that `learning.aligned_languages` asks for, for a model in its base state: the real questions that learning trains, each in English and
-    in one of these languages, all of them in turn; none that is measured. What languages share and what tells them apart is told by the study's languages."""
+    in one of these languages, all of them in turn; none that is measured. What languages share and what tells them apart is told by the study's languages.
+
+    Losses are in units of the mean square of the English states before, so that `learning.alignment_weight` says the same of models whose states are of
+    other lengths: those of Gemma's last layer have a mean square of some ten thousands.
+    """
     languages = tuple(dict.fromkeys(("en", *config.languages, *config.learning.aligned_languages)))
     layer = len(decoder_layers(loaded.model)) - 1
     told = [*stories.trained, *stories.neighbours]
@@ -42,4 +46,5 @@ def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: 
         for number in range(len(asked))
     ]
     spaces = Spaces(found.shared.to(specific), specific, directions)
-    return Alignment(in_turn(questions, Random(f"alignment-{seed}")), spaces, layer, config.learning.alignment_weight)
+    size = torch.stack(states["en"]).square().mean().item()
+    return Alignment(in_turn(questions, Random(f"alignment-{seed}")), spaces, layer, config.learning.alignment_weight / size)
