@@ -28,11 +28,28 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise explained(error, target) from error
     try:
         yield temporary
+        _to_disk(temporary)
         temporary.replace(target)
+        _to_disk(target.parent)
     except OSError as error:
         raise explained(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Have what was written there outlast a power cut, where the system can; a rename could else come before the bytes."""
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except OSError:
+        return  # A folder cannot be opened everywhere.
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def read_utf8(path: Path) -> str:

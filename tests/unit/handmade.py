@@ -32,7 +32,6 @@ def manifest(study: StudyConfig) -> dict[str, Any]:
         "study": {
             "config": study.model_dump(mode="json"),
             "model": {"name": "tiny", "fingerprint": "0"},
-            "stories": {str(seed): {"count": 4, "fingerprint": "0"} for seed in study.seeds},
         },
         "machine": {"device": "cpu"},
         "packages": {"polyunlearn": "0", "torch": "0"},

@@ -300,8 +300,8 @@ def test_where_every_answer_is_an_option_or_none_fits_everywhere_another_answer_
 
 
 def test_options_that_are_one_word_and_those_that_are_true_are_not_asked() -> None:
-    """The German bank is the answer and a distractor; the truth of the second claim is a distractor of it in German alone, and so is none in English."""
-    bank = claim("bank", {"en": edition("bank", "bench", "x"), "de": edition("Bank", "BANK", "x"), "fr": edition("banque", "banc", "x")})
+    """Two German distractors are one word; the truth of the second claim is a distractor of it in German alone, and so is none in English."""
+    bank = claim("bank", {"en": edition("bank", "bench", "x"), "de": edition("Bank", "Ufer", "UFER"), "fr": edition("banque", "banc", "x")})
     true = claim("true", {"en": edition("v", "a", "b"), "de": edition("w", "c", "d", truth="D")})
     none = claim("none", {"en": edition("v", "a"), "de": edition("w", "c", truth="c")})
     found = parallel_facts([bank, true, none], ("de", "fr"), 1)

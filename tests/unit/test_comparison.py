@@ -41,15 +41,17 @@ def config(**changes: Any) -> StudyConfig:
 def _store(folder: Path, study: StudyConfig, states: States | dict[Cell, States], record: CellRecord | None = None) -> Store:
     """A study in which every unlearned cell, or each as named, went through these states."""
     store = Store(folder)
-    store.open(manifest(study))
+    found = manifest(study)
+    found["study"]["stories"] = {str(seed): {"count": 4, "fingerprint": "0"} for seed in study.seeds}
+    store.open(found)
     for cell in study_cells(study):
         if cell.state != "unlearned":
             handmade.write(store, cell, {})
             continue
         own: Any = states.get(cell, states)
         last = max(own)
-        found = [row for step, values in own.items() for row in rows(LEARNED | values, step, end=step == last)]
-        store.write(cell, found, record or CellRecord(last, 0, 0.0, 1, []))
+        measured = [row for step, values in own.items() for row in rows(LEARNED | values, step, end=step == last)]
+        store.write(cell, measured, record or CellRecord(last, 0, 0.0, 1, []))
     return store
 
 

@@ -73,7 +73,15 @@ def test_a_missing_file_is_a_users_error(tmp_path: Path) -> None:
     assert "nowhere.yaml" in message and "path of a YAML file" in message
 
 
-@pytest.mark.parametrize(("text", "part"), [("a: [1", "not YAML"), ("- 1\n- 2", "must be a mapping"), ("", "must be a mapping")])
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1\n- 2", "must be a mapping"),
+        ("unlearning: {rate: 1}\nunlearning: {steps: 5}", "the key 'unlearning' stands twice in one section"),
+        ("", "must be a mapping"),
+    ],
+)
 def test_a_file_that_is_no_yaml_mapping_is_a_users_error(tmp_path: Path, text: str, part: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)

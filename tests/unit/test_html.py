@@ -1,16 +1,21 @@
 """report.html: what comes from models and files is text, never markup."""
 
+import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import handmade
 import pytest
 from handmade import BASE, LEARNED, UNLEARNED, config, manifest, rows, written
 
-from polyunlearn.analysis.summary import summarise
-from polyunlearn.report.charts import styles
+from polyunlearn.analysis.summary import TrajectoryPoint, summarise
+from polyunlearn.intervals import Estimate
+from polyunlearn.report.charts import before_after_chart, styles, trajectory_chart
 from polyunlearn.report.html import write_html
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.store import Store
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -25,7 +30,11 @@ def _html(folder: Path, study: StudyConfig, texts: dict[str, str] | None = None,
 
 def _cells(html: str, tag: str) -> list[tuple[str, str]]:
     """Attributes and text of the table cells in a language."""
-    return [(attributes, text) for attributes, text in re.findall(r"<td ([^>]*)>([^<]*)</td>", html) if f'lang="{tag}"' in attributes]
+    return [
+        (attributes, text)
+        for attributes, text in re.findall(r"<td ([^>]*)>(?:<mark>)?([^<]*)(?:</mark>)?</td>", html)
+        if f'lang="{tag}"' in attributes
+    ]
 
 
 def test_an_answer_with_markup_is_escaped(tmp_path: Path) -> None:
@@ -65,7 +74,8 @@ def test_answers_that_say_the_false_name_are_marked(tmp_path: Path) -> None:
     """Story 0: the base model did not say it in English, the learned one did, the unlearned one did not; German never."""
     html = _html(tmp_path, config(), {"en": "Golibe"})
     marks = ['class="says"' in attributes for attributes, _ in _cells(html, "en")[:3]]
-    assert marks == [False, True, False]
+    # Not by colour alone.
+    assert marks == [False, True, False] and html.count("<mark>") == sum('class="says"' in own for own, _ in _cells(html, "en"))
     assert not any('class="says"' in attributes for attributes, _ in _cells(html, "de"))
 
 
@@ -127,3 +137,27 @@ def test_no_two_lines_of_the_charts_look_the_same() -> None:
     """Twenty names beside those that have their own colour: eight colours in three kinds of line."""
     found = styles([*map(str, range(20)), "learned", "english"])
     assert len(set(found.values())) == 22 and found["learned"][1] == "" and found["8"] == (found["0"][0], "7 3")
+
+
+def test_states_that_none_can_be_compared_with_yet_make_a_report(tmp_path: Path) -> None:
+    """Of several processes one may have learned before another has measured base."""
+    study = config()
+    store = Store(tmp_path / "s")
+    store.open(manifest(study))
+    handmade.write(store, next(cell for cell in study_cells(study) if cell.state == "learned"), {})
+    write_html(study, manifest(study), store, summarise(study, store), tmp_path / "report.html")
+    assert "Nothing is learned yet" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_bars_of_one_colour_are_told_apart() -> None:
+    """Of ten further names the ninth has the first one's colour, and a pale bar with a broken edge."""
+    names = [f"way {number}" for number in range(9)]
+    item = SimpleNamespace(by_language={"en": SimpleNamespace(fake_rank=Estimate(0.5, 0.4, 0.6, 4))})
+    chart = before_after_chart(dict.fromkeys(names, item), styles(names), "fake_rank", "fake rank")  # type: ignore[arg-type]
+    looks = re.findall(r'height="[^"]*" (fill=[^/]*)/>', chart)
+    assert len(set(looks)) == 9 and chart.count("<title>fake rank</title>") == 1
+
+
+def test_points_of_a_model_that_diverged_are_left_out() -> None:
+    points = [TrajectoryPoint(step, *values) for step, values in enumerate([(0.5, 0.1), (math.nan, math.nan)])]
+    assert trajectory_chart({"npo": points}, styles(["npo"])).count("<circle") == 1

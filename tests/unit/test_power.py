@@ -7,7 +7,7 @@ import pytest
 from handmade import manifest
 from rich.console import Console
 
-from polyunlearn.analysis.power import Spread, found_with, measured_spread, seeds_needed, stories_needed, worst_case
+from polyunlearn.analysis.power import Spread, _components, found_with, measured_spread, seeds_needed, stories_needed, worst_case
 from polyunlearn.errors import UserError
 from polyunlearn.report.plan import print_plan
 from polyunlearn.scoring.rows import Row
@@ -131,3 +131,11 @@ def test_the_plan_with_a_measured_spread() -> None:
 
 def test_of_one_seed_nothing_is_said_of_others() -> None:
     assert "measured spread 0.30 between stories, unknown between seeds" in _printed(["base-seed0"], Spread(0.3, None))
+
+
+def test_what_stories_have_in_common_brings_no_seeds_apart() -> None:
+    """The same four stories in two seeds, which differ by .2 in all of them: its variance is .02, whatever the stories' own spread."""
+    story = np.array([0.0, 1.0, 0.5, 0.2])
+    within, between = _components([story + 0.1, story - 0.1], shared=True)
+    assert within == pytest.approx(story.var(ddof=1)) and between == pytest.approx(0.02)
+    assert _components([story + 0.1, story - 0.1], shared=False)[1] == 0

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -73,6 +76,36 @@ def test_an_error_is_raised_when_what_is_in_hand_is_done() -> None:
     assert sorted(run_beside(plain, ["good", "fine"], 2, Silent())) == ["fine", "good"]
     with pytest.raises(UserError, match=r"killed: its process was killed.*fewer --workers goes on"):
         list(run_beside(plain, ["killed"], 1, Silent()))
+
+
+RUN = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_processes import begin, wait_long
+from polyunlearn.study.processes import Jobs, Silent, run_beside
+if __name__ == "__main__":
+    list(run_beside(Jobs(begin, ({place!r},), wait_long, name=str, seed=lambda job: 0, before=lambda job: set()), ["a"], 1, Silent()))
+"""
+
+
+def wait_long(place: str, job: str) -> None:
+    Path(place).write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def test_processes_end_with_the_run_that_began_them(tmp_path: Path) -> None:
+    """Else they would go on writing into a folder whose lock is free again."""
+    place, script = tmp_path / "pid", tmp_path / "run.py"
+    script.write_text(RUN.format(folder=str(Path(__file__).parent), place=str(place)))
+    parent = subprocess.Popen([sys.executable, str(script)])
+    until = time.monotonic() + 60
+    while not (place.exists() and place.read_text()) and time.monotonic() < until:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    worker = psutil.Process(int(place.read_text()))
+    worker.wait(timeout=20)
 
 
 def test_what_keeps_a_process_from_beginning_is_said() -> None:

@@ -6,6 +6,7 @@ import pytest
 from handmade import config, manifest, written
 
 from polyunlearn.analysis.summary import summarise
+from polyunlearn.analysis.tables import strategy_table
 from polyunlearn.attacks.target import Variant
 from polyunlearn.report.html import write_html
 from polyunlearn.report.verdict import verdict
@@ -137,6 +138,23 @@ def test_collapse_is_said(tmp_path: Path) -> None:
     assert "The model collapsed with source, which is no cleaning." in said
 
 
+def test_a_model_that_broke_has_no_place_in_the_order(tmp_path: Path) -> None:
+    """It says nothing false either: nothing is left with it, and yet it neither leaves least nor clears."""
+    study, store = _store(tmp_path / "s", {"english": {"en": 4, "de": 10, "fr": 0}}, {"source": {"en": 0, "de": 20, "fr": 0}})
+    said = _said(study, store)
+    assert "leaves in the worst language: english 0.50 [" in said and "source nothing for sure" not in said and "leaves least" not in said
+    groups = {row.strategy: {group.verdict for group in row.groups if group.languages} for row in strategy_table(summarise(study, store))}
+    assert groups["source"] == {"collapsed", "not reached"}
+
+
+def test_so_few_stories_settle_nothing(tmp_path: Path) -> None:
+    """Four stories, all left: the table says that it is not settled, and so does the verdict."""
+    study = config(strategies=("english", "source"))
+    store = written(tmp_path / "s", study)
+    said = verdict(study, store, summarise(study, store))
+    assert "With so few stories their order is not settled." in said and "leaves least" not in said and "nothing for sure" in said
+
+
 def test_seeds_that_disagree(tmp_path: Path) -> None:
     """In seed 1 English was not reached."""
     study, store = _store(tmp_path / "s", {}, study=_study(seeds=(0, 1)))
@@ -157,7 +175,7 @@ def test_without_attacks_it_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("back", [0, 20])
 def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
     """Four bits bring back all in German or none; gold's rise is taken off (two of 20, one of each ten): nine of ten, of which .31 could be
-    of another sort: .9 − .31 · .9 = .62."""
+    of another sort, in which as much is gone: .9 − .31 · 1.9 = .31."""
     study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
     for cell, counts in (
         (Cell("unlearned", 0, "de", "english", "gradient_difference"), CLEAN | {"de": back}),
@@ -167,7 +185,7 @@ def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
     said = _said(study, store)
     if back:
         assert (
-            "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.90 [+0.62, +1.00] of fake rank more than in gold"
+            "The strongest attack, quantisation with 4 bits, a row (4 bits), brings back +0.90 [+0.31, +1.00] of fake rank more than in gold"
             in said
         )
         assert "(asked in German, German claims, english; the only figure, which its interval does not count)" in said

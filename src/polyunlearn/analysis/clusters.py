@@ -19,6 +19,9 @@ FEWEST = 5
 """Of fewer clusters no interval is given: a percentile interval of so few is far too narrow, of one it has no width."""
 
 
+EITHER_WAY = (-1.0, 1.0)
+"""The bounds of a story's share less another of it."""
+
 ALL_OR_NOTHING = (0.0, 1.0)
 """What a story of another sort than those seen can have: nothing that was added is left, lost or brought back, or all of it."""
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from polyunlearn.analysis.clusters import (
     ALL_OR_NOTHING,
+    EITHER_WAY,
     FEWEST,
     Array,
     clusters,
@@ -136,7 +137,7 @@ def quality_lost(config: StudyConfig, store: Store) -> list[Lost]:
             if parts:
                 seeds = [own for own, drop in parts.items() for _ in drop]
                 drops = np.concatenate([np.array(drop) for drop in parts.values()])
-                lost = mean_over(drops, seeds, shared=config.stories_are_shared, bounds=ALL_OR_NOTHING)
+                lost = mean_over(drops, seeds, shared=config.stories_are_shared, bounds=EITHER_WAY)
                 found.append(Lost(*_way(cells[0]), tag, lost))
     return found
 

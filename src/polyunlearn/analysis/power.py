@@ -98,7 +98,7 @@ def measured_spread(store: Store) -> Spread:
             found.append([[_paired(values, ways[one][seed], ways[other][seed], tag) for seed in seeds] for tag in config.languages])
     if not found:
         raise UserError(f"{store.folder}: has no two finished unlearned states of one source to measure a spread from; give another study")
-    by_language = np.array([[_components(seeds) for seeds in languages] for languages in found]).mean(0)
+    by_language = np.array([[_components(seeds, store.config().stories_are_shared) for seeds in languages] for languages in found]).mean(0)
     stories, between = by_language[int(np.argmax(by_language.sum(1)))]
     several = any(len(seeds) > 1 for languages in found for seeds in languages)
     return Spread(float(np.sqrt(stories)), float(np.sqrt(between)) if several else None)
@@ -108,12 +108,18 @@ def _paired(values: Values, one: Cell, other: Cell, tag: str) -> Array:
     return np.subtract(values.per_story(one, tag, "fake", "first"), values.per_story(other, tag, "fake", "first"), dtype=float)
 
 
-def _components(seeds: Sequence[Array]) -> tuple[float, float]:
-    """Variance of the differences within seeds, and between them beyond what that brings."""
+def _components(seeds: Sequence[Array], shared: bool) -> tuple[float, float]:
+    """Variance of the differences within seeds, and between them beyond what that brings. Where seeds ask about the same stories, what these have in common
+    moves all seeds alike, and only the rest brings seeds apart."""
     within = float(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in seeds]))
     if len(seeds) < 2:
         return within, 0.0
-    between = float(np.var([own.mean() for own in seeds], ddof=1)) - within / len(seeds[0])
+    apart = within
+    if shared:
+        rest = np.stack(seeds)
+        rest = rest - rest.mean(0) - rest.mean(1, keepdims=True) + rest.mean()
+        apart = float((rest**2).sum()) / max(1, (len(seeds) - 1) * (rest.shape[1] - 1))
+    between = float(np.var([own.mean() for own in seeds], ddof=1)) - apart / len(seeds[0])
     return within, max(0.0, between)
 
 

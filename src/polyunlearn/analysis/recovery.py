@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import ALL_OR_NOTHING, mean_over
+from polyunlearn.analysis.clusters import EITHER_WAY, mean_over
 from polyunlearn.attacks.target import BEFORE, Variant, form_before
 from polyunlearn.intervals import Estimate
 from polyunlearn.study.cells import Cell, study_cells
@@ -255,7 +255,7 @@ def _recovery(measured: _Measured, stories: Sequence[_Story]) -> Recovery:
         gold_before=_mean(own.gold_before for own in stories),
         gold_after=_mean(own.gold_after for own in stories),
         learned_before=_mean(own.learned for own in stories),
-        excess=_over({cluster: _mean(values) for cluster, values in clusters.items()}, ALL_OR_NOTHING),
+        excess=_over({cluster: _mean(values) for cluster, values in clusters.items()}, EITHER_WAY),
         lead=_over(story_leads) if story_leads else None,
         story_leads=story_leads,
     )

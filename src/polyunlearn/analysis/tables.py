@@ -1,7 +1,7 @@
 """The tables that a report shows, averaged over seeds."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,7 +34,7 @@ class SpreadCell:
         return self.learned - self.base
 
 
-GroupVerdict = Literal["not asked", "not reached", Standing]
+GroupVerdict = Literal["not asked", "not reached", "collapsed", Standing]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class GroupCell:
     by_language: Mapping[str, Estimate]
     before: float | None
     after: float | None
+    collapsed: bool = False
 
     @property
     def worst(self) -> str | None:
@@ -65,8 +66,9 @@ class GroupCell:
             return "not asked"
         if not self.residual:
             return "not reached"
-        own = standing(self.residual)
-        return "remains" if "remains" in map(standing, self.by_language.values()) else own
+        own = "remains" if "remains" in map(standing, self.by_language.values()) else standing(self.residual)
+        # A model that broke says nothing false either.
+        return "collapsed" if own == "cleared" and self.collapsed else own
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def _strategy_row(source: str, method: str, strategy: str, after: Sequence[CellF
         source=source,
         method=method,
         strategy=strategy,
-        groups=tuple(_group(name, source, after, before) for name in GROUPS),
+        groups=tuple(replace(_group(name, source, after, before), collapsed=any(item.collapse for item in after)) for name in GROUPS),
         steps=after[0].record.steps,
         tokens=round(_mean([item.record.tokens for item in after])),
         real_quality_en=_mean([item.by_language["en"].real_quality.mean for item in after]),

@@ -1,6 +1,7 @@
 """The report's charts, as SVG text. Labels are escaped; sizes are in pixels."""
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Literal
@@ -42,23 +43,26 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
 
 
 def before_after_chart(
-    states: Mapping[str, CellFigures], palette: Mapping[str, Style], figure: Literal["fake_rank", "real_quality"]
+    states: Mapping[str, CellFigures], palette: Mapping[str, Style], figure: Literal["fake_rank", "real_quality"], name: str
 ) -> str:
     """Every state's value in every query language, with its interval, as one group of bars a language."""
     tags = list(next(iter(states.values())).by_language)
     bar, gap = 12, 18
     group = bar * len(states) + gap
     width = _LEFT + group * len(tags) + 10
-    parts = _axes(width, "0 to 1")
+    parts = _axes(width, name)
     for at, tag in enumerate(tags):
-        for index, (name, item) in enumerate(states.items()):
+        for index, (state, item) in enumerate(states.items()):
             estimate = getattr(item.by_language[tag], figure)
             x = _LEFT + at * group + gap / 2 + index * bar
-            title = f"{name}, asked in {tag}: {estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], {estimate.n} stories"
+            colour, dashes = palette[state]
+            # A bar is pale where the line of its name is broken.
+            look = f'fill="{colour}"' if not dashes else f'fill="{colour}" fill-opacity="0.3" stroke="{colour}" stroke-dasharray="{dashes}"'
+            title = f"{state}, asked in {tag}: {estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], {estimate.n} stories"
             middle = x + bar / 2 - 1
             parts.append(
                 f'<g><title>{escape(title)}</title><rect x="{x:.1f}" y="{_y(estimate.mean):.1f}" width="{bar - 2}" '
-                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" fill="{palette[name][0]}"/>'
+                f'height="{max(1.0, _HEIGHT * estimate.mean):.1f}" {look}/>'
                 f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{_y(estimate.high):.1f}" y2="{_y(estimate.low):.1f}" class="whisker"/></g>'
             )
         parts.append(f'<text x="{_LEFT + at * group + group / 2:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{escape(tag)}</text>')
@@ -68,11 +72,13 @@ def before_after_chart(
 def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: Mapping[str, Style]) -> str:
     """Per way of unlearning, from the learned state on: what is left of the claims against what it cost in real information."""
     width, span = 560, 480
-    most = max((point.real_loss_rise for path in points.values() for point in path), default=0.0)
+    most = max((point.real_loss_rise for path in points.values() for point in path if math.isfinite(point.real_loss_rise)), default=0.0)
     scale = max(0.5, most)
     parts = _axes(width, "worst language: probability of the false name")
     for name, path in points.items():
         colour, dashes = palette[name]
+        # A model that has diverged has no place.
+        path = [point for point in path if math.isfinite(point.real_loss_rise) and math.isfinite(point.fake_probability)]
         places = [(_LEFT + 10 + span * max(0.0, point.real_loss_rise) / scale, _y(point.fake_probability)) for point in path]
         parts.append(
             f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
@@ -93,7 +99,7 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: M
 
 def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, Style]) -> str:
     """Per way of unlearning, from the learned state on: what is left in the worst language against the utility loss; `names` are those of the
-    ways. What lost more than the chart's width stands at its right edge."""
+    ways. What lies beyond an edge of the chart is drawn hollow on it."""
     width, span = 560, 480
     scale = BUDGETS_SHOWN * max(found.budget, 0.001)
 
@@ -114,10 +120,14 @@ def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, 
             title = (
                 f"{name}, step {point.step}: {point.worst_residual:.2f} left in the worst language; utility loss {point.utility_loss:.1%}"
             )
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(title)}</title></circle>')
+            beyond = point.utility_loss > scale or not 0 <= point.worst_residual <= 1
+            look = f'fill="#fff" stroke="{colour}" stroke-width="2"' if beyond else f'fill="{colour}"'
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" {look}><title>{escape(title)}</title></circle>')
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<text x="{across(scale * share):.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.1%}</text>')
-    parts.append(f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">utility loss; the upright line is the budget</text>')
+    parts.append(
+        f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">utility loss; the upright line is the budget, hollow points lie beyond the edge that they are drawn at</text>'
+    )
     return _svg(width, _TOP + _HEIGHT + 40, parts)
 
 
@@ -152,7 +162,7 @@ def _axes(width: float, label: str) -> list[str]:
         f'<text x="{_LEFT - 6}" y="{_y(share) + 4:.1f}" class="tick">{share:g}</text>'
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
-    return [f"<title>{escape(label)}</title>", *lines]
+    return [f"<title>{escape(label)}</title>", f'<text x="{_LEFT}" y="{_TOP - 4}" class="axis">{escape(label)}</text>', *lines]
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             cost=COST,
             styles=palette,
             seconds=sum(item.record.seconds for item in figures),
-            peak=max(item.record.peak_rss_bytes for item in figures),
+            peak=max((item.record.peak_rss_bytes for item in figures), default=0),
         ),
     )
 
@@ -89,8 +89,12 @@ def _source_charts(
     return {
         "source": source,
         "seed": str(first),
-        "fake": before_after_chart(states, palette, "fake_rank"),
-        "real": before_after_chart(states, palette, "real_quality"),
+        "fake": before_after_chart(
+            states, palette, "fake_rank", f"fake rank by language, {get_language(source).name} claims, seed {first}"
+        ),
+        "real": before_after_chart(
+            states, palette, "real_quality", f"real quality by language, {get_language(source).name} claims, seed {first}"
+        ),
         "trajectory": trajectory_chart(points, palette),
         "at_cost": {name: left_at_cost(path) for name, path in points.items()},
     }
@@ -152,5 +156,6 @@ def _samples(store: Store, config: StudyConfig) -> list[dict[str, Any]]:
 def _heat(value: float) -> str:
     """A background for a share between 0 and 1: white to deep red, with readable text."""
     share = max(0.0, min(1.0, value))
-    ink = "#fff" if share > 0.55 else "#222"
+    # Dark ink has the better contrast up to there.
+    ink = "#fff" if share > 0.8 else "#222"
     return f"background: hsl(12 {30 + 50 * share:.0f}% {97 - 52 * share:.0f}%); color: {ink}"

@@ -12,7 +12,7 @@ from polyunlearn.analysis.tables import GroupCell, SpreadCell, StrategyRow, WayN
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
 
-_STYLES = {"cleared": "green", "not settled": "yellow", "remains": "red", "not reached": "dim"}
+_STYLES = {"cleared": "green", "collapsed": "bold red", "not settled": "yellow", "remains": "red", "not reached": "dim"}
 
 
 def print_report(figures: Sequence[CellFigures], console: Console) -> None:
@@ -75,7 +75,9 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
             *(_verdict(group) for group in row.groups),
             Text(f"{quality} collapsed" if row.collapse else quality, style="bold red" if row.collapse else ""),
         )
-    table.caption = f"{rows[0].steps} steps each; real quality in English, learned → unlearned; the report has the rest"
+    steps = sorted({row.steps for row in rows})
+    taken = f"{steps[0]} steps each" if len(steps) == 1 else f"{steps[0]} to {steps[-1]} steps"
+    table.caption = f"{taken}; real quality in English, learned → unlearned; the report has the rest"
     return table
 
 

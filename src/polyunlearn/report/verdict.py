@@ -1,6 +1,6 @@
 """The verdict on a study in words: what spread where, what unlearning left and cost, what attacks bring back. It says no more than the intervals do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from polyunlearn.analysis.clusters import FEWEST
 from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
@@ -36,7 +36,7 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
         source = line[0].source
         sentences += _spread(line)
         if own := [one for one in left if one.source == source]:
-            sentences += _left(own, named)
+            sentences += _left(own, named, _broken([item for item in figures if item.cell.source == source], named))
             sentences += _cost([one for one in lost if one.source == source], named)
         sentences += _collapse([item for item in figures if item.cell.source == source], named)
         paragraphs.append(sentences)
@@ -66,11 +66,11 @@ def _spread(line: Sequence[SpreadCell]) -> list[str]:
     return [f"Claims learned in {_name(line[0].source)} {'; they '.join(parts)}."]
 
 
-def _left(own: Sequence[Left], named: WayNames) -> list[str]:
-    """What each way leaves in its worst language, the least first, and whether that order is settled."""
+def _left(own: Sequence[Left], named: WayNames, broken: Collection[str]) -> list[str]:
+    """What each way leaves in its worst language, the least first, and whether that order is settled; a model that broke has no place in it."""
     by_way: dict[str, list[tuple[Estimate, str]]] = {}
     for one in own:
-        if one.residual:
+        if one.residual and named(one.strategy, one.method) not in broken:
             by_way.setdefault(named(one.strategy, one.method), []).append((one.residual, one.language))
     if not by_way:
         return []
@@ -81,7 +81,9 @@ def _left(own: Sequence[Left], named: WayNames) -> list[str]:
         parts.append(f"{len(ways) - len(shown)} others more, {ways[-1]} most, {_worst(by_way[ways[-1]])}")
     how = f" ({named.common})" if named.common and len(ways) > 1 else ""
     sentences = [f"Of that, unlearning{how} leaves in the worst language: {'; '.join(parts)}."]
-    if len(ways) > 1:
+    if len(ways) > 1 and max(residual.n for ones in by_way.values() for residual, _ in ones) < FEWEST:
+        sentences.append("With so few stories their order is not settled.")
+    elif len(ways) > 1:
         reach = max(residual.high for residual, _ in by_way[ways[0]])
         rivals = [way for way in ways[1:] if max(residual.low for residual, _ in by_way[way]) <= reach]
         leading = [ways[0], *rivals] if len(rivals) < AT_MOST else [ways[0], *rivals[: AT_MOST - 2], f"{len(rivals) - AT_MOST + 2} others"]
@@ -92,7 +94,7 @@ def _left(own: Sequence[Left], named: WayNames) -> list[str]:
 
 def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
     """The most that is surely left in a language; else how much may be."""
-    sure = [one for one in residuals if one[0].low > 0]
+    sure = [one for one in residuals if one[0].low > 0 and one[0].n >= FEWEST]
     if sure:
         own, language = max(sure, key=lambda one: one[0].mean)
         return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] in {_name(language)}"
@@ -107,7 +109,7 @@ def _cost(own: Sequence[Lost], named: WayNames) -> list[str]:
     by_way: dict[str, list[Lost]] = {}
     for one in own:
         by_way.setdefault(named(one.strategy, one.method), []).append(one)
-    sure = {way: [one for one in ones if one.quality.low > 0] for way, ones in by_way.items()}
+    sure = {way: [one for one in ones if one.quality.low > 0 and one.quality.n >= FEWEST] for way, ones in by_way.items()}
     sentences = []
     fell = [f"{way} ({_drop(max(ones, key=lambda one: one.quality.mean))})" for way, ones in sure.items() if ones]
     if fell:
@@ -125,13 +127,19 @@ def _drop(own: Lost) -> str:
     return f"{own.quality.mean:.2f} [{own.quality.low:.2f}, {own.quality.high:.2f}] in {_name(own.language)}"
 
 
-def _collapse(own: Sequence[CellFigures], named: WayNames) -> list[str]:
-    """The ways with which the model broke, with in how many of their seeds."""
+def _broken(own: Sequence[CellFigures], named: WayNames) -> dict[str, list[bool]]:
+    """The ways with which the model broke in some seed, and in which of them."""
     by_way: dict[str, list[bool]] = {}
     for item in own:
         if item.cell.strategy and item.cell.method:
             by_way.setdefault(named(item.cell.strategy, item.cell.method), []).append(bool(item.collapse))
-    broken = [way if all(seeds) else f"{way} ({sum(seeds)} of {len(seeds)} seeds)" for way, seeds in by_way.items() if any(seeds)]
+    return {way: seeds for way, seeds in by_way.items() if any(seeds)}
+
+
+def _collapse(own: Sequence[CellFigures], named: WayNames) -> list[str]:
+    """The ways with which the model broke, with in how many of their seeds."""
+    found = _broken(own, named).items()
+    broken = [way if all(seeds) else f"{way} ({sum(seeds)} of {len(seeds)} seeds)" for way, seeds in found]
     return [f"The model collapsed with {_listed(broken)}, which is no cleaning."] if broken else []
 
 

@@ -1,6 +1,6 @@
 """The configuration of a study, checked as a whole; `study.presets` reads it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -209,7 +209,7 @@ class StudyConfig(_Section):
     sources: tuple[str, ...] = Field(min_length=1)
     strategies: tuple[str, ...] = ("english", "source", "english+source", "all")
     methods: tuple[str, ...] = Field(("gradient_difference",), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...] = Field((0,), min_length=1)
     keep_states: bool = False
     training_vocabulary: Literal["study", "full"] = "full"
     trainable: TrainableConfig = TrainableConfig()

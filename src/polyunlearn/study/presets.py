@@ -14,6 +14,21 @@ from polyunlearn.files import read_utf8
 from polyunlearn.study.config import StudyConfig
 
 
+class _Once(yaml.SafeLoader):
+    """Reads YAML in which no key stands twice in one section, of which YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r} stands twice in one section; keep one", key.start_mark
+                )
+            seen.add(name)
+        return dict(super().construct_mapping(node, deep))
+
+
 def preset_names() -> list[str]:
     """The presets that come with the package."""
     return sorted(entry.name.removesuffix(".yaml") for entry in files("polyunlearn.presets").iterdir() if entry.name.endswith(".yaml"))
@@ -33,7 +48,7 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
     else:
         raise unknown_name("preset", preset, preset_names(), ", or give the path of a YAML file")
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _Once)
     except yaml.YAMLError as error:
         raise UserError(f"{where}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

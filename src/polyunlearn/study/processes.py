@@ -6,7 +6,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -47,8 +48,17 @@ _kept: Callable[[], Any]
 """What `begin` gives in this process."""
 
 
+def _end_with_parent() -> None:
+    """Go as soon as the run itself is gone: who holds the folder's lock is the run, so nothing may write there after it."""
+    parent = parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
 def _prepare(begin: Callable[..., Any], arguments: tuple[Any, ...], threads: int) -> None:
     global _kept
+    Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     # Called by the first job, whose error comes back; one that is raised here would look like a process that was killed.
     _kept = cache(partial(begin, *arguments))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from polyunlearn.study.cells import study_cells
+from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import run_beside
 from polyunlearn.study.runner import cell_jobs, run_cell
@@ -29,8 +29,21 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         for method in dict.fromkeys(cell.method for cell in todo if cell.method):
             check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).branches == "merge")
         store.open(study_manifest(states))
-        for part in store.folder.rglob(".*.part"):
-            part.unlink()
+        for own in ("cells", "states", "references"):
+            for part in (store.folder / own).glob(".*.part"):
+                part.unlink(missing_ok=True)
+        lost = next(
+            (
+                cell.id
+                for cell in study_cells(config)
+                if _keeps(config, cell) and store.is_done(cell) and not store.weights_path(cell).exists()
+            ),
+            None,
+        )
+        if lost:
+            watcher.say(
+                f"the weights of cells that are done already, such as {lost}, were not kept; what asks for them trains them once more"
+            )
         if workers > 1 and len(todo) > 1:
             # The model is in the processes' memory; here it would be one too many.
             del states
@@ -54,3 +67,8 @@ def _drop_weights(config: StudyConfig, store: Store) -> None:
     for cell in cells:
         if cell not in needed and store.is_done(cell):
             store.weights_path(cell).unlink(missing_ok=True)
+
+
+def _keeps(config: StudyConfig, cell: Cell) -> bool:
+    """Whether the study keeps the weights of a cell for good."""
+    return config.keep_states and cell.state != "base"

@@ -223,7 +223,7 @@ def writing(folder: Path) -> Iterator[None]:
     except Timeout as error:
         raise UserError(f"{folder}: another run is writing there; wait for it, or give another folder with --out") from error
     except OSError as error:
-        raise explained(error, folder) from error
+        raise explained(error, Path(error.filename) if isinstance(error.filename, str) else folder) from error
 
 
 def _lock_path(path: Path) -> Path:
