@@ -71,9 +71,9 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
         quality = f"{row.real_quality_en_before:.2f} → {row.real_quality_en:.2f}"
         table.add_row(
             get_language(row.source).name,
-            name,
+            Text.assemble(name, (" collapsed", "bold red") if row.collapse else ""),
             *(_verdict(group) for group in row.groups),
-            Text(f"{quality} collapsed" if row.collapse else quality, style="bold red" if row.collapse else ""),
+            Text(quality, style="bold red" if row.collapse else ""),
         )
     steps = sorted({row.steps for row in rows})
     taken = f"{steps[0]} steps each" if len(steps) == 1 else f"{steps[0]} to {steps[-1]} steps"
