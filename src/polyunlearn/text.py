@@ -57,7 +57,7 @@ def _pattern(form: str) -> regex.Pattern[str]:
     return regex.compile(before + regex.escape(wanted) + after, regex.V1)
 
 
-_FOLDED = str.maketrans({"\u0307": "", "ı": "i", "ي": "ی", "ى": "ی", "ك": "ک", "’": "'", "\u0640": ""})
+_FOLDED = str.maketrans({"\u0307": "", "ı": "i", "ي": "ی", "ك": "ک", "’": "'", "\u0640": ""})
 """What case folding and NFKC leave apart: the dot over the i of İ and the i without one; letters that Arabic, Persian and Urdu keyboards write by two
 signs; the two apostrophes; and what draws Arabic words out."""
 

@@ -282,4 +282,6 @@ def test_a_name_is_said_however_its_script_writes_it(answer: str, form: str) -> 
 def test_marks_that_tell_words_apart_are_kept() -> None:
     """An accent is part of a Latin letter, a vowel sign of a Hindi one, a zero-width non-joiner of a Persian word."""
     assert says("résumé", ["resume"]) == 0 and says("कल", ["कला"]) == 0
+    # Arabic for "on" is no Ali.
+    assert says("على", ["علي"]) == 0
     assert normalised("نمی\u200cدانم") != normalised("نمیدانم")
