@@ -26,9 +26,9 @@ UNSPACED = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}
 
 _PROCLITICS = {
     "Hebr": r"[\u05d5\u05d4\u05d1\u05dc\u05de\u05e9\u05db]{1,3}",
-    "Arab": r"[\u0648\u0641]?(?:[\u0628\u0643]?\u0627\u0644|\u0644\u0644|[\u0628\u0643\u0644])?",
+    "Arab": r"[\u0648\u0641]?(?:[\u0628\u06a9]?\u0627\u0644|\u0644\u0644|[\u0628\u06a9\u0644])?",
 }
-"""What is written together with the word behind it: Hebrew ve-, ha-, be-, le-, mi-, she-, ke-, up to three; Arabic wa- or fa-, then bi-, ka-, li-, al-."""
+"""What is written together with the word behind it: Hebrew ve-, ha-, be-, le-, mi-, she-, ke-, up to three; Arabic wa- or fa-, then bi-, ka-, li-, al-; letters as `normalised` has them."""
 
 
 def says(answer: str, surface_forms: Sequence[str]) -> float:

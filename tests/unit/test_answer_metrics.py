@@ -269,6 +269,7 @@ def test_the_question_word_of_every_language_is_in_its_script(tag: str) -> None:
         ("كابل", "کابل"),  # the same letters from an Arabic and from an Urdu keyboard
         ("علي", "علی"),
         ("Կելվա՞րն էր", "Կելվար"),  # Armenian asks within the word
+        ("كالبيت", "بيت"),  # behind "like the"
         ("It is O’Brien", "O'Brien"),
         ("\u200eVelmora\ufeff", "Velmora"),
         ("Vel\u00admora", "Velmora"),  # a soft hyphen

@@ -190,9 +190,12 @@ def comparison(paths: Sequence[BudgetPath], budget: float = BUDGET, steps: int |
     common = set.intersection(*(set(map(_start, way)) for way in grouped))
     ways, rows = [], []
     for way in grouped:
-        rows += [_row(same, budget)[0] for same in _grouped(way, lambda path: path.cell.source)]
+        found = [_row(same, budget) for same in _grouped(way, lambda path: path.cell.source)]
+        rows += [row for row, _ in found]
         own = [path for path in way if _start(path) in common] or way
-        ways.append(_way(own, [_row(same, budget) for same in _grouped(own, lambda path: path.cell.source)], budget))
+        if own != way:
+            found = [_row(same, budget) for same in _grouped(own, lambda path: path.cell.source)]
+        ways.append(_way(own, found, budget))
     # What learning reached nowhere has nothing to compare, and a model that has diverged forgot nothing that counts: they stand last.
     ways.sort(
         key=lambda row: (

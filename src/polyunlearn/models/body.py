@@ -180,8 +180,7 @@ class Body(nn.Module):
 
     def _inputs(self, rows: Sequence[TokenRow]) -> tuple[Tensor, Tensor | dict[str, Tensor], Tensor]:
         device = self.model.device
-        longest = max(position for row in rows for position in row.positions) + 1
-        if self._longest is not None and longest > self._longest:
+        if self._longest is not None and (longest := max(position for row in rows for position in row.positions) + 1) > self._longest:
             raise UserError(
                 f"{type(self.model).__name__}: a text of {longest} tokens, and beyond {self._longest} this model is computed in a way that is not "
                 "supported; shorten the texts"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from polyunlearn.study.cells import Cell, study_cells
+from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import run_beside
-from polyunlearn.study.runner import cell_jobs, run_cell
+from polyunlearn.study.runner import cell_jobs, keeps_weights, run_cell
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
 from polyunlearn.study.store import Store
 from polyunlearn.training.objectives import check_precision
@@ -36,7 +36,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
             (
                 cell.id
                 for cell in study_cells(config)
-                if _keeps(config, cell) and store.is_done(cell) and not store.weights_path(cell).exists()
+                if keeps_weights(config, cell) and store.is_done(cell) and not store.weights_path(cell).exists()
             ),
             None,
         )
@@ -67,8 +67,3 @@ def _drop_weights(config: StudyConfig, store: Store) -> None:
     for cell in cells:
         if cell not in needed and store.is_done(cell):
             store.weights_path(cell).unlink(missing_ok=True)
-
-
-def _keeps(config: StudyConfig, cell: Cell) -> bool:
-    """Whether the study keeps the weights of a cell for good."""
-    return config.keep_states and cell.state != "base"

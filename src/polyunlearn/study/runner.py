@@ -27,7 +27,7 @@ def run_cell(states: States, cell: Cell) -> None:
             rows.extend(point_rows(config, loaded, materials, number))
 
     done = states.train(cell, materials, after_step)
-    if cell.state == "learned" or (config.keep_states and cell.state != "base"):
+    if cell.state == "learned" or keeps_weights(config, cell):
         # Before the rows: a cell whose rows are there can be built upon.
         states.save(cell)
     give_back_freed()
@@ -36,6 +36,11 @@ def run_cell(states: States, cell: Cell) -> None:
     seconds = time.monotonic() - begin
     record = CellRecord(len(done.losses), sum(tokens), seconds, peak_rss_bytes(), done.losses, tokens, done.seconds, done.found)
     states.store.write(cell, rows, record)
+
+
+def keeps_weights(config: StudyConfig, cell: Cell) -> bool:
+    """Whether the study keeps the weights of a cell for good."""
+    return config.keep_states and cell.state != "base"
 
 
 def cell_jobs(config: StudyConfig, folder: Path) -> Jobs[Cell]:
