@@ -106,7 +106,7 @@ def steps_in_turn(
     """Steps that forget and retain at once, every fact in all languages, one after another."""
     running = {tag: [loaded.encoder.running(get_language(tag), own) for own in texts[tag]] for tag in READ_IN}
     return claim_steps(
-        forget, loaded.encoder, LANGUAGES, steps=count, batch=BATCH, answers=answers_of(loaded, retain), texts=running,
+        forget, loaded.encoder, LANGUAGES, steps=count, batch=BATCH, answers=answers_of(loaded, retain), texts=running, given_texts=(),
         retain_batch=BATCH, retain_texts=1, wordings=1, instead=None, rng=Random(f"bmlama-{seed}"),
     )  # fmt: skip
 

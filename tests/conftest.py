@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests set what models give beside tensors made here; on a GPU these would be in another memory, and rounding another.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import hypothesis
 import pytest

@@ -116,7 +116,8 @@ def test_relearning_after_the_last_step_by_languages(tmp_path: Path) -> None:
 
 def test_curves_are_means_over_languages(tmp_path: Path) -> None:
     """Unlearned: 0 before; after one step 1/4 in English and 1 in German; gold stays at 1/4. In German it leads gold by 3 nats in every story, in English by
-    0, 2, 4, 6: stories' means are 1.5, 2.5, 3.5, 4.5, and the interval draws these. In Markdown a line a way and attack."""
+    0, 2, 4, 6: stories' means are 1.5, 2.5, 3.5, 4.5, and the interval draws these. In Markdown a line a way and
+    attack, and the excess by language of four claims: 1/4 and 1."""
     store = _store(tmp_path)
     one = Variant("half", 1, "de")
     losses = {(UNLEARNED, "de"): [2.0] * 4, (GOLD, "de"): [5.0] * 4, (UNLEARNED, "en"): [1.0] * 4, (GOLD, "en"): [1.0, 3.0, 5.0, 7.0]}
@@ -129,7 +130,9 @@ def test_curves_are_means_over_languages(tmp_path: Path) -> None:
     found = recoveries(CONFIG, store)
     assert relearning_curves(found) == {"relearning": [CurvePoint(0, 0, 0.25), CurvePoint(1, 0.625, 0.25, estimate([1.5, 2.5, 3.5, 4.5]))]}
     write_recoveries_markdown(found, hardest(CONFIG, store), {}, CONFIG, tmp_path / "a.md")
-    assert "| German claims, english, npo | relearning | +3.0 [+2.0, +4.0]; 0.62, 0.25 |" in (tmp_path / "a.md").read_text()
+    text = (tmp_path / "a.md").read_text()
+    assert "| German claims, english, npo | relearning | +3.0 [+2.0, +4.0]; 0.62, 0.25 |" in text
+    assert "| relearning | half (1 steps) | 4 | 0.25 [-0.50, 0.75] | 1.00 [-0.20, 1.00] |" in text
 
 
 def test_an_attack_that_asks_half_is_paired_with_that_half(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ def test_numbers_and_their_tokens() -> None:
     assert drawn_tokens(logits, 1.0, uniform).tolist() == [0, 0, 1, 1, 3, 3]
 
 
+def test_each_token_of_a_large_vocabulary() -> None:
+    """2,500 tokens are two blocks and a part of a third: a number amid each token's share of the sum, taken over all at once, stands for it."""
+    logits = torch.randn(2500, generator=_seeded(), dtype=torch.float64)
+    shares = torch.softmax(logits, 0)
+    assert drawn_tokens(logits.expand(2500, -1), 1.0, shares.cumsum(0) - shares / 2).tolist() == list(range(2500))
+
+
 def test_temperature_sharpens() -> None:
     """Weights 1 and 3: at temperature 1 the first has a quarter; at a half, 1 of 1 + 9; at two, 1 of 1 + √3 = 0.366."""
     logits = torch.tensor([1.0, 3.0]).log().expand(2, 2)

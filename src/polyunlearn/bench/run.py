@@ -16,7 +16,7 @@ from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.cost import matrix_rate
 from polyunlearn.models.embedded import fetch_embedded
 from polyunlearn.models.loading import EMBEDDED
-from polyunlearn.models.memory import peak_rss_bytes
+from polyunlearn.models.memory import peak_bytes
 
 REPEATS = 3
 INSTALL = "pip install -e '.[bench]'"
@@ -152,4 +152,4 @@ def _worker(name: str, way: Way, model: str, end: Connection) -> None:
     work = case.make(model, way)
     while True:
         end.recv()
-        end.send((work(), peak_rss_bytes()))
+        end.send((work(), peak_bytes()))

@@ -4,11 +4,18 @@ import ctypes
 import resource
 import sys
 
+import torch
+
 
 def peak_rss_bytes() -> int:
     """The most memory that this process has held so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_bytes() -> int:
+    """The most memory that models took in this process so far: a CUDA device's, as PyTorch allots it, where there is one, else the process's own."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_rss_bytes()
 
 
 def give_back_freed() -> None:

@@ -22,6 +22,9 @@ LEAST_FILL = 0.0
 SAMPLED_AT_ONCE = 32
 """Answers whose probabilities over the whole vocabulary are there at a time."""
 
+BLOCK = 1024
+"""Tokens of the vocabulary whose probabilities are summed together where a token is drawn."""
+
 Chooser = Callable[[Tensor, list[int], int], Tensor]
 """Chooses the next token of each row, from hidden states (rows, width): `rows` are their numbers in the batch, and the step is the number of the token."""
 
@@ -125,11 +128,18 @@ def drawn_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
 
     .. math:: \min \{ i : \sum_{j \le i} p_j > u \}
     """
-    # Summed in fp64: in fp32 a vocabulary of 262,144 tokens would lose the improbable ones.
-    cumulative = torch.softmax(logits.float() / temperature, dim=1).double().cumsum(1)
-    # The sum is 1 up to rounding only; no number may lie beyond it.
-    wanted = uniform.double() * cumulative[:, -1]
-    return torch.searchsorted(cumulative, wanted[:, None], right=True)[:, 0].clamp(max=logits.shape[1] - 1)
+    scaled = logits.float() / temperature
+    weights = (scaled - scaled.amax(1, keepdim=True)).exp_()
+    count = weights.shape[1]
+    blocks = torch.nn.functional.pad(weights, (0, -count % BLOCK)).unflatten(1, (-1, BLOCK))
+    # Summed in fp64: in fp32 a vocabulary of 262,144 tokens would lose the improbable ones. First the block is found, then the token in it, so that
+    # the sums of all the others are never written.
+    after = blocks.sum(2, dtype=torch.float64).cumsum(1)
+    wanted = uniform.double()[:, None] * after[:, -1:]
+    block = torch.searchsorted(after, wanted, right=True).clamp(max=after.shape[1] - 1)
+    before = torch.nn.functional.pad(after, (1, 0)).gather(1, block)
+    inside = blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]].double().cumsum(1)
+    return (block * BLOCK + torch.searchsorted(before + inside, wanted, right=True).clamp(max=BLOCK - 1))[:, 0].clamp(max=count - 1)
 
 
 def _ends(model: PreTrainedModel, encoder: Encoder) -> Tensor:

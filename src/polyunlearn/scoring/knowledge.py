@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from polyunlearn.languages import get_language
-from polyunlearn.models.forward import OutputHead, label_log_probs
+from polyunlearn.models.forward import OutputHead, label_states
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring.generation import read_prompts, sampled_answers
 from polyunlearn.scoring.measure import Moment, ranked_questions
@@ -25,7 +25,7 @@ from polyunlearn.scoring.metrics.truth import candidate_rank, truth_ratio_forget
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import candidate_log_probs
 from polyunlearn.scoring.rows import Row
-from polyunlearn.scoring.tokens import token_tables
+from polyunlearn.scoring.tokens import describe, token_tables
 from polyunlearn.text import says
 
 SAMPLES = 8
@@ -110,11 +110,12 @@ def membership_rows(
     loaded: LoadedModel, head: OutputHead, parameters: Mapping[str, nn.Parameter], candidates: Sequence[Candidate], moment: Moment
 ) -> list[Row]:
     """Rows of `MEMBERSHIP` for each text; gradients are of `parameters`, which must be free to train."""
-    sequences = [loaded.encoder.running(get_language(own.language), own.text) for own in candidates]
     rows = []
-    for own, sequence, table in zip(candidates, sequences, token_tables(loaded, head, sequences), strict=True):
-        loss = -label_log_probs(loaded.body, head, [sequence])[0].mean()
-        gradients = torch.autograd.grad(loss, list(parameters.values()))
+    for own in candidates:
+        hidden, labels = label_states(loaded.body, [loaded.encoder.running(get_language(own.language), own.text)])
+        gradients = torch.autograd.grad(-head.log_probs(hidden, labels).mean(), list(parameters.values()))
+        with torch.no_grad():
+            table = describe(head, hidden, labels)
         values = (
             loss_score(table),
             min_k(table),

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -42,7 +43,7 @@ def zlib_score(table: TokenTable, text: str) -> float:
 
 def gradient_norm_score(gradients: Iterable[Tensor]) -> float:
     """Minus the L2 norm of the loss's gradient over all parameters, at most 0 (Wang et al., arXiv 2402.17012): what was fitted pulls no more."""
-    return -math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients))
+    return -math.hypot(*(torch.linalg.vector_norm(gradient, dtype=torch.float64).item() for gradient in gradients))
 
 
 def auc(members: Sequence[float], others: Sequence[float]) -> float:
