@@ -1,6 +1,7 @@
 """The results of a study on disk."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,20 @@ def test_a_damaged_manifest_is_a_users_matter(tmp_path: Path, text: str) -> None
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(UserError, match=MANIFEST):
         Store(tmp_path).open(_manifest())
+
+
+@pytest.mark.parametrize("kept", [0, 4, 200])
+def test_a_damaged_cell_is_a_users_matter(tmp_path: Path, kept: int) -> None:
+    """Of two cells one is cut off, as a full disk or a copy may leave it: it is named, whoever reads it."""
+    store, other = Store(tmp_path), replace(CELL, seed=4)
+    for cell in (other, CELL):
+        store.write(cell, ROWS, RECORD)
+    path = store.rows_path(CELL)
+    path.write_bytes(path.read_bytes()[:kept])
+    for read in (lambda: store.query("SELECT * FROM rows"), lambda: store.record(CELL)):
+        with pytest.raises(UserError, match=rf"{re.escape(CELL.id)}\.parquet: damaged \(.+remove it"):
+            read()
+    assert store.record(other) == RECORD
 
 
 def test_a_study_without_finished_cells_says_so(tmp_path: Path) -> None:

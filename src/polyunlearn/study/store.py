@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from polyunlearn.attacks.target import Variant
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, first_line
 from polyunlearn.files import atomic_path, write_text_atomically
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, no_growth
@@ -191,8 +191,12 @@ class Store:
             pq.write_table(_table(cell, rows), temporary)
 
     def record(self, cell: Cell) -> CellRecord:
-        """What was written beside the rows of a finished cell."""
-        about = json.loads(pq.read_schema(self.rows_path(cell)).metadata[_RECORD])
+        """What was written beside the rows of a finished cell; raises `UserError` where they cannot be read."""
+        path = self.rows_path(cell)
+        problem = _unreadable(path)
+        if problem:
+            raise problem
+        about = json.loads(pq.read_schema(path).metadata[_RECORD])
         known = {own.name: about[own.name] for own in fields(CellRecord) if own.name in about}
         # Called "trace" while there was but one such strategy.
         found = about.get("found") or about.get("trace")
@@ -224,9 +228,21 @@ class Store:
         return self._query(files, sql)
 
     def _query(self, files: list[str], sql: str) -> pa.Table:
-        with duckdb.connect() as connection:
-            rows = connection.read_parquet(files)  # noqa: F841 — DuckDB reads it by its name
-            return connection.sql(sql).to_arrow_table()
+        try:
+            with duckdb.connect() as connection:
+                rows = connection.read_parquet(files)  # noqa: F841 — DuckDB reads it by its name
+                return connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise next(filter(None, map(_unreadable, map(Path, files))), error) from error
+
+
+def _unreadable(path: Path) -> UserError | None:
+    """Why the rows of a file cannot be read, which no kill of ours leaves behind; None where they can."""
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        return UserError(f"{path}: damaged ({first_line(error)}); remove it, and the command that made it makes it anew")
+    return None
 
 
 def _identity(cell: Cell) -> dict[str, str | None]:
