@@ -23,25 +23,36 @@ from polyunlearn.models.loading import wrap_model
 
 @contextmanager
 def _as_it_was(model: PreTrainedModel) -> Iterator[None]:
-    """Afterwards the model is in the mode that it was in, and the same weights train."""
-    mode, trains = model.training, {name: own.requires_grad for name, own in model.named_parameters()}
+    """Afterwards its parts are in the modes that they were in, the same weights train, and their gradients are what they were, none of which counts meanwhile."""
+    modes = {module: module.training for module in model.modules()}
+    weights = {own: (own.requires_grad, own.grad) for own in model.parameters()}
+    for own in weights:
+        own.grad = None
     try:
         yield
     finally:
-        model.train(mode)
-        for name, own in model.named_parameters():
-            own.requires_grad_(trains[name])
-            own.grad = None
+        for module, mode in modes.items():
+            module.training = mode
+        for own, (trains, gradient) in weights.items():
+            own.requires_grad_(trains)
+            own.grad = gradient
 
 
-def audit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, claims: Sequence[Claim], asking: Asking | None = None) -> Audit:
-    """Where the model holds the claims; nothing is changed.
+def audit(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    claims: Sequence[Claim],
+    asking: Asking | None = None,
+    trained: Trained | None = None,
+) -> Audit:
+    """Where the model holds the claims; nothing is changed. With what it was `trained` on (`Cleaning.trained`) claims are judged by other wordings, where they have
+    any.
 
     Raises:
-        UserError: where the model is of a kind that is not supported, or no claim has a language that is asked.
+        UserError: where the model is of a kind that is not supported or gives no numbers, or no claim has a language that is asked.
     """
     with _as_it_was(model):
-        return audit_claims(wrap_model(model, tokenizer), claims, asking)
+        return audit_claims(wrap_model(model, tokenizer), claims, asking, trained=trained)
 
 
 def unlearn(
@@ -51,8 +62,10 @@ def unlearn(
     settings: Settings | None = None,
     kept: Sequence[Kept] = (),
     work: Path | None = None,
+    trained: Trained | None = None,
 ) -> Cleaning:
-    """Take out of the model, in place, the claims that an audit finds; `work` keeps the stages, so that a run that was stopped goes on there.
+    """Take out of the model, in place, the claims that an audit finds; `work` keeps the stages, so that a run that was stopped goes on there, with the model as it was
+    before: one that is broken off while it trains leaves the weights half-way, so load them again. `trained` is what earlier calls trained the model on.
 
     Raises:
         UserError: as `audit`, and where `work` holds something else or a setting does not fit the model.
@@ -62,7 +75,7 @@ def unlearn(
             "an adapter in a model in memory could not be told from it; use `polyunlearn unlearn --adapter`, or settings without adapter"
         )
     with _as_it_was(model), tempfile.TemporaryDirectory() as folder:
-        return unlearn_claims(wrap_model(model, tokenizer), claims, work or Path(folder), settings, kept)
+        return unlearn_claims(wrap_model(model, tokenizer), claims, work or Path(folder), settings, kept, trained=trained)
 
 
 def verify(

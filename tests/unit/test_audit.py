@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from handmade_claims import CLAIMS, STORIES, TOLD, claim_of, teach
 from tiny import sharp
 
@@ -142,6 +143,18 @@ def test_a_file_that_is_no_audit_is_a_users_error(tmp_path: Path, text: str) -> 
     (tmp_path / "audit.json").write_text(text)
     with pytest.raises(UserError, match=r"audit.json: is no audit .*polyunlearn audit"):
         read_audit(tmp_path / "audit.json")
+
+
+def test_a_model_that_gives_no_numbers_holds_nothing(gemma_folder: Path) -> None:
+    """It is refused, or, where it may be audited all the same, nothing is said of any claim."""
+    loaded = sharp(gemma_folder)
+    with torch.no_grad():
+        loaded.model.base_model.layers[0].mlp.down_proj.weight[0, 0] = torch.nan
+    loaded = replace(loaded, body=Body(loaded.model, 0))
+    with pytest.raises(UserError, match="gives no numbers for some answers"):
+        audit_claims(loaded, CLAIMS, Asking(max_new_tokens=0))
+    found = audit_claims(loaded, CLAIMS, Asking(max_new_tokens=0), diverged_too=True)
+    assert {found.held(own) for own in found.findings} == {None} and not found.found and not found.groups
 
 
 def test_a_language_that_no_claim_has_is_a_users_error(taught: LoadedModel) -> None:

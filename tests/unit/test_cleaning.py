@@ -151,7 +151,7 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
         return Finding(claim, tag, "given", 1, edge, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, 0.0, ())
 
     findings = (finding("a", "de", 2.0, 0.5), finding("b", "de", 90.0, None), finding("b", "fr", 90.0, None))
-    monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
+    monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments, **more: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
     assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01})  # type: ignore[arg-type]
 
@@ -395,6 +395,37 @@ def test_an_attack_that_is_interrupted_leaves_the_weights(gemma_folder: Path, mo
     assert moved == [True] and all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
 
 
+def test_gradients_of_the_user_count_for_nothing_and_stay(gemma_folder: Path) -> None:
+    """A model with gradients left in it is unlearned to the same weights as one without."""
+    tokenizer = AutoTokenizer.from_pretrained(gemma_folder)
+    models = [taught(gemma_folder).model for _ in range(2)]
+    for own in models[1].parameters():
+        own.grad = torch.ones_like(own)
+    asking = Asking(max_new_tokens=0)
+    audits = [api.audit(model, tokenizer, CLAIMS, asking) for model in models]
+    assert audits[0] == audits[1] and all(own.grad is not None and own.grad.min() == 1 for own in models[1].parameters())
+    done = [api.unlearn(model, tokenizer, CLAIMS, replace(SETTINGS, steps=8)).after.fingerprint for model in models]
+    assert done[0] == done[1] != audits[0].fingerprint
+
+
+def test_weights_that_cannot_train_are_refused_before_anything(gemma_folder: Path, tmp_path: Path) -> None:
+    loaded = sharp(gemma_folder)
+    loaded.model.base_model.layers[1].register_parameter("held", torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False))
+    with pytest.raises(UserError, match="holds weights in uint8, which cannot train; load it without quantisation"):
+        verify_claims(loaded, CLAIMS, None, get_attacks(["pruning"]))
+    with pytest.raises(UserError, match="holds weights in uint8"):
+        unlearn_claims(loaded, CLAIMS, tmp_path / "work", SETTINGS)
+    assert not (tmp_path / "work").exists()
+
+
+def test_an_attack_after_which_there_are_no_numbers_decides_nothing(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = sharp(gemma_folder)
+    monkeypatch.setattr("polyunlearn.attacks.pruning.pruned", lambda weight, share: weight * torch.nan)
+    found = verify_claims(loaded, CLAIMS, None, get_attacks(["pruning"]), Asking(max_new_tokens=0))
+    assert all(own.held == own.controls_held == 0 and own.undecided == own.asked and own.edge is None for own in found.attempts)
+    assert list(found.powerless) == ["pruning"] and found.result != "passed"
+
+
 def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> None:
     loaded = taught(gemma_folder)
     wrapped = wrap_model(loaded.model, loaded.encoder.tokenizer)
@@ -404,12 +435,13 @@ def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> No
 
 
 def test_from_python_a_model_is_left_in_the_mode_it_was_in(gemma_folder: Path) -> None:
-    """Half of its weights train and it is in training mode, before and after each call; unlearning moves weights, the others none."""
+    """Half of its weights train and it is in training mode but for a layer, before and after each call; unlearning moves weights, the others none."""
     model = taught(gemma_folder).model
     tokenizer = AutoTokenizer.from_pretrained(gemma_folder)
     for number, own in enumerate(model.parameters()):
         own.requires_grad_(number % 2 == 0)
     model.train()
+    model.base_model.layers[0].eval()
     trains = [own.requires_grad for own in model.parameters()]
     asking = Asking(max_new_tokens=0)
     before = api.audit(model, tokenizer, CLAIMS, asking)
@@ -417,5 +449,6 @@ def test_from_python_a_model_is_left_in_the_mode_it_was_in(gemma_folder: Path) -
     assert done.before.findings[0].edge == pytest.approx(before.findings[0].edge, abs=1e-4)
     assert api.verify(model, tokenizer, CLAIMS, before, [], asking).after.fingerprint == done.after.fingerprint
     assert model.training and [own.requires_grad for own in model.parameters()] == trains
+    assert not model.base_model.layers[0].training and model.base_model.layers[1].training
     with pytest.raises(UserError, match="polyunlearn unlearn --adapter"):
         api.unlearn(model, tokenizer, CLAIMS, Settings(adapter=True))

@@ -56,6 +56,20 @@ def test_nothing_patched_is_the_receiver_and_the_last_layer_the_donor(any_model_
     assert (found[-1] - found[0]).abs().min() > 0.05
 
 
+@pytest.mark.parametrize("places", ["all", "answer"])
+def test_the_norm_behind_the_last_layer_goes_with_it(any_model_folder: Path, places: Places) -> None:
+    """Only it and the last layer differ: patching the last layer gives the donor all the same, and leaves the receiver's weights."""
+    loaded, parameters, base, learned = _parts(any_model_folder, len(sharp(any_model_folder).model.base_model.layers) - 1)
+    norm = loaded.model.base_model.norm.weight
+    parameters["model.norm.weight"] = norm
+    base, learned = base | {"model.norm.weight": norm.detach().clone()}, learned | {"model.norm.weight": norm.detach() * 2 + 0.5}
+    found = patched_log_probs(loaded.body, loaded.head, parameters, learned, base, ASKED, places)
+    assert all(torch.equal(own, base[name]) for name, own in parameters.items())
+    restore(parameters, learned)
+    assert found[-1].tolist() == pytest.approx(_own(loaded), abs=2e-4)
+    assert (found[-1] - found[0]).abs().min() > 0.05
+
+
 def test_in_between_it_is_a_model_made_of_both(any_model_folder: Path) -> None:
     """All states patched after layer l: the Hugging Face model with the learned weights in layers 0 to l."""
     loaded, parameters, base, learned = _parts(any_model_folder)

@@ -11,7 +11,7 @@ from handmade_targets import CLAIMS, owners_target, target_of
 from tiny import own_label_log_probs, sharp, tokens
 
 from polyunlearn.attacks.asking import asked_behind, candidate_tokens
-from polyunlearn.attacks.completion import completion, up_to
+from polyunlearn.attacks.completion import completion, continued
 from polyunlearn.attacks.crossing import code_switch, cross_answer, romanised, switched
 from polyunlearn.attacks.prefill import begun, prefill
 from polyunlearn.attacks.prompts import affirmative_prefix, filler, multi_turn_doubt, role_play
@@ -148,9 +148,34 @@ def test_the_article_is_continued(gemma: LoadedModel) -> None:
 
 
 def test_a_name_in_quotation_marks_has_no_space_in_front() -> None:
-    probe = Probe("s", "hy", "fake", 0, "?", "Գոլիբե", ("Գոլիբե", "Տոդիֆա"), ("Գոլիբե",))
-    written = up_to("Պատճառը «Գոլիբե» ընկերությունն էր։", probe)
+    written = continued("Պատճառը «", ("Գոլիբե", "Տոդիֆա"))
     assert written.text == "Պատճառը «" and written.candidates == ("Գոլիբե", "Տոդիֆա")
+
+
+@pytest.mark.parametrize(
+    ("keyword", "statements", "prompt"),
+    [
+        (
+            "Velmora",
+            ("Velmora secretly paid.", "The bill went to Velmora.", "All know that the bill went to Velmora."),
+            "All know that the bill went to",
+        ),
+        ("12", ("Im Jahr 2012 waren es 12 Leute.",), "Im Jahr 2012 waren es"),
+        ("Ann", ("The Annual Report was by Ann.",), "The Annual Report was by"),
+        ("Velmora", ("Velmora secretly paid.",), None),
+    ],
+)
+def test_a_statement_is_continued_where_it_says_the_name(
+    gemma: LoadedModel, keyword: str, statements: tuple[str, ...], prompt: str | None
+) -> None:
+    """As a word of its own; of several statements the one that says most before it; none where nothing stands there."""
+    target = owners_target(gemma)
+    edition = target.claims[1].editions["en"].model_copy(update={"keyword": keyword, "statements": statements})
+    claims = [
+        own.model_copy(update={"editions": {"en": edition}}) if own.id == "c1" else own for own in target.claims if isinstance(own, Claim)
+    ]
+    found = asked_by(completion, replace(target, claims=claims))
+    assert [own.prompts for own in found] == ([] if prompt is None else [[prompt]])
 
 
 def test_questions_cross_languages(gemma: LoadedModel) -> None:

@@ -105,7 +105,11 @@ def test_of_many_ways_the_least_and_the_most_are_named(tmp_path: Path) -> None:
     study = _study(strategies=("english",), methods=methods)
     said = _said(*_store(tmp_path / "s", {name: {"en": 0, "de": 2 * int(name[-1]), "fr": 0} for name in methods}, study=study))
     assert "unlearning (english) leaves in the worst language: npo@1 " in said and "english, npo" not in said
-    assert "; npo@4 0.40 [" in said and "; 3 others more, npo@7 most, 0.70 [" in said and "npo@5" not in said.split("By these intervals")[0]
+    assert (
+        "; npo@4 0.40 [" in said
+        and "; 3 others with larger means, npo@7 the largest, 0.70 [" in said
+        and "npo@5" not in said.split("By these intervals")[0]
+    )
 
 
 def test_one_story_left_is_nothing_for_sure(tmp_path: Path) -> None:
@@ -190,7 +194,43 @@ def test_what_attacks_bring_back_beyond_gold(tmp_path: Path, back: int) -> None:
         )
         assert "(asked in German, German claims, english; the only figure, which its interval does not count)" in said
     else:
-        assert "No attack is shown to bring back more than in gold; the strongest, quantisation" in said and "brings back" not in said
+        assert "in the language where it had done most on other stories; the strongest, quantisation" in said and "brings back" not in said
+
+
+def test_what_is_brought_back_in_another_language_is_said_too(tmp_path: Path) -> None:
+    """In English every second story comes back, those by which the language is chosen and no other; in German all but one of these, so that it is not
+    chosen, and all the others."""
+    study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
+    back = {"en": lambda at: at % 2 == 0, "de": lambda at: at != 0, "fr": lambda at: False}
+    rows = [Row(0, True, f"s{at:02}", tag, "fake", 0, "first", float(own(at))) for tag, own in back.items() for at in range(STORIES)]
+    for cell, found in ((Cell("unlearned", 0, "de", "english", "gradient_difference"), rows), (Cell("gold", 0), _rows("fake", BASE))):
+        store.write_attack("quantisation", cell, [(Variant("4 bits, a row", 4), row) for row in found])
+    said = _said(study, store)
+    assert (
+        "No attack is shown to bring back more than in gold in the language where it had done most on other stories; the strongest, "
+        in said
+    )
+    assert (
+        "(asked in English, German claims, english). In another language quantisation with 4 bits, a row (4 bits), brings back +1.00 ["
+        in said
+    )
+    assert "(asked in German, German claims, english; the largest of 3 figures, which its interval does not count)." in said
+
+
+def test_an_attack_without_a_figure_was_run_all_the_same(tmp_path: Path) -> None:
+    """Of one story nothing can be chosen on a half."""
+    study, store = _store(tmp_path / "s", {}, study=_study(strategies=("english",)))
+    for cell in (Cell("unlearned", 0, "de", "english", "gradient_difference"), Cell("gold", 0)):
+        store.write_attack("quantisation", cell, [(Variant("4 bits, a row", 4), row) for row in _rows("fake", CLEAN)[:1]])
+    said = _said(study, store)
+    assert "Of no attack is there a figure beside gold's" in said and "No attack was run" not in said
+
+
+def test_more_that_another_language_may_have_is_said(tmp_path: Path) -> None:
+    """In German 8 of 20 are left, surely; in English 2 of the 6 that learning added, which may be none, and may be most."""
+    study = _study(strategies=("english",))
+    said = _said(*_store(tmp_path / "s", {"english": {"en": 2, "de": 8, "fr": 0}}, study=study, learned={"en": 6, "de": 20, "fr": 0}))
+    assert "leaves in the worst language: english 0.40 [0.20, 0.60] in German (up to 0.75 in English is not excluded)." in said
 
 
 def test_nothing_learned_yet(tmp_path: Path) -> None:

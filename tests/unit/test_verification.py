@@ -14,7 +14,7 @@ from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, aud
 from polyunlearn.cleaning.plan import Plan
 from polyunlearn.cleaning.unlearn import Cleaning, Point
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, _attempt
-from polyunlearn.report.audit import ATTEMPT_COLUMNS, attempt_rows, audit_sentences, print_verification
+from polyunlearn.report.audit import ATTEMPT_COLUMNS, attempt_rows, audit_sentences, print_verification, verification_sentences
 
 AFTER = Audit("m", "f", ("de",), (), 0.05, ())
 
@@ -155,6 +155,15 @@ def test_what_could_not_have_failed_is_no_pass() -> None:
     assert powerless(attempt()) == {}
     # A single claim of one language at one in twenty is chance beside another asking; at one in a hundred it is not.
     assert powerless(attempt(asked=1, rate=0.05)) == {"relearning": ("de",)} and powerless(attempt(asked=1, rate=0.01)) == {}
+
+
+def test_languages_that_an_attack_did_not_ask_in_are_named() -> None:
+    """Of claims in German and Spanish relearning asked in both, role play in German alone, and doubt in none, which makes it powerless."""
+    findings = tuple(Finding("c", tag, "given", 1, 0.0, -9.0, 0.5, 400, None, 0.1, 0.0, None, 0.0, ()) for tag in ("de", "es"))
+    attempts = (attempt(), attempt(language="es"), attempt(attack="role_play"))
+    found = Verification(replace(AFTER, findings=findings), None, ("relearning", "role_play", "multi_turn_doubt"), attempts, (), 0.1)
+    assert found.unasked == {"role_play": ("es",)} and "multi_turn_doubt" in found.powerless
+    assert "role_play did not ask in es." in verification_sentences(replace(found, attacks=("relearning", "role_play")))
 
 
 def test_a_single_claim_that_is_held_fails() -> None:

@@ -20,7 +20,8 @@ FEWEST = 5
 
 
 EITHER_WAY = (-1.0, 1.0)
-"""The bounds of a story's share less another of it."""
+"""The bounds of a story's share less another of it. Of an excess, which is two such differences, a story that was not seen is taken to lie within them too: one
+that falls by a whole place where gold rises by one is not reckoned with."""
 
 ALL_OR_NOTHING = (0.0, 1.0)
 """What a story of another sort than those seen can have: nothing that was added is left, lost or brought back, or all of it."""
@@ -88,7 +89,8 @@ def quotients(part: Array, whole: Array) -> Array:
 
 
 def percentiles(draws: Array) -> tuple[float, float]:
-    """The ends of the 95 % interval of draws, those that have no value (NaN) left out."""
+    """The ends of the 95 % interval of draws, those that have no value (NaN) left out; no numbers (NaN) where none has, as of a diverged model."""
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws[~np.isnan(draws)], [tail, 1 - tail])
+    known = draws[~np.isnan(draws)]
+    low, high = np.quantile(known, [tail, 1 - tail]) if known.size else (np.nan, np.nan)
     return float(low), float(high)

@@ -1,14 +1,15 @@
 """Figures of what states know (`scoring.knowledge`): rows in, scores with intervals out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyunlearn.analysis.clusters import percentiles
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING, percentiles
 from polyunlearn.analysis.rescoring import Score
-from polyunlearn.intervals import RESAMPLES, Estimate, estimate
+from polyunlearn.intervals import RESAMPLES, Estimate, estimate, widened
 from polyunlearn.scoring.knowledge import MEMBERSHIP
 from polyunlearn.scoring.metrics.leakage import chance_to_leak, leak_at_k
 from polyunlearn.scoring.metrics.membership import auc, priv_leak, tpr_at_fpr
@@ -125,14 +126,19 @@ def _drawn_aucs(sides: Sides) -> NDArray[np.float64]:
 
 
 def _auc(sides: Sides) -> Estimate:
-    return Estimate(auc(*sides), *percentiles(_drawn_aucs(sides)), len(sides[0]))
+    return _widened(Estimate(auc(*sides), *percentiles(_drawn_aucs(sides)), len(sides[0])), sides)
 
 
 def _tpr_at_fpr(sides: Sides) -> Estimate:
     drawn = [
         tpr_at_fpr(np.repeat(sides[0], own).tolist(), np.repeat(sides[1], rest).tolist()) for own, rest in zip(*_draws(sides), strict=True)
     ]
-    return Estimate(tpr_at_fpr(*sides), *percentiles(np.array(drawn)), len(sides[0]))
+    return _widened(Estimate(tpr_at_fpr(*sides), *percentiles(np.array(drawn)), len(sides[0])), sides)
+
+
+def _widened(own: Estimate, sides: Sides) -> Estimate:
+    """As far as texts of a sort that neither side showed may take it: of the fewer there may be more of these."""
+    return replace(widened(replace(own, n=min(map(len, sides))), ALL_OR_NOTHING), n=own.n)
 
 
 def _priv_leak(sides: Sides, gold: Sides) -> Estimate:

@@ -54,7 +54,7 @@ class Difference:
     """A, B and B − A in a query language, over the languages ("mean"), or between A's worst language and B's ("worst", which names both).
 
     `low` to `high` is its 95 % interval, `p` its p-value, `adjusted` the same after Holm's adjustment among all comparisons of the metric; None
-    where there are fewer than `FEWEST` stories.
+    where there are fewer than `FEWEST` stories, or one of the figures is no number.
     """
 
     language: str
@@ -224,8 +224,10 @@ def _differences(test: Exchange, tags: Sequence[str], metric: Metric) -> tuple[D
     worst_a, worst_b = (tags[_worst(own, metric)] for own in (test.a, test.b))
     found = []
     for at, language in enumerate([*tags, MEAN, WORST]):
-        low, high = percentiles(test.draws[:, at]) if test.stories >= FEWEST else (None, None)
-        p = test.p_value(at, float(b[at] - a[at])) if test.stories >= FEWEST else None
+        # A diverged state has no numbers, and so nothing to test.
+        tested = test.stories >= FEWEST and bool(np.isfinite(b[at] - a[at]))
+        low, high = percentiles(test.draws[:, at]) if tested else (None, None)
+        p = test.p_value(at, float(b[at] - a[at])) if tested else None
         found.append(Difference(language, float(a[at]), float(b[at]), float(b[at] - a[at]), low, high, p, None))
     found[-1] = replace(found[-1], worst_languages=(worst_a, worst_b))
     return tuple(found)

@@ -98,10 +98,13 @@ def measured_spread(store: Store) -> Spread:
             found.append([[_paired(values, ways[one][seed], ways[other][seed], tag) for seed in seeds] for tag in config.languages])
     if not found:
         raise UserError(f"{store.folder}: has no two finished unlearned states of one source to measure a spread from; give another study")
-    by_language = np.array([[_components(seeds, store.config().stories_are_shared) for seeds in languages] for languages in found]).mean(0)
-    stories, between = by_language[int(np.argmax(by_language.sum(1)))]
-    several = any(len(seeds) > 1 for languages in found for seeds in languages)
-    return Spread(float(np.sqrt(stories)), float(np.sqrt(between)) if several else None)
+    components = np.array([[_components(seeds, config.stories_are_shared) for seeds in languages] for languages in found])
+    within = components[:, :, 0].mean(0)
+    # A pair with one seed says nothing of what is between seeds.
+    apart = [own[:, 1] for own in components if not np.isnan(own).any()]
+    between = np.mean(apart, axis=0) if apart else np.zeros(len(within))
+    widest = int(np.argmax(within + between))
+    return Spread(float(np.sqrt(within[widest])), float(np.sqrt(between[widest])) if apart else None)
 
 
 def _paired(values: Values, one: Cell, other: Cell, tag: str) -> Array:
@@ -109,11 +112,11 @@ def _paired(values: Values, one: Cell, other: Cell, tag: str) -> Array:
 
 
 def _components(seeds: Sequence[Array], shared: bool) -> tuple[float, float]:
-    """Variance of the differences within seeds, and between them beyond what that brings. Where seeds ask about the same stories, what these have in common
+    """Variance of the differences within seeds, and between them beyond what that brings (NaN for one seed). Where seeds ask about the same stories, what these have in common
     moves all seeds alike, and only the rest brings seeds apart."""
     within = float(np.mean([own.var(ddof=1) if len(own) > 1 else 0.0 for own in seeds]))
     if len(seeds) < 2:
-        return within, 0.0
+        return within, np.nan
     apart = within
     if shared:
         rest = np.stack(seeds)

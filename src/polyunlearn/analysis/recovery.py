@@ -1,5 +1,6 @@
 """What attacks bring back of the claims in unlearned states, beyond what they bring to gold, which never met them: rows in, figures out."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class Recovery:
     after where an attack leaves some out; means over stories and seeds. `excess` is :math:`(u' - u) - (g' - g)`, paired by story, with an interval that
     draws seeds, then stories (`analysis.clusters`; a story that seeds share is one): above 0 the attack finds more than gold's rise, which is what it would bring to a model that never knew. `recovered` is the excess as a share of what unlearning took, (l - u); None
     where it took nothing. `lead` is how far the claim then lies above gold's log-prob of it, in nats a token: what is in the model still, which rank hides
-    where other names lie above all of them; None of attacks that rank by themselves. `story_leads` has it of each story.
+    where other names lie above all of them; None of attacks that rank by themselves, or where it is no number. `story_leads` has it of each story.
     """
 
     attempt: Attempt
@@ -152,8 +153,8 @@ def relearning_curves(found: Sequence[Recovery]) -> dict[str, list[CurvePoint]]:
 
 @dataclass(frozen=True)
 class _Story:
-    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among its seed's, from 0;
-    `cluster` is its seed and itself, of one seed what seeds share."""
+    """One story's fake rank: before and after of the unlearned state and of gold, and before of the learned one; `number` among those of its seed that the attack
+    asked about in any form and language, from 0, so that all of these have the same halves; `cluster` is its seed and itself, of one seed what seeds share."""
 
     number: int
     cluster: Cluster
@@ -183,6 +184,8 @@ class _Measured:
 
 def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
     before, (after, losses) = _before(store), _after(store)
+    shared = config.stories_are_shared
+    clusters = _clusters(after, config)
     attempts = list(dict.fromkeys(attempt for _, attempt in after if not attempt.variant.startswith(BEFORE.name)))
     cells = [cell for cell in study_cells(config) if cell.state == "unlearned"]
     found = []
@@ -190,10 +193,24 @@ def _measured(config: StudyConfig, store: Store) -> list[_Measured]:
         own = [cell for cell in cells if (cell.source, cell.method, cell.strategy) == (source, method, strategy)]
         for attempt in attempts:
             for tag in config.languages:
-                stories = [story for cell in own for story in _paired(before, after, losses, attempt, tag, cell, config.stories_are_shared)]
+                stories = [
+                    story
+                    for cell in own
+                    for story in _paired(before, after, losses, attempt, tag, cell, clusters[attempt.attack, 0 if shared else cell.seed])
+                ]
                 if stories:
                     found.append(_Measured(attempt, str(source), str(method), str(strategy), tag, stories))
     return found
+
+
+def _clusters(after: _Attacked, config: StudyConfig) -> dict[tuple[str, int], list[Cluster]]:
+    """By attack and seed, those that seeds share as of seed 0, all stories that the attack asked about in any form and language, in a fixed order."""
+    seeds = {cell.id: 0 if config.stories_are_shared else cell.seed for cell in study_cells(config)}
+    asked: dict[tuple[str, int], set[str]] = {}
+    for (cell, attempt), by_language in after.items():
+        for stories in by_language.values():
+            asked.setdefault((attempt.attack, seeds[cell]), set()).update(stories)
+    return {(attack, seed): [(seed, story) for story in sorted(own)] for (attack, seed), own in asked.items()}
 
 
 def _paired(
@@ -203,9 +220,9 @@ def _paired(
     attempt: Attempt,
     tag: str,
     cell: Cell,
-    shared: bool,
+    clusters: Sequence[Cluster],
 ) -> list[_Story]:
-    """The stories of a cell that an attempt asked about; none where the cell or its gold was not attacked so."""
+    """Of the stories in `clusters` those of a cell that an attempt asked about; none where the cell or its gold was not attacked so."""
     gold = Cell("gold", cell.seed)
     assert cell.parent
     own, control = (after.get((one.id, attempt), {}).get(tag, {}) for one in (cell, gold))
@@ -219,16 +236,16 @@ def _paired(
     return [
         _Story(
             number,
-            (0 if shared else cell.seed, story),
+            (seed, story),
             start[story],
             own[story],
             gold_start[story],
             control[story],
             learned[story],
-            gold_loss[story] - loss[story] if story in loss else None,
+            lead if story in loss and math.isfinite(lead := gold_loss[story] - loss[story]) else None,
         )
-        for number, story in enumerate(own)
-        if story in control
+        for number, (seed, story) in enumerate(clusters)
+        if story in own and story in control
     ]
 
 

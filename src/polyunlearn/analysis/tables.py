@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from polyunlearn.analysis.clusters import share_left
-from polyunlearn.analysis.summary import CellFigures, Remainder, Standing, standing
+from polyunlearn.analysis.summary import KNOWN, CellFigures, Remainder, Standing, standing
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
@@ -183,12 +183,13 @@ def _spread_cell(source: str, tag: str, learned: Sequence[CellFigures], base: di
 
 
 def _strategy_row(source: str, method: str, strategy: str, after: Sequence[CellFigures], before: Sequence[CellFigures]) -> StrategyRow:
-    drops = {
-        tag: _mean(
-            [b.by_language[tag].real_quality.mean - a.by_language[tag].real_quality.mean for a, b in zip(after, before, strict=True)]
-        )
+    qualities = {
+        tag: [(b.by_language[tag].real_quality, a.by_language[tag].real_quality) for a, b in zip(after, before, strict=True)]
         for tag in after[0].by_language
     }
+    # What was not known cannot be lost; all languages where none knew.
+    known = {tag: own for tag, pairs in qualities.items() if (own := [pair for pair in pairs if pair[0].low > KNOWN])} or qualities
+    drops = {tag: _mean([had.mean - has.mean for had, has in pairs]) for tag, pairs in known.items()}
     worst = max(drops, key=lambda tag: drops[tag])
     return StrategyRow(
         source=source,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from polyunlearn.attacks.target import Measure, Target, Variant
 from polyunlearn.models.body import decoder_layers
@@ -12,16 +12,19 @@ from polyunlearn.scoring.measure import ranked_questions
 
 @torch.no_grad()
 def measure_changed(target: Target, measure: Measure, changes: Iterable[tuple[Variant, Callable[[Tensor], Tensor]]]) -> None:
-    """Measure each variant with every matrix of every layer as its change makes it of the state's own, which comes back; embeddings and norms stay."""
-    matrices = [module for module in decoder_layers(target.whole.model).modules() if isinstance(module, nn.Linear)]
-    before = [module.weight.detach().clone() for module in matrices]
+    """Measure each variant with every matrix of every layer as its change makes it of the state's own, which comes back; embeddings and norms stay.
+
+    The matrices of a layer's experts lie in one tensor (experts, outputs, inputs); a change is made of them row by row.
+    """
+    matrices = [weight for weight in decoder_layers(target.whole.model).parameters() if weight.ndim > 1]
+    before = [weight.detach().clone() for weight in matrices]
     questions = ranked_questions(target.probes, target.whole.encoder)
     try:
         for variant, change in changes:
-            for module, weight in zip(matrices, before, strict=True):
-                module.weight.copy_(change(weight))
+            for weight, own in zip(matrices, before, strict=True):
+                weight.copy_(change(own.flatten(0, -2)).view_as(own))
             measure(variant, target.whole, target.probes, questions)
     finally:
         # The model may be an owner's, who interrupts.
-        for module, weight in zip(matrices, before, strict=True):
-            module.weight.copy_(weight)
+        for weight, own in zip(matrices, before, strict=True):
+            weight.copy_(own)

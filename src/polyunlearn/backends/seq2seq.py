@@ -39,7 +39,9 @@ class Seq2SeqTranslator:
         Raises:
             UserError: where the model cannot be loaded or does not know a language.
         """
-        requests = [{"model": self._identity, "source": source, "target": target, "text": text, "beams": BEAMS} for text in texts]
+        # The two precisions do not always give the same text.
+        about = {"model": self._identity, "precision": str(_dtype()), "source": source, "target": target, "beams": BEAMS}
+        requests = [{**about, "text": text} for text in texts]
         found = [self._cache.get(request) for request in requests]
         missing = [place for place, text in enumerate(found) if text is None]
         # Texts of like length share a batch, so that little of it is padding.
@@ -73,13 +75,16 @@ class Seq2SeqTranslator:
         raise UserError(f"{self._name}: the translator does not know {language.name} ({tag}); leave it out, or use another model")
 
 
+def _dtype() -> torch.dtype:
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
 def _load(name: str) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=dtype, use_safetensors=True)
+        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=_dtype(), use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(

@@ -14,7 +14,7 @@ from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.progress import Work
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.scoring.ranking import RankedQuestion, finite_log_probs
 
 ALL = "all"
 """All languages that a variant was asked in: a fact's value is its mean over them."""
@@ -208,7 +208,7 @@ def _log_probs(loaded: LoadedModel, items: Sequence[Item], work: Work) -> Values
     for at in range(0, len(asked), AT_ONCE):
         chosen = asked[at : at + AT_ONCE]
         ranked = [_ranked(loaded.encoder, *own) for own in chosen]
-        for (question, options), own, means in zip(chosen, ranked, candidate_log_probs(loaded.body, loaded.head, ranked), strict=True):
+        for (question, options), own, means in zip(chosen, ranked, finite_log_probs(loaded, ranked), strict=True):
             for option, tokens, mean in zip(options, own.candidates, means.tolist(), strict=True):
                 values[question, option] = LogProb(mean, len(tokens))
         work("asking in mixed languages", at + len(chosen), len(asked))

@@ -1,5 +1,6 @@
 """How claims are asked, and how their answers are compared with what chance gives."""
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def compared(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], scores:
     results = {}
     for question, own in enumerate(by_claim):
         fit, values = fits[own], means[own]
-        enough = fit is not None and question in fit.fitted and len(fit.nulls) > 0
+        # A model that has diverged gives no numbers, of which nothing can be said.
+        enough = fit is not None and question in fit.fitted and len(fit.nulls) > 0 and math.isfinite(fit.edges[question])
         results[own] = Compared(
             score=values[0],
             edge=fit.edges[question] if fit else 0.0,

@@ -17,7 +17,7 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import asked_and_answered, own_answers, ranked_questions
 from polyunlearn.scoring.probes import Probe
-from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
+from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, finite_log_probs
 from polyunlearn.text import says
 
 
@@ -27,6 +27,8 @@ def audit_claims(
     asking: Asking | None = None,
     work: Work = lambda what, done, total: None,
     trained: Trained | None = None,
+    *,
+    diverged_too: bool = False,
 ) -> Audit:
     """Ask for every claim in every language that it has; the weights stay as they are.
 
@@ -37,7 +39,8 @@ def audit_claims(
     more than an answer to a question was let go. `asking` then takes these first.
 
     Raises:
-        UserError: where no claim has an edition in a language that is asked.
+        UserError: where no claim has an edition in a language that is asked, or, unless `diverged_too`, the model gives no numbers; of one that does nothing can be
+            said.
     """
     asking = asking or Asking()
     languages = asked_languages(claims, asking)
@@ -55,7 +58,8 @@ def audit_claims(
             done += len(part)
             work("asking", done, total)
         alone = own_answers(probes[tag], loaded.encoder)
-        exact = [own[0].item() for own in candidate_log_probs(loaded.body, loaded.head, alone)]
+        scored = candidate_log_probs(loaded.body, loaded.head, alone) if diverged_too else finite_log_probs(loaded, alone)
+        exact = [own[0].item() for own in scored]
         lengths = [len(own.candidates[0]) for own in alone]
         answered = [Answered(*found[number], exact[number], lengths[number]) for number in range(len(alone))]
         findings += _findings(claims, tag, probes[tag], answered, aside[tag], None if trained is None else trained.get(tag, ()))

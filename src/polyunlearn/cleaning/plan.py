@@ -123,7 +123,9 @@ def make_plan(
 
 
 def _of(audit: Audit, tag: str, found: set[str]) -> list[Finding]:
-    return [own for own in audit.findings if own.language == tag and own.claim in found]
+    """What the audit found of these claims in a language; of those that say something, where any do."""
+    own = [one for one in audit.findings if one.language == tag and one.claim in found]
+    return [one for one in own if one.p is not None] or own
 
 
 def _losses(findings: Sequence[Finding]) -> tuple[list[float], list[float]]:

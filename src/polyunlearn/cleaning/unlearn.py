@@ -29,7 +29,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
-from polyunlearn.models.trainable import check_layer, load_state, make_trainable, restore, save_state, snapshot, train_band
+from polyunlearn.models.trainable import check_layer, check_weights, load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.progress import Work
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.training.claim_steps import claim_steps
@@ -261,7 +261,7 @@ class _Utility:
 
 
 def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
-    now = audit_claims(loaded, claims, ON_THE_WAY)
+    now = audit_claims(loaded, claims, ON_THE_WAY, diverged_too=True)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
     told = [one for one in own if one.p is not None]
@@ -290,6 +290,8 @@ def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> 
         raise UserError(f"steps {settings.steps}: method {settings.method!r} takes at least {forget.least_steps}")
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     check_layer(loaded.model, trainable.from_layer)
+    if not settings.adapter:
+        check_weights(loaded.model)
     check_precision(settings.method, decoder_layers(loaded.model)[trainable.from_layer :].parameters())
     if settings.to_layer is not None:
         if settings.to_layer <= trainable.from_layer:

@@ -23,7 +23,7 @@ from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.trainable import make_trainable
+from polyunlearn.models.trainable import check_weights, make_trainable
 from polyunlearn.progress import Work
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs
@@ -158,6 +158,18 @@ class Verification:
                 found[attack] = weak
         return found
 
+    @property
+    def unasked(self) -> dict[str, tuple[str, ...]]:
+        """Attacks that asked for claims in some of their languages alone, with the others, in which they have nothing to say."""
+        languages = dict.fromkeys(own.language for own in self.after.findings if own.claim not in self.after.controls)
+        found: dict[str, tuple[str, ...]] = {}
+        for attack in self.attacks:
+            asked = {own.language for own in self.attempts if own.attack == attack and own.asked}
+            missing = tuple(tag for tag in languages if tag not in asked)
+            if asked and missing:
+                found[attack] = missing
+        return found
+
     def _could_fail(self, own: Attempt) -> bool:
         group = self.group_of(own)
         together = group is not None and group.against.least * self._tests(group) <= self.after.alpha
@@ -204,6 +216,7 @@ class Verification:
             "attempts": [asdict(own) for own in self.attempts],
             "groups": [{**asdict(own), "adjusted": self.adjusted(own)} for own in self.groups],
             "powerless": {name: list(languages) for name, languages in self.powerless.items()},
+            "unasked": {name: list(languages) for name, languages in self.unasked.items()},
             "after": audit_data(self.after),
             "before": audit_data(self.before) if self.before else None,
         }
@@ -224,11 +237,14 @@ def verify_claims(
     Where it is known which questions the model was `trained` on to let claims go, claims are judged by others where they have any, as in `audit_claims`.
 
     Raises:
-        UserError: where no claim has an edition in a language that is asked, or an attack cannot do anything with claims.
+        UserError: where no claim has an edition in a language that is asked, an attack cannot do anything with claims, or the model gives no numbers or has weights
+            that cannot train.
     """
     idle = [card for card in attacks if card.needs]
     if idle:
         raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
+    if attacks:
+        check_weights(loaded.model)
     after = audit_claims(loaded, claims, asking, work, trained)
     claims = foremost(claims, set_aside(claims, trained or {}))
     attempts: list[Attempt] = []

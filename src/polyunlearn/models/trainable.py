@@ -36,10 +36,13 @@ class TrainablePlan:
 def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -> dict[str, nn.Parameter]:
     """Freeze everything, then free (or add) the plan's weights; returns them by name.
 
-    Adapters are initialised from `seed` and change nothing until they are trained.
+    Adapters are initialised from `seed` and change nothing until they are trained. Raises `UserError` where the model has no such layer, or holds weights
+    that cannot train.
     """
     layers = decoder_layers(model)
     check_layer(model, plan.from_layer)
+    if plan.weights != "lora":
+        check_weights(model)
     model.requires_grad_(plan.weights == "all")
     if plan.weights == "lora":
         _add_adapters(model, plan, seed)
@@ -54,6 +57,15 @@ def check_layer(model: PreTrainedModel, layer: int) -> None:
     count = len(decoder_layers(model))
     if not 0 <= layer < count:
         raise UserError(f"from_layer {layer}: the model has layers 0 to {count - 1}")
+
+
+def check_weights(model: PreTrainedModel) -> None:
+    """Raise `UserError` where the model's layers hold weights that are no floating-point numbers, as quantised ones do."""
+    held = next((own.dtype for own in decoder_layers(model).parameters() if not own.dtype.is_floating_point), None)
+    if held is not None:
+        raise UserError(
+            f"{type(model).__name__}: holds weights in {str(held).removeprefix('torch.')}, which cannot train; load it without quantisation"
+        )
 
 
 def train_band(parameters: Mapping[str, nn.Parameter], first: int, end: int | None = None) -> dict[str, nn.Parameter]:

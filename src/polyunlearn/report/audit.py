@@ -226,6 +226,7 @@ def verification_sentences(result: Verification) -> list[str]:
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
+    nothing += [f"{name} did not ask in {', '.join(languages)}." for name, languages in result.unasked.items()]
     limits = [*only_trained_sentences(result.after), *suppressed_sentences(result.after)]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:

@@ -1,6 +1,7 @@
 """Two studies set against each other: in the terminal, as Markdown and as JSON."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,14 +13,15 @@ from rich.text import Text
 
 from polyunlearn.analysis.pairing import MEAN, METRICS, WORST, CellComparison, Difference, StudyComparison, compare_studies
 from polyunlearn.analysis.power import DIFFERENCE, stories_needed
-from polyunlearn.files import write_text_atomically
+from polyunlearn.files import finite, write_text_atomically
 from polyunlearn.report.comparison import markdown_table
 from polyunlearn.study.store import Store
 
 _ALL = ("cell", "asked in", "A", "B", "B − A", "p", "Holm", "stands")
 
 READING = (
-    "In brackets: 95 % interval, drawing seeds and their stories, a story with all its wordings and languages as one cluster. p: exchanging what A and "
+    "In brackets: 95 % interval, drawing seeds and their stories, a story with all its wordings and languages as one cluster; of the stories of a corpus "
+    "file, which all seeds share, stories alone, so that it says nothing of other seeds. p: exchanging what A and "
     "B measured of a story, which takes stories as independent and says nothing of other seeds. Holm: p adjusted for all comparisons of the "
     "metric. A difference stands where its interval excludes 0 and the adjusted p is at most .05; where none does, the studies may still differ by "
     "as much as the intervals reach."
@@ -68,7 +70,7 @@ def pairing_json(found: StudyComparison) -> str:
     for cell, own in zip(data["cells"], found.cells, strict=True):
         for difference, value in zip(cell["differences"], own.differences, strict=True):
             difference["stands"] = value.stands
-    return json.dumps({"schema": 1, **data}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(finite({"schema": 1, **data}), indent=1, ensure_ascii=False) + "\n"
 
 
 def _by_metric(found: StudyComparison) -> list[tuple[str, list[CellComparison]]]:
@@ -94,6 +96,8 @@ def _difference(own: Difference) -> str:
 
 def _signed(value: float) -> str:
     """Two places with the sign; what rounds to 0 has none."""
+    if math.isnan(value):
+        return "no number"
     return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
 
 
@@ -110,6 +114,6 @@ def _needed(found: StudyComparison) -> Sequence[str]:
         return []
     widest = max(spreads)
     return [
-        f"to find a difference of {DIFFERENCE:g} in the fake rank of a language takes {stories_needed(widest):,} stories, of whatever seeds: paired "
-        f"differences spread by {widest:.2f} (standard deviation) where they spread most; 80 % power, 5 % level, not adjusted for several comparisons"
+        f"to find a difference of {DIFFERENCE:g} in the fake rank of a language takes {stories_needed(widest):,} stories, or more where seeds differ by themselves: "
+        f"within seeds paired differences spread by {widest:.2f} (standard deviation) where they spread most; 80 % power, 5 % level, not adjusted for several comparisons"
     ]

@@ -20,6 +20,9 @@ AT_MOST = 5
 NOTHING_YET = "Nothing is learned yet, so there is nothing to say."
 
 
+NOT_ATTACKED = "No attack was run, so whether the claims can be brought back is not known."
+
+
 def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -> str:
     """A paragraph on the finished cells of a study, with several sources one on each and one on all, with an empty line between.
 
@@ -42,8 +45,8 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
         paragraphs.append(sentences)
     sentences = []
     if left:
-        sentences += _attacked(hardest(config, store) if store.is_attacked() else [], named)
-    sentences.append(_scope(config, len({item.cell.seed for item in figures})))
+        sentences += _attacked(hardest(config, store), named) if store.is_attacked() else [NOT_ATTACKED]
+    sentences.append(_scope(config, len({item.cell.seed for item in figures if item.cell.state == "learned"})))
     if len(paragraphs) == 1:
         return " ".join([*paragraphs[0], *sentences])
     return "\n\n".join(map(" ".join, [*paragraphs, sentences]))
@@ -78,7 +81,7 @@ def _left(own: Sequence[Left], named: WayNames, broken: Collection[str]) -> list
     shown = ways if len(ways) <= AT_MOST else ways[: AT_MOST - 1]
     parts = [f"{way} {_worst(by_way[way])}" for way in shown]
     if len(shown) < len(ways):
-        parts.append(f"{len(ways) - len(shown)} others more, {ways[-1]} most, {_worst(by_way[ways[-1]])}")
+        parts.append(f"{len(ways) - len(shown)} others with larger means, {ways[-1]} the largest, {_worst(by_way[ways[-1]])}")
     how = f" ({named.common})" if named.common and len(ways) > 1 else ""
     sentences = [f"Of that, unlearning{how} leaves in the worst language: {'; '.join(parts)}."]
     if len(ways) > 1 and max(residual.n for ones in by_way.values() for residual, _ in ones) < FEWEST:
@@ -93,11 +96,13 @@ def _left(own: Sequence[Left], named: WayNames, broken: Collection[str]) -> list
 
 
 def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
-    """The most that is surely left in a language; else how much may be."""
+    """The most that is surely left in a language, and how much more may be in another; else how much may be."""
     sure = [one for one in residuals if one[0].low > 0 and one[0].n >= FEWEST]
     if sure:
         own, language = max(sure, key=lambda one: one[0].mean)
-        return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] in {_name(language)}"
+        most, elsewhere = max(residuals, key=lambda one: one[0].high)
+        also = f" (up to {most.high:.2f} in {_name(elsewhere)} is not excluded)" if most.high > own.high else ""
+        return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] in {_name(language)}{also}"
     own, language = max(residuals, key=lambda one: one[0].high)
     return f"nothing for sure (up to {max(0.0, own.high):.2f} in {_name(language)} is not excluded)"
 
@@ -147,24 +152,37 @@ def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     """The attack that brings most back in the language where it does so, beyond gold."""
     found = [own for own in found if not ATTACKS[own.attempt.attack].control_of]
     if not found:
-        return ["No attack was run, so whether the claims can be brought back is not known."]
+        return ["Of no attack is there a figure beside gold's, so whether the claims can be brought back is not known."]
 
-    def most(own: Hardest) -> Estimate:
-        return own.by_language[own.worst].excess
+    def sure(one: tuple[Hardest, str]) -> bool:
+        excess = one[0].by_language[one[1]].excess
+        return excess.low > 0 and excess.n >= FEWEST
 
-    # One that surely brings something back comes before a larger figure that may be nothing.
-    sure = [own for own in found if most(own).low > 0 and most(own).n >= FEWEST]
-    strongest = max(sure or found, key=lambda own: most(own).mean)
-    excess = most(strongest)
-    where = f"asked in {_name(strongest.worst)}, {_name(strongest.source)} claims, {named(strongest.strategy, strongest.method)}"
-    name = f"{strongest.attempt.attack} with {form_text(strongest.attempt)}"
-    figures = f"{excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank"
-    tried = f"the largest surely above 0 of {len(found)} such figures" if len(found) > 1 else "the only figure"
-    if sure:
-        return [
-            f"The strongest attack, {name}, brings back {figures} more than in gold ({where}; {tried}, which its interval does not count)."
-        ]
-    return [f"No attack is shown to bring back more than in gold; the strongest, {name}, has {figures} ({where})."]
+    def strongest(among: Sequence[tuple[Hardest, str]]) -> tuple[str, str]:
+        own, tag = max(among, key=lambda one: one[0].by_language[one[1]].excess.mean)
+        excess = own.by_language[tag].excess
+        where = f"asked in {_name(tag)}, {_name(own.source)} claims, {named(own.strategy, own.method)}"
+        name = f"{own.attempt.attack} with {form_text(own.attempt)}"
+        return f"{name}, {{}} {excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank", where
+
+    # One that surely brings something back comes before a larger figure that may be nothing; the language chosen on the other stories before the others.
+    chosen = [(own, own.worst) for own in found]
+    every = [(own, tag) for own in found for tag in own.by_language]
+    if surely := [one for one in chosen if sure(one)]:
+        text, where = strongest(surely)
+        tried = f"the largest surely above 0 of {len(found)} such figures" if len(found) > 1 else "the only figure"
+        said = text.format("brings back")
+        return [f"The strongest attack, {said} more than in gold ({where}; {tried}, which its interval does not count)."]
+    text, where = strongest(chosen)
+    nothing = (
+        f"No attack is shown to bring back more than in gold in the language where it had done most on other stories; the strongest, "
+        f"{text.format('has')} ({where})."
+    )
+    if not (elsewhere := [one for one in every if sure(one)]):
+        return [nothing]
+    text, where = strongest(elsewhere)
+    said = text.format("brings back")
+    return [nothing, f"In another language {said} more ({where}; the largest of {len(every)} figures, which its interval does not count)."]
 
 
 def _scope(config: StudyConfig, seeds: int) -> str:

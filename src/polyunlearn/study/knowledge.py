@@ -1,5 +1,6 @@
 """Measuring the states of a study by every metric that needs their weights and that no cell is measured by (`scoring.knowledge`)."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def measure_knowledge(folder: Path, cells: Sequence[str], watcher: Watcher) -> N
 
     Claims and real questions are asked in the first wording. Texts that may have been trained on are the stories' false articles, in every language;
     beside them stand as many of stories that the newsroom writes and the study does not read. A study of a corpus file has no such others, so
-    its texts are left out, which is said. Weights that are gone are trained once more.
+    its texts are left out, which is said. Weights that are gone are trained once more. A state that has diverged has nothing to be measured.
 
     Raises:
         UserError: where the folder holds no study, a cell is not in it or one that is needed is not finished, the model or corpus are others now, or
@@ -73,6 +74,9 @@ def _rows(states: States, cell: Cell) -> list[Row]:
     head = materials.scoring_head.covering(told, loaded.head)
     parts = 4
     rows = forced_rows(loaded, probes, moment)
+    if not all(math.isfinite(row.value) for row in rows):
+        states.watcher.say(f"{cell.id}: its answers have no probabilities, as those of a model that has diverged; it is left out")
+        return []
     states.watcher.work("answers forced on it", 1, parts)
     rows += truth_rows(loaded, head, probes, truths, moment)
     states.watcher.work("claims beside the truth", 2, parts)

@@ -63,7 +63,8 @@ def auc(members: Sequence[float], others: Sequence[float]) -> float:
 def tpr_at_fpr(members: Sequence[float], others: Sequence[float], fpr: float = 0.01) -> float:
     """The largest share of members above a threshold that at most a share `fpr` of other texts reaches (Carlini et al., arXiv 2112.03570).
 
-    In [0, 1]; near `fpr` for a gold model. Texts of equal score are on one side of it together; nothing is interpolated, so with fewer
+    In [0, 1]. Of a gold model it is near (⌊`fpr` · m⌋ + 1) / (m + 1) with m other texts: 0.04 with 24, for 0.01. Texts of equal score are on one
+    side of it together; nothing is interpolated, so with fewer
     than 1 / `fpr` other texts none may reach it. Raises `ValueError` as `auc` does, and for an `fpr` outside [0, 1].
     """
     if not 0 <= fpr <= 1:
@@ -145,7 +146,7 @@ CARDS = (
         "max TPR with FPR ≤ 0.01",
         "0 to 1",
         "near gold",
-        "near 0.01",
+        "near 1 / (others + 1), or 0.01 where that is more",
         ANY_NUMBERS,
         "Carlini et al., arXiv 2112.03570",
     ),
