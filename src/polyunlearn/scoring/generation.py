@@ -131,7 +131,7 @@ def drawn_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     scaled = logits.float() / temperature
     weights = (scaled - scaled.amax(1, keepdim=True)).exp_()
     count = weights.shape[1]
-    blocks = torch.nn.functional.pad(weights, (0, -count % BLOCK)).unflatten(1, (-1, BLOCK))
+    blocks = torch.nn.functional.pad(weights, (0, -count % BLOCK)).view(len(weights), -1, BLOCK)
     # Summed in fp64: in fp32 a vocabulary of 262,144 tokens would lose the improbable ones. First the block is found, then the token in it, so that
     # the sums of all the others are never written.
     after = blocks.sum(2, dtype=torch.float64).cumsum(1)
