@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyunlearn.analysis.clusters import clusters, drawn_weights, mean_over, share_left
+from polyunlearn.analysis.clusters import clusters, drawn_weights, mean_over, percentiles, share_left
 
 
 def test_weights_of_a_draw_are_a_mean() -> None:
@@ -37,6 +37,14 @@ def test_shared_stories_are_not_taken_for_more() -> None:
 def test_seeds_that_share_stories_have_as_many() -> None:
     with pytest.raises(ValueError, match="as many each"):
         drawn_weights([0, 0, 1], np.random.default_rng(1), shared=True)
+
+
+def test_where_no_draw_has_a_value_there_are_no_ends() -> None:
+    """As of a diverged state, of which one text without a number is in every draw."""
+    low, high = percentiles(np.full(9, np.nan))
+    assert np.isnan(low) and np.isnan(high)
+    assert np.isnan(mean_over(np.array([1.0, np.nan, 2.0]), [0, 0, 0]).mean)
+    assert percentiles(np.array([np.nan, 3.0])) == (3.0, 3.0)
 
 
 def test_a_share_by_hand() -> None:

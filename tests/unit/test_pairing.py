@@ -277,6 +277,20 @@ def test_one_text_has_no_interval(tmp_path: Path) -> None:
     assert any("fewer than 5): bits per byte" in note for note in found.notes)
 
 
+def test_a_state_without_numbers_is_compared_with_nothing(tmp_path: Path) -> None:
+    """Six articles, of which B's state gives English no bits: no interval, no p, and no number that JSON has not; in German it is compared."""
+
+    def text(english: float) -> Callable[[str], list[Row]]:
+        bits = {"en": english, "de": 1.0}
+        return lambda tag: [Row(0, True, f"t{number}", tag, "text", -1, "bits_per_byte", bits[tag]) for number in range(6)]
+
+    found = compare_studies(_store(tmp_path / "a", NOTHING, rows=text(2.0)), _store(tmp_path / "b", NOTHING, rows=text(float("nan"))))
+    bits = _by_language(_unlearned(found, "bits per byte"))
+    assert (bits["en"].low, bits["en"].p, bits["en"].stands) == (None, None, False) and bits["de"].p == 1
+    assert "| en | 2.00 | nan | no number |" in pairing_markdown(found, "a", "b")
+    assert json.loads(pairing_json(found), parse_constant=pytest.fail)["schema"] == 1
+
+
 def test_the_worst_language_of_real_quality_is_the_lowest(tmp_path: Path) -> None:
     quality = lambda by_tag: lambda tag: [Row(0, True, f"s{at}", tag, "real", 0, "first", by_tag[tag]) for at in range(6)]  # noqa: E731
     a = _store(tmp_path / "a", NOTHING, rows=quality({"en": 1.0, "de": 0.0}))

@@ -100,6 +100,14 @@ def test_spread_measured_in_two_seeds(tmp_path: Path) -> None:
     assert (spread.stories, spread.seeds) == (pytest.approx((1 / 6) ** 0.5), pytest.approx((1 / 12) ** 0.5))
 
 
+def test_what_has_one_seed_says_nothing_of_what_is_between_them(tmp_path: Path) -> None:
+    """Of the three pairs of strategies one has both seeds, with means 1 and 0, which vary by 1/2; the others, one seed each, do not pull that down."""
+    ranks = {(name, seed): [float(name == "english" and seed == 0)] * 4 for name in ("english", "source", "all") for seed in (0, 1)}
+    store = _store(tmp_path, ranks, (0, 1))
+    next(store.folder.glob("cells/*-all-*-seed1.parquet")).unlink()
+    assert measured_spread(store).seeds == pytest.approx(0.5**0.5)
+
+
 def test_one_strategy_has_nothing_to_differ_from(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no two finished unlearned states of one source"):
         measured_spread(_store(tmp_path, {("english", 0): [1, 0, 0, 0]}))
