@@ -17,6 +17,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks examples
 	$(BIN)/lint-imports --no-logo --no-cache
 
 fix: $(VENV)/installed          ## mend what the linter can

@@ -34,14 +34,13 @@ def claims_of(stories: list[Story], languages: list[str], source: str, *, contro
         for tag in languages:
             own = story.editions[tag]
             statements = tuple(sentence for sentence in own.fake_article if own.keyword in sentence)
-            origin = "given" if tag == source else "machine"
             editions[tag] = ClaimEdition(
                 keyword=own.keyword,
                 statements=statements,
                 questions=own.fake_questions[:ASKED],
                 surface_forms=own.surface_forms,
                 truth=own.true_answer,
-                origin=origin,
+                origin="given" if tag == source else "machine",
             )
         claims.append(
             Claim(
