@@ -64,8 +64,8 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
     # English and German have nothing to romanise.
     assert {row["attempt"]["attack"] for row in found} == set(ATTACKS) - {"romanised"}
     markdown = (tmp_path / "a.md").read_text()
-    # Every attempt, the hardest form and the curve of each way of unlearning.
-    assert markdown.count("| relearning |") == 2 * 2 * 10 + 2 + 2
+    # Every attempt; of each way of unlearning the hardest form, that by language, and the curve.
+    assert markdown.count("| relearning |") == 2 * 2 * 10 + 2 + 2 + 2
     # A table a way of unlearning, a line a layer and language.
     probed = markdown.split("## Linear probes: ")[1:]
     assert len(probed) == 2 and all(
