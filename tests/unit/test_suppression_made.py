@@ -290,7 +290,7 @@ def test_the_report_reads_off_the_figures(compared: tuple[LoadedModel, Compariso
     _, found = compared
     english, german = suppression_rows(found)
     assert english[:2] == ("English", "") and german[:2] == ("German", "yes") and german[3] == "1.00 → 0.00"
-    assert suppression_sentences(found)[0].startswith("Made from German, in this order.") and len(suppression_sentences(found)) == 1
+    assert suppression_sentences(found)[0].startswith("Made from German. A token") and len(suppression_sentences(found)) == 1
     told = replace(found, after=replace(found.after, readings=tuple(replace(own, told=True) for own in found.after.readings)))
     assert suppression_sentences(told)[1].startswith(f"{len(CLAIMS)} claims have no further wording")
 
@@ -327,7 +327,7 @@ def test_the_command_writes_what_it_found(gemma_folder: Path, tmp_path: Path) ->
     assert found["made_from"] == ["de", "en"] and found["languages"] == ["en", "de"]
     assert len(found["before"]["readings"]) == 2 * len(CLAIMS) and found["after"]["seconds_per_token"] > 0
     text = Path(markdown).read_text()
-    assert "Made from German, English, in this order." in text and "| German | yes |" in text
+    assert "Made from German, English. A token" in text and "| German | yes |" in text
     result = CliRunner().invoke(app, [*arguments, "--ask-in", "en", "--json", json_file])
     assert result.exit_code == 0, result.output
     asked = json.loads(Path(json_file).read_text())

@@ -67,7 +67,7 @@ def suppress(
                 datastore.add(claims, tag, wordings)
             return datastore
 
-        found = compare(loaded, claims, way, chosen, make, asking, work)
+        found = compare(loaded, claims, f"{way}, one language after another" if in_order else way, chosen, make, asking, work)
     print_suppression(found, console)
     if json_file:
         write_json_atomically(json_file, found.data())

@@ -60,7 +60,7 @@ def suppression_sentences(found: Comparison) -> list[str]:
     """What a table of languages does not show."""
     names = ", ".join(get_language(tag).name for tag in found.made_from)
     before, after = found.before.seconds_per_token, found.after.seconds_per_token
-    sentences = [f"Made from {names}, in this order. A token takes {1e3 * before:.2f} → {1e3 * after:.2f} ms ({after / before:.1f} times)."]
+    sentences = [f"Made from {names}. A token takes {1e3 * before:.2f} → {1e3 * after:.2f} ms ({after / before:.1f} times)."]
     told = {own.claim for own in found.after.readings if own.told}
     if told:
         sentences.append(

@@ -65,7 +65,7 @@ class State:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A model before and after suppression by a `way` that was made of `made_from`, in this order."""
+    """A model before and after suppression by a `way` that was made of the languages `made_from`; `way` says where they came one after another."""
 
     model: str
     way: str
