@@ -24,7 +24,7 @@ from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding
-from polyunlearn.cleaning.plan import Plan, Settings
+from polyunlearn.cleaning.plan import Plan, Settings, _of
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
@@ -154,6 +154,17 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments, **more: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
     assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01})  # type: ignore[arg-type]
+
+
+def test_a_language_in_which_nothing_is_said_is_not_planned_for() -> None:
+    """In French the only edge has no p, so it is of the name alone, however large; where no edge of the audit has one, all that there is is taken."""
+
+    def finding(claim: str, tag: str, p: float | None) -> Finding:
+        return Finding(claim, tag, "given", 1, 3.0, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, 0.0, ())
+
+    audit = Audit("m", "f", ("de", "fr"), (), 0.05, (finding("a", "de", 0.5), finding("b", "de", None), finding("b", "fr", None)))
+    assert [one.claim for one in _of(audit, "de", {"a", "b"})] == ["a"] and _of(audit, "fr", {"a", "b"}) == []
+    assert [one.claim for one in _of(audit, "fr", {"b"})] == ["b"]
 
 
 def test_what_a_state_costs_is_said_by_texts_that_did_not_choose_it(

@@ -110,7 +110,7 @@ def make_plan(
     trace = make_trace(held, inner_products(sketches))
     languages, why = list(trace.chosen), list(trace.reasons)
     lacking = [claim.id for claim in chosen if not any(tag in claim.editions for tag in languages)]
-    if "en" in losses and "en" not in languages:
+    if "en" not in languages and any("en" in claim.editions for claim in chosen):
         languages.insert(0, "en")
         why.append("English is one of them too: claims that are unlearned elsewhere alone stay there.")
     for claim in chosen:
@@ -123,9 +123,9 @@ def make_plan(
 
 
 def _of(audit: Audit, tag: str, found: set[str]) -> list[Finding]:
-    """What the audit found of these claims in a language; of those that say something, where any do."""
-    own = [one for one in audit.findings if one.language == tag and one.claim in found]
-    return [one for one in own if one.p is not None] or own
+    """What the audit found of these claims in a language; where anything is said in any, only what says something, since an edge without p is of the name alone."""
+    own = [one for one in audit.findings if one.claim in found]
+    return [one for one in [one for one in own if one.p is not None] or own if one.language == tag]
 
 
 def _losses(findings: Sequence[Finding]) -> tuple[list[float], list[float]]:
