@@ -125,7 +125,8 @@ def make_plan(
 def _of(audit: Audit, tag: str, found: set[str]) -> list[Finding]:
     """What the audit found of these claims in a language; where anything is said in any, only what says something, since an edge without p is of the name alone."""
     own = [one for one in audit.findings if one.claim in found]
-    return [one for one in [one for one in own if one.p is not None] or own if one.language == tag]
+    telling = [one for one in own if one.p is not None]
+    return [one for one in telling or own if one.language == tag]
 
 
 def _losses(findings: Sequence[Finding]) -> tuple[list[float], list[float]]:

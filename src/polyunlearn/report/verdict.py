@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from polyunlearn.analysis.clusters import FEWEST
 from polyunlearn.analysis.matrices import Left, Lost, quality_lost, unlearn_transfer
-from polyunlearn.analysis.recovery import Hardest, hardest
+from polyunlearn.analysis.recovery import Hardest, Recovery, hardest
 from polyunlearn.analysis.summary import CellFigures
 from polyunlearn.analysis.tables import SpreadCell, WayNames, spread_matrix
 from polyunlearn.attacks.suite import ATTACKS
@@ -154,34 +154,30 @@ def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     if not found:
         return ["Of no attack is there a figure beside gold's, so whether the claims can be brought back is not known."]
 
-    def sure(one: tuple[Hardest, str]) -> bool:
-        excess = one[0].by_language[one[1]].excess
-        return excess.low > 0 and excess.n >= FEWEST
+    def sure(one: Recovery) -> bool:
+        return one.excess.low > 0 and one.excess.n >= FEWEST
 
-    def strongest(among: Sequence[tuple[Hardest, str]]) -> tuple[str, str]:
-        own, tag = max(among, key=lambda one: one[0].by_language[one[1]].excess.mean)
-        excess = own.by_language[tag].excess
-        where = f"asked in {_name(tag)}, {_name(own.source)} claims, {named(own.strategy, own.method)}"
-        name = f"{own.attempt.attack} with {form_text(own.attempt)}"
-        return f"{name}, {{}} {excess.mean:+.2f} [{excess.low:+.2f}, {excess.high:+.2f}] of fake rank", where
+    def strongest(among: Sequence[Recovery], does: str) -> tuple[str, str]:
+        own = max(among, key=lambda one: one.excess.mean)
+        where = f"asked in {_name(own.language)}, {_name(own.source)} claims, {named(own.strategy, own.method)}"
+        figures = f"{own.excess.mean:+.2f} [{own.excess.low:+.2f}, {own.excess.high:+.2f}] of fake rank"
+        return f"{own.attempt.attack} with {form_text(own.attempt)}, {does} {figures}", where
 
     # One that surely brings something back comes before a larger figure that may be nothing; the language chosen on the other stories before the others.
-    chosen = [(own, own.worst) for own in found]
-    every = [(own, tag) for own in found for tag in own.by_language]
+    chosen = [own.by_language[own.worst] for own in found]
+    every = [one for own in found for one in own.by_language.values()]
     if surely := [one for one in chosen if sure(one)]:
-        text, where = strongest(surely)
+        said, where = strongest(surely, "brings back")
         tried = f"the largest surely above 0 of {len(found)} such figures" if len(found) > 1 else "the only figure"
-        said = text.format("brings back")
         return [f"The strongest attack, {said} more than in gold ({where}; {tried}, which its interval does not count)."]
-    text, where = strongest(chosen)
+    said, where = strongest(chosen, "has")
     nothing = (
-        f"No attack is shown to bring back more than in gold in the language where it had done most on other stories; the strongest, "
-        f"{text.format('has')} ({where})."
+        "No attack is shown to bring back more than in gold in the language where it had done most on other stories; the strongest, "
+        f"{said} ({where})."
     )
     if not (elsewhere := [one for one in every if sure(one)]):
         return [nothing]
-    text, where = strongest(elsewhere)
-    said = text.format("brings back")
+    said, where = strongest(elsewhere, "brings back")
     return [nothing, f"In another language {said} more ({where}; the largest of {len(every)} figures, which its interval does not count)."]
 
 

@@ -192,11 +192,7 @@ class Store:
 
     def record(self, cell: Cell) -> CellRecord:
         """What was written beside the rows of a finished cell; raises `UserError` where they cannot be read."""
-        path = self.rows_path(cell)
-        problem = _unreadable(path)
-        if problem:
-            raise problem
-        about = json.loads(pq.read_schema(path).metadata[_RECORD])
+        about = json.loads(_footer(self.rows_path(cell)).metadata[_RECORD])
         known = {own.name: about[own.name] for own in fields(CellRecord) if own.name in about}
         # Called "trace" while there was but one such strategy.
         found = about.get("found") or about.get("trace")
@@ -232,17 +228,18 @@ class Store:
             with duckdb.connect() as connection:
                 rows = connection.read_parquet(files)  # noqa: F841 — DuckDB reads it by its name
                 return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            raise next(filter(None, map(_unreadable, map(Path, files))), error) from error
+        except duckdb.Error:
+            for file in files:
+                _footer(Path(file))
+            raise
 
 
-def _unreadable(path: Path) -> UserError | None:
-    """Why the rows of a file cannot be read, which no kill of ours leaves behind; None where they can."""
+def _footer(path: Path) -> pq.FileMetaData:
+    """What a file of rows says of itself; raises `UserError` where it cannot be read, as no kill of ours leaves one behind."""
     try:
-        pq.read_metadata(path)
+        return pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
-        return UserError(f"{path}: damaged ({first_line(error)}); remove it, and the command that made it makes it anew")
-    return None
+        raise UserError(f"{path}: damaged ({first_line(error)}); remove it, and the command that made it makes it anew") from error
 
 
 def _identity(cell: Cell) -> dict[str, str | None]:

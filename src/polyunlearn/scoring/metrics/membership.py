@@ -64,8 +64,7 @@ def tpr_at_fpr(members: Sequence[float], others: Sequence[float], fpr: float = 0
     """The largest share of members above a threshold that at most a share `fpr` of other texts reaches (Carlini et al., arXiv 2112.03570).
 
     In [0, 1]. Of a gold model it is near (⌊`fpr` · m⌋ + 1) / (m + 1) with m other texts: 0.04 with 24, for 0.01. Texts of equal score are on one
-    side of it together; nothing is interpolated, so with fewer
-    than 1 / `fpr` other texts none may reach it. Raises `ValueError` as `auc` does, and for an `fpr` outside [0, 1].
+    side of it together; nothing is interpolated, so with fewer than 1 / `fpr` other texts none may reach it. Raises `ValueError` as `auc` does, and for an `fpr` outside [0, 1].
     """
     if not 0 <= fpr <= 1:
         raise ValueError(f"a false-positive rate lies between 0 and 1, not {fpr}")
