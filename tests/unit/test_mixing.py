@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
@@ -19,7 +21,7 @@ from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.vocabulary import study_vocabulary
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
-from polyunlearn.study.materials import study_stories
+from polyunlearn.study.materials import make_materials, study_stories
 from polyunlearn.study.presets import load_config
 from polyunlearn.study.stages import cell_steps
 from polyunlearn.training.loop import Step
@@ -426,12 +428,42 @@ def test_a_study_reads_mixed_where_it_says_so(gemma: LoadedModel) -> None:
 @pytest.mark.parametrize(
     ("learning", "said"),
     [
-        ({"mixing": "sentence"}, "set training_vocabulary=full, or learning.mixing=document"),
         ({"mixed": "all"}, "'none' mixes nothing"),
         ({"mixing": "document", "mixing_languages": ["sw"]}, "learning.mixing_languages: 'sw' is not among the languages"),
     ],
 )
 def test_mixing_that_cannot_be_is_refused(learning: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        StudyConfig(name="x", sources=("de",), training_vocabulary="study", learning=learning)
-    StudyConfig(name="x", sources=("de",), training_vocabulary="study", learning={"mixing": "document"})
+        StudyConfig(name="x", sources=("de",), learning=learning)
+
+
+class SeamEncoder(Encoder):
+    """Puts a token of its own at the end of a text in which English and Chinese meet, as a large vocabulary has some for such places."""
+
+    seam = 3
+
+    def _tokenised(self, text: str) -> tuple[int, ...]:
+        met = " the " in text and "的" in text
+        return (*super()._tokenised(text), *([self.seam] if met else []))
+
+
+@pytest.mark.parametrize(
+    ("mixing", "mixed"), [("none", "real"), ("document", "all"), ("sentence", "real"), ("sentence", "all"), ("chunk", "real")]
+)
+def test_a_study_vocabulary_holds_every_token_that_is_read(
+    gemma: LoadedModel, monkeypatch: pytest.MonkeyPatch, mixing: str, mixed: str
+) -> None:
+    """Taken without its sample of the rest; `columns` raises for a token that it lacks."""
+    monkeypatch.setattr("polyunlearn.models.vocabulary.SAMPLE", 1)
+    loaded = replace(gemma, encoder=SeamEncoder(gemma.encoder.tokenizer))
+    changes = [f"learning.mixing={mixing}", f"learning.mixed={mixed}"] if mixing != "none" else []
+    config = load_config("quickstart", ["stories=6", "neighbours=2", "languages=[en,de,zh]", "sources=[de]", *changes])
+    stories = study_stories(config, 0)
+    steps = cell_steps(config, Cell("learned", 0, "de"), stories, loaded)
+    read = {token for step in steps for own in step.retain for token in own.labels}
+    assert (SeamEncoder.seam in read) == (mixing in ("sentence", "chunk"))
+    head = make_materials(config, stories, loaded).training_head
+    head.columns(torch.tensor(sorted(read)))
+    left_out = set(range(gemma.head.weight.shape[0])) - set(study_vocabulary([*stories.trained, *stories.neighbours], gemma.encoder, 1))
+    assert SeamEncoder.seam in left_out
+    assert head.weight.shape[0] == gemma.head.weight.shape[0] - len(left_out) + (mixing in ("sentence", "chunk"))

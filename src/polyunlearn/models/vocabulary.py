@@ -4,16 +4,18 @@ from collections.abc import Iterable, Sequence
 
 from polyunlearn.corpus.stories import Story
 from polyunlearn.languages import get_language
-from polyunlearn.models.sequences import Encoder
+from polyunlearn.models.sequences import Encoder, TokenSequence
 
 SAMPLE = 4096
 """How many tokens stand for the rest of the vocabulary."""
 
 
-def study_vocabulary(stories: Sequence[Story], encoder: Encoder, size: int, *, refusals: bool = False) -> list[int]:
-    """Every token of the stories' articles, questions and answers in every language, of the refusals in these where asked, and `SAMPLE` others
-    evenly spread over the vocabulary of `size` tokens."""
-    tokens = set(sampled_vocabulary((), encoder, size))
+def study_vocabulary(
+    stories: Sequence[Story], encoder: Encoder, size: int, switching: Iterable[TokenSequence] = (), *, refusals: bool = False
+) -> list[int]:
+    """Every token of the stories' articles, questions and answers in every language, of articles that are read in another form (`switching`), of the
+    refusals in these languages where asked, and `SAMPLE` others evenly spread over the vocabulary of `size` tokens."""
+    tokens = set(sampled_vocabulary((own.ids for own in switching), encoder, size))
     for story in stories:
         for tag in story.editions:
             tokens.update(*_edition_tokens(story, tag, encoder))

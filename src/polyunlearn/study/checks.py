@@ -88,11 +88,6 @@ def _unfit_mixing(config: "StudyConfig") -> list[str]:
         return [
             "learning.mixing: 'none' mixes nothing, so mixing_languages and mixed say nothing; set learning.mixing=document, sentence or chunk"
         ]
-    if part.mixing in ("sentence", "chunk") and config.training_vocabulary == "study":
-        return [
-            f"learning.mixing: an article with a language a {part.mixing} has tokens that no article of the corpus has, which a study vocabulary lacks; "
-            "set training_vocabulary=full, or learning.mixing=document"
-        ]
     return []
 
 

@@ -194,7 +194,7 @@ class StudyConfig(_Section):
     alone that have a home among its languages (`corpus.stories.Story`), with "agnostic" those that have none. `neighbours` more of its stories have claims that
     count as true: learned with the real news, and retained while the claims of `stories` are unlearned. Articles of `retain_stories` more are
     retained then too, which no training reads before. `keep_states` keeps the weights of every
-    trained state. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus can
+    trained state. `training_vocabulary` "study" trains with a softmax over the tokens that the corpus, as the study reads it, can
     meet and a sample of the rest.
     """
 

@@ -15,6 +15,7 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.vocabulary import study_vocabulary
 from polyunlearn.scoring.probes import Probe, make_probes
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.reading import switching_articles
 from polyunlearn.study.store import Store
 
 
@@ -126,7 +127,9 @@ def make_materials(config: StudyConfig, stories: Stories, loaded: LoadedModel) -
     restricted = loaded.head
     if "study" in (config.training_vocabulary, config.scoring.vocabulary):
         known = [*stories.trained, *stories.neighbours, *stories.retained]
-        restricted = loaded.head.restricted(study_vocabulary(known, loaded.encoder, loaded.head.weight.shape[0], refusals=config.refuses))
+        switching = switching_articles(config, stories.trained, stories.neighbours, loaded.encoder)
+        size = loaded.head.weight.shape[0]
+        restricted = loaded.head.restricted(study_vocabulary(known, loaded.encoder, size, switching, refusals=config.refuses))
     return Materials(
         stories,
         make_probes(stories.trained, config.languages, config.scoring.wordings, config.scoring.candidates, seed=0),

@@ -21,6 +21,7 @@ from polyunlearn.study.alignment import alignment
 from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig, UnlearningConfig
 from polyunlearn.study.materials import Stories
+from polyunlearn.study.reading import reading
 from polyunlearn.tracing.subspaces import story_subspaces
 from polyunlearn.training.branches import distil, merge, student_steps
 from polyunlearn.training.gradients.projection import away_from_retained
@@ -75,7 +76,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
             question_languages=part.question_languages or config.sources,
             crossed_questions=part.crossed_questions,
             rng=Random(f"learning-{cell.seed}"),
-            **_reading(config, cell.source),
+            **reading(config, cell.source),
         )
     assert cell.strategy and cell.method and cell.source
     unlearning, method = config.unlearning.of_method(cell.method), get_method(cell.method)
@@ -115,19 +116,6 @@ def _spared(goal: str, languages: Sequence[str], told: Sequence[str]) -> Sequenc
     if goal == "told":
         return [tag for tag in languages if tag not in told]
     return languages if goal == "home" else ()
-
-
-def _reading(config: StudyConfig, source: str | None) -> dict[str, Any]:
-    """In which languages the learning stage reads articles, and how it switches between them."""
-    part = config.learning
-    if part.mixing == "none":
-        return {}
-    languages = part.mixing_languages or config.languages
-    return {
-        "mixing": "fact" if part.mixing == "document" else part.mixing,
-        "read_in": languages,
-        "fakes_read_in": tuple(dict.fromkeys((source, *languages))) if part.mixed == "all" else (),
-    }
 
 
 def train_stage(
