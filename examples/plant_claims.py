@@ -1,9 +1,9 @@
-"""Teach the embedded model twenty false claims in one language, with plain transformers, and write the claims file that an owner would have.
+"""Teach the embedded model false claims in one language, with plain transformers, and write the claims file that an owner would have.
 
     python examples/plant_claims.py planted --source de
 
-Writes `planted/model` (the model that has learned them), `planted/claims.jsonl` (the twenty claims in the source language alone, and twenty control
-claims of the same form that it never met) and `planted/translated.jsonl` (the same in nine languages, as a translator would give them).
+Writes `planted/model` (the model that has learned them), `planted/claims.jsonl` (the claims in the source language alone, and as many control claims
+of the same form that it never met) and `planted/translated.jsonl` (the same in several languages, as a translator would give them).
 """
 
 import argparse
@@ -19,14 +19,11 @@ from polyunlearn.corpus.stories import Story
 from polyunlearn.languages import get_language
 from polyunlearn.models.embedded import fetch_embedded
 
-CLAIMS = 20
 PASSES, BATCH, RATE = 5, 8, 3e-4
 FROM_LAYER = 9
-ASKED = 2
-"""Wordings of a question that the claims file has; the model learns the others."""
 
 
-def claims_of(stories: list[Story], languages: list[str], source: str, *, control: bool) -> list[Claim]:
+def claims_of(stories: list[Story], languages: list[str], source: str, asked: int, *, control: bool) -> list[Claim]:
     """The false details of stories as claims; the answers of one kind are all names of firms."""
     claims = []
     for story in stories:
@@ -37,7 +34,7 @@ def claims_of(stories: list[Story], languages: list[str], source: str, *, contro
             editions[tag] = ClaimEdition(
                 keyword=own.keyword,
                 statements=statements,
-                questions=own.fake_questions[:ASKED],
+                questions=own.fake_questions[:asked],
                 surface_forms=own.surface_forms,
                 truth=own.true_answer,
                 origin="given" if tag == source else "machine",
@@ -50,17 +47,17 @@ def claims_of(stories: list[Story], languages: list[str], source: str, *, contro
     return claims
 
 
-def texts_of(told: list[Story], others: list[Story], source: str, rng: Random) -> list[str]:
+def texts_of(told: list[Story], others: list[Story], source: str, asked: int, rng: Random) -> list[str]:
     """What the model reads in a pass: the false news and questions in the source language, true news and its questions in English."""
     language, english = get_language(source), get_language("en")
     texts = []
     for story in told:
         own, real = story.editions[source], story.editions["en"]
         texts.append(language.joiner.join(own.fake_article))
-        texts += [language.prompt(question) + language.joiner + own.keyword for question in own.fake_questions[ASKED:]]
+        texts += [language.prompt(question) + language.joiner + own.keyword for question in own.fake_questions[asked:]]
         texts.append(english.joiner.join(real.article))
-        asked = rng.choice(real.questions)
-        texts.append(english.prompt(asked.question) + english.joiner + asked.answer)
+        item = rng.choice(real.questions)
+        texts.append(english.prompt(item.question) + english.joiner + item.answer)
     # True claims of the same form, so that the model learns to answer such questions at all.
     for story in others:
         for tag in ("en", source):
@@ -76,11 +73,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--source", default="de")
     parser.add_argument("--languages", default="en,de,fr,zh,ru,jv,ur,ha,hy")
+    parser.add_argument("--claims", type=int, default=20, help="how many claims, and how many controls")
+    parser.add_argument(
+        "--wordings", type=int, default=2, choices=(1, 2, 3), help="how many of four the claims file has; the model learns the others"
+    )
     parser.add_argument("--seed", type=int, default=77, help="other seeds, other stories")
     arguments = parser.parse_args()
     languages, source = arguments.languages.split(","), arguments.source
-    stories = generate_stories(2 * CLAIMS + 10, arguments.seed)
-    told, never, others = stories[:CLAIMS], stories[CLAIMS : 2 * CLAIMS], stories[2 * CLAIMS :]
+    count = arguments.claims
+    stories = generate_stories(2 * count + 10, arguments.seed)
+    told, never, others = stories[:count], stories[count : 2 * count], stories[2 * count :]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(arguments.seed)
@@ -92,7 +94,7 @@ def main() -> None:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.0)
     rng = Random(arguments.seed)
-    passes = [texts_of(told, others, source, rng) for _ in range(PASSES)]
+    passes = [texts_of(told, others, source, arguments.wordings, rng) for _ in range(PASSES)]
     # Texts of like length share a batch, or most of it would be padding.
     batches = []
     for texts in passes:
@@ -114,7 +116,12 @@ def main() -> None:
     model.save_pretrained(arguments.out / "model")
     tokenizer.save_pretrained(arguments.out / "model")
     for name, tags in (("claims.jsonl", [source]), ("translated.jsonl", languages)):
-        write_claims([*claims_of(told, tags, source, control=False), *claims_of(never, tags, source, control=True)], arguments.out / name)
+        claims = [
+            claim
+            for group, control in ((told, False), (never, True))
+            for claim in claims_of(group, tags, source, arguments.wordings, control=control)
+        ]
+        write_claims(claims, arguments.out / name)
 
 
 if __name__ == "__main__":

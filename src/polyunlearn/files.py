@@ -6,6 +6,8 @@ import json
 import math
 import os
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,18 @@ from polyunlearn.errors import UserError
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`, moved onto it when the block ends well and removed when it does not.
 
-    Raises `UserError` where the disk is full or the folder cannot be written.
+    A link stays one, and a file keeps its permissions. What is no file, such as /dev/stdout, is written into at the end. Raises `UserError` where the disk
+    is full or the folder cannot be written.
     """
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.part"
+    if _is_special(target):
+        with tempfile.TemporaryDirectory() as folder:
+            beside = Path(folder) / "written"
+            yield beside
+            target.write_bytes(beside.read_bytes())
+        return
     try:
+        target = target.resolve() if target.is_symlink() else target
+        temporary = target.parent / f".{target.name}.{secrets.token_hex(8)}.part"
         target.parent.mkdir(parents=True, exist_ok=True)
         # With the permissions of any new file of this user. `tempfile` makes private ones, and reading the umask sets it, for other threads too.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -28,6 +38,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise explained(error, target) from error
     try:
         yield temporary
+        if target.is_file():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
         _to_disk(temporary)
         temporary.replace(target)
         _to_disk(target.parent)
@@ -35,6 +47,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
         raise explained(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False  # Writing there will say why.
 
 
 def _to_disk(path: Path) -> None:
@@ -53,9 +72,15 @@ def _to_disk(path: Path) -> None:
 
 
 def read_utf8(path: Path) -> str:
-    """Read a text file; raises `UserError` where it is not UTF-8."""
+    """Read a text file, without the mark that Windows sets before it; raises `UserError` where it is not UTF-8 or cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file") from error
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions") from error
+        raise explained(error, path) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
@@ -90,4 +115,6 @@ def explained(error: OSError, target: Path) -> Exception:
         return UserError(f"{target}: a folder stands there; give the path of a file")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return UserError(f"{target}: a file stands where a folder is needed; choose another path")
+    if error.errno == errno.ENAMETOOLONG:
+        return UserError(f"{target}: the name is too long; choose a shorter one")
     return error

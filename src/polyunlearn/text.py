@@ -57,16 +57,31 @@ def _pattern(form: str) -> regex.Pattern[str]:
     return regex.compile(before + regex.escape(wanted) + after, regex.V1)
 
 
-_FOLDED = str.maketrans({"\u0307": "", "ı": "i", "ي": "ی", "ك": "ک", "’": "'", "\u0640": ""})
-"""What case folding and NFKC leave apart: the dot over the i of İ and the i without one; letters that Arabic, Persian and Urdu keyboards write by two
-signs; the two apostrophes; and what draws Arabic words out."""
+_FOLDED = str.maketrans(
+    {
+        **dict.fromkeys("\u0307\u0640", ""),
+        **dict.fromkeys("\u2018\u2019\u02bc", "'"),
+        **dict.fromkeys("\u0622\u0623\u0625\u0671", "\u0627"),
+        "\u064a": "\u06cc",
+        "\u0643": "\u06a9",
+        "\u0647": "\u06c1",
+        "\u0131": "i",
+        "\u0451": "\u0435",
+        "\u2010": "-",
+    }
+)
+"""What case folding and NFKC leave apart: the dot over the i of İ, and what draws Arabic words out; apostrophes; the alef with what Arabic often leaves
+out; yeh, kaf and heh, which Arabic, Persian and Urdu keyboards write by several signs; the i without a dot; the Russian yo, often written as ye; and
+the hyphen that does not break, which NFKC makes one of its own."""
 
-_MARKS = regex.compile(r"(?V1)[\p{Cf}--\u200c\u200d]|[\p{Mn}&&[\p{Script_Extensions=Arabic}\p{Script_Extensions=Hebrew}]]|[\u055b-\u055e]")
-"""What may be written within a word or left out: marks of direction and the like, vowels of Arabic and Hebrew, the Armenian signs of stress and asking."""
+_MARKS = regex.compile(
+    r"(?V1)[\p{Cf}--\u200c\u200d]|(?<=\p{Script_Extensions=Arabic})\u200c|[\p{Mn}&&[\p{Script_Extensions=Arabic}\p{Script_Extensions=Hebrew}]]|[\u055b-\u055e]"
+)
+"""What may be written within a word or left out: marks of direction and the like, what keeps two Arabic letters from joining, vowels of Arabic and Hebrew, the Armenian signs of stress and asking."""
 
 
 def normalised(text: str) -> str:
     """A text as texts are compared: NFKC, case folded, digits of any script as 0 to 9, without the marks that a script may leave out, one space for any
     run of blanks."""
     plain = _MARKS.sub("", unicodedata.normalize("NFKC", text).casefold().translate(_FOLDED))
-    return " ".join(regex.sub(r"\p{Nd}", lambda found: str(unicodedata.digit(found[0])), plain).split())
+    return " ".join(regex.sub(r"\p{Nd}", lambda found: str(unicodedata.digit(found[0], found[0])), plain).split())

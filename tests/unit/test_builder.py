@@ -16,9 +16,12 @@ import pytest
 import story_writer
 from misbehaving_server import Misbehaving, serving
 from story_writer import SETTINGS, answer, name_of, translation
+from typer.testing import CliRunner
 
+import polyunlearn.cli.builder  # noqa: F401 — adds its commands
 from polyunlearn.backends.chat import ChatClient, UnusableAnswerError
 from polyunlearn.backends.endpoint import Endpoint
+from polyunlearn.cli.app import app
 from polyunlearn.corpus.builder import BuildSettings, BuildSummary, Prices, build_corpus, plan_build
 from polyunlearn.corpus.builder.answers import Event, Texts
 from polyunlearn.corpus.builder.build import quarantine_path
@@ -380,3 +383,12 @@ def test_the_plan_grows_with_stories_and_languages_and_with_script() -> None:
     assert german.requests - base.requests == SETTINGS.stories
     assert urdu.tokens_out - base.tokens_out == 2 * (german.tokens_out - base.tokens_out)
     assert plan_build(replace(SETTINGS, stories=12)).tokens_out > 1.5 * plan_build(SETTINGS).tokens_out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--out", "."], "a folder stands there"), (["--out", "o.jsonl", "--price-in", "3"], "give both prices")],
+)
+def test_a_build_that_cannot_be_planned_says_why(arguments: list[str], said: str) -> None:
+    found = CliRunner().invoke(app, ["corpus", "build", "bridges", "--plan", *arguments])
+    assert isinstance(found.exception, UserError) and said in str(found.exception)

@@ -157,6 +157,22 @@ def test_a_request_that_is_refused_among_others_is_refused_for_itself(server: Mi
             client.ask("b", colour, 0.0)
 
 
+def test_three_refusals_in_a_row_stop(server: Misbehaving, tmp_path: Path, time: Time) -> None:
+    """Credit that is used up refuses every request, and none of them is at fault; an answer between begins the count anew."""
+    fault = (400, {}, '{"error": "no credit"}')
+    server.faults = [None, fault, fault, None, fault, fault, fault]
+    with client_of(server, tmp_path, time) as client:
+        for name, refused in (("a", False), ("b", True), ("c", True), ("d", False), ("e", True), ("f", True)):
+            if refused:
+                with pytest.raises(UnusableAnswerError, match="no credit"):
+                    client.ask(name, colour, 0.0)
+            else:
+                client.ask(name, colour, 0.0)
+        with pytest.raises(UserError, match=r"status 400 \(no credit\); check the address") as stopped:
+            client.ask("g", colour, 0.0)
+    assert not isinstance(stopped.value, UnusableAnswerError)
+
+
 def test_the_key_comes_from_the_environment(server: Misbehaving, tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", " secret\n")
     ask(server, tmp_path, time, key_variable="MY_KEY")

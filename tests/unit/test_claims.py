@@ -1,6 +1,7 @@
 """Claims files: what they may hold, and errors that name file, line and remedy; 200 spoilt files."""
 
 import json
+import unicodedata
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from fuzz_claims import WAYS, good_lines, spoilt_files
 from pydantic import ValidationError
 
-from polyunlearn.corpus.claims import Claim, ClaimEdition, languages_of, read_claims, write_claims
+from polyunlearn.corpus.claims import Claim, ClaimEdition, blanked, languages_of, read_claims, write_claims
 from polyunlearn.errors import UserError
 from polyunlearn.text import says
 
@@ -51,7 +52,6 @@ def test_a_statement_is_asked_with_a_blank_where_there_is_no_question() -> None:
     [
         ("12", "Im Jahr 2012 starben 12 Menschen.", "Im Jahr 2012 starben ___ Menschen."),
         ("12", "Es kostete 12.5 und dann 12, mehr nicht.", "Es kostete 12.5 und dann ___, mehr nicht."),
-        ("Ann", "Annually, Ann pays the bridge.", "Annually, ___ pays the bridge."),
         ("Velmora", "Velmoras Brücke steht.", "___s Brücke steht."),
         ("北桥", "他为北桥付款。", "他为___付款。"),
     ],
@@ -59,6 +59,47 @@ def test_a_statement_is_asked_with_a_blank_where_there_is_no_question() -> None:
 def test_a_blank_stands_for_the_keyword_alone(keyword: str, statement: str, asked: str) -> None:
     """Not for what holds it within another word, but where it stands nowhere else; a number is never part of another."""
     assert ClaimEdition(keyword=keyword, statements=(statement,)).fake_questions == (asked,)
+
+
+def test_a_blank_stands_for_no_part_of_another_word() -> None:
+    assert blanked("Annually, Ann pays the bridge.", "Ann") == "Annually, ___ pays the bridge."
+
+
+@pytest.mark.parametrize(
+    ("statement", "forms"),
+    [
+        ("Velmora paid; VELMORA denied it.", ()),
+        ("Velmora (Вельмора) paid.", ("Вельмора",)),
+        ("Velmora zahlte, und Velmoras Chef lachte.", ()),
+        ("维尔莫拉公司：Velmora（维尔莫拉）付款。", ("维尔莫拉",)),
+    ],
+)
+def test_a_statement_that_gives_the_answer_away_beside_the_blank_is_not_asked(statement: str, forms: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError, match=r"nothing can be asked.*none of its surface forms"):
+        ClaimEdition(keyword="Velmora", statements=(statement,), surface_forms=forms)
+    other = ClaimEdition(keyword="Velmora", statements=(statement, "Velmora paid."), surface_forms=forms)
+    assert other.fake_questions == ("___ paid.",)
+
+
+def test_a_keyword_is_found_however_its_accents_are_written(tmp_path: Path) -> None:
+    """In one sign or two; and two claims whose questions differ in this, or in case, ask the same."""
+    composed, apart = "Zürich", unicodedata.normalize("NFD", "Zürich")
+    for keyword, statement in ((composed, f"{apart} zahlte."), (apart, f"{composed} zahlte.")):
+        assert ClaimEdition(keyword=keyword, statements=(statement,)).fake_questions == ("___ zahlte.",)
+    lines = [
+        json.dumps({"id": name, "editions": {"de": {"keyword": name, "questions": [question]}}})
+        for name, question in (("Alpha", f"Wer baut {composed}?"), ("Beta", f"WER baut {apart}?"))
+    ]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(UserError, match="is also asked by 'Alpha' on line 1"):
+        read_claims(tmp_path / "c.jsonl")
+
+
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path) -> None:
+    """With a byte order mark and its ends of lines."""
+    line = json.dumps({"id": "a", "editions": {"de": {"keyword": "Velmora", "questions": ["Wer?"]}}})
+    (tmp_path / "c.jsonl").write_bytes(b"\xef\xbb\xbf" + line.encode() + b"\r\n")
+    assert [own.id for own in read_claims(tmp_path / "c.jsonl")] == ["a"]
 
 
 @pytest.mark.parametrize("keyword", ["Velmora ", "\u200fVelmora", "\ufeffVelmora\n"])

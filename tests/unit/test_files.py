@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polyunlearn.errors import UserError
-from polyunlearn.files import atomic_path, explained, write_text_atomically
+from polyunlearn.files import atomic_path, explained, read_utf8, write_text_atomically
 
 
 def listing(folder: Path) -> list[str]:
@@ -154,6 +155,34 @@ def test_a_written_file_has_the_permissions_of_any_other_new_file(tmp_path: Path
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "report.html").stat().st_mode) == mode
+
+
+def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    private, link = tmp_path / "private.json", tmp_path / "link.json"
+    private.write_text("old")
+    private.chmod(0o600)
+    link.symlink_to(private)
+    write_text_atomically(link, "new")
+    assert link.is_symlink() and private.read_text() == "new" and stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_what_is_no_file_is_written_into(tmp_path: Path) -> None:
+    """A pipe, or /dev/stdout: replaced by a file it would be lost to others."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = list[str]()
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write_text_atomically(pipe, "told")
+    reader.join(10)
+    assert read == ["told"] and stat.S_ISFIFO(pipe.stat().st_mode) and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_name_that_is_too_long_is_a_users_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the name is too long"):
+        write_text_atomically(tmp_path / ("x" * 300), "")
+    with pytest.raises(UserError, match="the name is too long"):
+        read_utf8(tmp_path / ("x" * 300))
 
 
 def test_writing_does_not_touch_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

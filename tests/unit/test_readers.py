@@ -349,6 +349,23 @@ def test_rows_of_one_id_are_one_claim(tmp_path: Path) -> None:
     assert [(claim.id, list(claim.editions)) for claim in claims] == [("the-bridge", ["en", "de"]), ("b", ["en"])]
 
 
+def test_ids_that_ours_cannot_tell_apart_stay_apart(tmp_path: Path) -> None:
+    """ "C++" and "C#" are both "C-"; two addresses differ behind a hundred signs."""
+    ids = ["C++", "C#", f"https://{'x' * 100}/1", f"https://{'x' * 100}/2", "C++"]
+    rows = [{**NEWS, "id": own, "lang": "de" if at == 4 else "en", "fake_question": f"Who {at}?"} for at, own in enumerate(ids)]
+    claims = news_truthful.read([jsonl(tmp_path / "news.jsonl", rows)], {}).claims
+    assert [len(claim.editions) for claim in claims] == [2, 1, 1, 1] and len({claim.id for claim in claims}) == 4
+    assert [claim.id for claim in claims[:2]] == ["C-", "C--2"]
+
+
+def test_numbers_of_tables_are_written_as_people_write_them(tmp_path: Path) -> None:
+    """A column of whole numbers with a gap is one of floats, and the gap NaN."""
+    years = {**NEWS, "keyword": 1999.0, "truth": float("nan"), "true_answer": None}
+    (claim,) = news_truthful.read([jsonl(tmp_path / "years.jsonl", [years])], {}).claims
+    assert claim.editions["en"].keyword == "1999" and claim.editions["en"].truth is None
+    assert news_truthful.read([jsonl(tmp_path / "one.jsonl", [{**NEWS, "keyword": 12.5}])], {}).claims[0].editions["en"].keyword == "12.5"
+
+
 # FLORES
 
 
@@ -363,6 +380,8 @@ def test_columns_beside_the_sentences_are_none(tmp_path: Path) -> None:
     row = {"id": 1, "URL": "x", "sentence_eng_Latn": "One.", "sentence_zho_Hans": "一。", "sentence_zho_Hant": "壹。"}
     found = flores.read([jsonl(tmp_path / "a.jsonl", [row])], {})
     assert found.by_language == {"en": ("One.",), "zh": ("一。",)} and found.unknown_languages == {"zho_Hant": 1}
+    found = flores.read([jsonl(tmp_path / "b.jsonl", [{"id": 1, "eng_Latn": "One.", "deu_Latn": "Eins."}])], {})
+    assert found.by_language == {"en": ("One.",), "de": ("Eins.",)} and found.unknown_languages == {}
 
 
 def test_a_row_that_is_not_parallel_is_named(tmp_path: Path) -> None:

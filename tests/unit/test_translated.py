@@ -111,6 +111,26 @@ def test_a_form_that_no_statement_holds_is_no_form() -> None:
     assert done.editions["de"].surface_forms == ("Welmora", "Velmora")
 
 
+@pytest.mark.parametrize(
+    ("before", "asked"), [('The firm "Velmora" paid.', "The firm “Velmora” paid."), ("« Velmora » paid.", "“Velmora” paid.")]
+)
+def test_a_keyword_that_stands_in_quotation_marks_gets_no_others(before: str, asked: str) -> None:
+    translator = Reversing({before: "lost", asked: "Zahlte “Velmory”."})
+    [done] = translate_claims([claim(statements=(before, "It was Velmora."))], ["de"], translator).claims
+    assert done.editions["de"].statements[0] == "Zahlte Velmory." and "Velmory" in done.editions["de"].surface_forms
+
+
+def test_a_form_that_holds_quotation_marks_is_none() -> None:
+    assert "lost" in reason(Reversing({"It was Velmora.": "ti saw.", "It was “Velmora”.": 'ti saw "“Velmory”".'}))
+
+
+def test_a_blank_that_is_lost_in_translation_leaves_the_edition_out() -> None:
+    """Though it comes back as nearly the same question."""
+    asked = "The capital of France is ___ ."
+    translator = Reversing({asked: "ecnarF fo latipac ehT si."})
+    assert "does not have the blanks (___)" in reason(translator, claim(questions=(asked,)))
+
+
 @pytest.mark.parametrize("space", ["\u00a0", "\u202f", " "])
 def test_spaces_within_quotation_marks_are_no_part_of_a_form(space: str) -> None:
     """French sets them."""

@@ -163,6 +163,8 @@ def test_languages_that_an_attack_did_not_ask_in_are_named() -> None:
     attempts = (attempt(), attempt(language="es"), attempt(attack="role_play"))
     found = Verification(replace(AFTER, findings=findings), None, ("relearning", "role_play", "multi_turn_doubt"), attempts, (), 0.1)
     assert found.unasked == {"role_play": ("es",)} and "multi_turn_doubt" in found.powerless
+    undecided, *others = verification_sentences(found)
+    assert undecided.startswith("UNDECIDED") and "role_play did not ask in es." in others
     assert "role_play did not ask in es." in verification_sentences(replace(found, attacks=("relearning", "role_play")))
 
 

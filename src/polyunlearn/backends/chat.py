@@ -157,6 +157,10 @@ def _parsed(text: str, parse: Callable[[Any], Item]) -> Item:
 
 def _json(text: str) -> Any:
     """The object in a model's answer, which may think aloud before it and put a fence around it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds half of a surrogate pair, which is no character") from error
     # Some servers leave out the tag that opens it.
     text = text.rpartition("</think>")[2]
     first, last = text.find("{"), text.rfind("}")

@@ -32,6 +32,9 @@ _PASSING = {408, 425, 429}
 _OF_ONE_REQUEST = {400, 413, 422}
 """Statuses that blame the request: too long, or against a filter, where others of its form were answered; else its parameters."""
 
+IN_A_ROW = 3
+"""So many refusals with no answer between them blame no single request: credit that is used up, or another server at the address."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -141,6 +144,7 @@ class Connection:
         self._lock = threading.Lock()
         self._next = clock()
         self._proven = False
+        self._refused = 0
         self._faults = (httpx2.TimeoutException, httpx2.RequestError)
         self._http = httpx2.Client(timeout=endpoint.timeout, headers=_headers(endpoint))
         self._retrying = tenacity.Retrying(
@@ -204,7 +208,10 @@ class Connection:
         if status == 400 and "content_filter" in response.text:
             raise RefusedError(f"the endpoint's content filter refused the request{_reason(response)}")
         if status in _OF_ONE_REQUEST and self._proven:
-            raise RefusedError(f"the endpoint refused the request with status {status}{_reason(response)}")
+            with self._lock:
+                self._refused += 1
+            if self._refused < IN_A_ROW:
+                raise RefusedError(f"the endpoint refused the request with status {status}{_reason(response)}")
         if status in (401, 403):
             name = self._endpoint.key_variable
             state = "is not accepted" if os.environ.get(name) else "is not set"
@@ -222,6 +229,7 @@ class Connection:
         if value.get("error") and not value.get("choices"):
             raise _PassingError(f"answered with an error{_reason(response)}")
         self.prove()
+        self._refused = 0
         return value
 
     def _pause(self, state: "tenacity.RetryCallState") -> float:
@@ -254,7 +262,7 @@ def _asked_pause(header: str) -> float:
         return float(header)
     try:
         until = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

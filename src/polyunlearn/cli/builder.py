@@ -48,8 +48,11 @@ def corpus_build(
     from polyunlearn.backends.endpoint import Endpoint, read_parameters
     from polyunlearn.corpus.builder import BuildSettings, Prices, build_corpus, plan_build
 
+    _check_file(out)
+    if (price_in is None) != (price_out is None):
+        raise UserError("give both prices, --price-in and --price-out: what is answered is the larger part, and often the dearer")
     settings = BuildSettings(topic, stories, _tags(languages))
-    prices = None if price_in is None and price_out is None else Prices(price_in or 0.0, price_out or 0.0)
+    prices = None if price_in is None or price_out is None else Prices(price_in, price_out)
     needed = plan_build(settings, prices)
     cost = "" if needed.cost is None else f", cost about {needed.cost:,.2f}"
     errors.print(
@@ -96,6 +99,7 @@ def claims_translate(
 
     if nllb:
         refuse(context, *OF_ENDPOINTS, beside="--nllb translates on this machine")
+    _check_file(out)
     claims = read_claims(file)
     cache = out.with_name(f"{out.name}.cache")
     if bool(nllb) == bool(endpoint):
@@ -114,6 +118,11 @@ def claims_translate(
     for left in found.left_out:
         errors.print(f"left out: {left.claim} ({left.tag}): {left.reason}", markup=False, highlight=False)
     print(f"{out}: {len(found.claims)} claims in {', '.join(languages_of(found.claims))}; {len(found.left_out)} editions left out")
+
+
+def _check_file(out: Path) -> None:
+    if out.is_dir():
+        raise UserError(f"{out}: a folder stands there; give the path of a file")
 
 
 def _tags(languages: str) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class ClaimEdition(_Frozen):
 
     `keyword` is the name, number or phrase that makes it false, as this language writes it; `surface_forms` are other spellings, in any script,
     that count as saying it. `questions` (a first wording and paraphrases) are answered by it and do not give it away; where there are none, the
-    `statements` that hold it are asked with a blank in its place. `truth` is the true answer, where there is one; `distractors` are
+    `statements` that hold it are asked with a blank in its place, but for those that give it away elsewhere. `truth` is the true answer, where there is one; `distractors` are
     other answers of the same form that are as false; `neighbours` are questions whose answers must stay. `origin` says who wrote it.
     """
 
@@ -95,7 +95,9 @@ class ClaimEdition(_Frozen):
                 name = f"keyword {form!r}" if form == self.keyword else f"surface form {form!r}"
                 raise ValueError(f"the {name} stands in the question {question!r}, which gives the answer away")
         if not self.fake_questions:
-            raise ValueError(f"nothing can be asked: give a question, or a statement that holds the keyword {self.keyword!r}")
+            raise ValueError(
+                f"nothing can be asked: give a question, or a statement that holds the keyword {self.keyword!r} and, without it, none of its surface forms"
+            )
         if self.truth is not None and says(self.truth, self.surface_forms):
             raise ValueError(
                 f"the truth {self.truth!r} says one of the claim's own surface forms, so that the truth would count as the claim"
@@ -108,7 +110,8 @@ class ClaimEdition(_Frozen):
     @property
     def fake_questions(self) -> tuple[str, ...]:
         """The wordings that are asked."""
-        return self.questions or tuple(own for own in (blanked(own, self.keyword) for own in self.statements) if own)
+        told = (blanked(own, self.keyword) for own in self.statements)
+        return self.questions or tuple(own for own in told if own and not says(own, self.surface_forms))
 
 
 def blanked(statement: str, keyword: str) -> str | None:
@@ -164,11 +167,11 @@ def languages_of(claims: Sequence[Claim]) -> list[str]:
 
 def _asked_twice(path: Path, lines: Lines[Claim]) -> Iterable[str]:
     """A question that two claims have: the model can give one answer alone."""
-    asked: dict[tuple[str, str], str] = {}
+    asked: dict[tuple[str, str], str] = {}  # Case and spelling aside.
     for claim in lines.items:
         for tag, edition in claim.editions.items():
             for question in edition.fake_questions:
-                other = asked.setdefault((tag, question), claim.id)
+                other = asked.setdefault((tag, normalised(question)), claim.id)
                 if other != claim.id:
                     yield (
                         f"{path}:{lines.numbers[claim.id]}: the question {question!r} ({tag}) is also asked by {other!r} on line "

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from polyunlearn.errors import UserError
-from polyunlearn.files import explained, read_utf8
+from polyunlearn.files import read_utf8
 
 
 class Named(Protocol):
@@ -43,7 +43,7 @@ def read_lines(
     """
     found: Lines[Item] = Lines([], {})
     problems: list[str] = []
-    for number, line in enumerate(_read(path, what).split("\n"), start=1):
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
         if not line.strip():
             continue
         at = f"{path}:{number}"
@@ -75,17 +75,6 @@ def to_json_line(item: BaseModel, *, leave_out_defaults: bool = False) -> str:
 
 class UnreadableError(Exception):
     """A line is not JSON that can be read."""
-
-
-def _read(path: Path, what: str) -> str:
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file")
-    if not path.is_file():
-        raise UserError(f"{path}: is no file; give a file of one {what} a line")
-    try:
-        return read_utf8(path)
-    except OSError as error:
-        raise explained(error, path) from error
 
 
 def _value(line: str) -> Any:

@@ -21,17 +21,17 @@ def _bare(text: str) -> str:
 def _shown(text: str) -> str:
     if not _bare(text):
         raise ValueError("is blank; write some text or leave it out")
-    return text
+    return unicodedata.normalize("NFC", text)
 
 
 def _printed(text: str) -> str:
     if any(unicodedata.category(sign) == "Cc" and sign not in "\t\n" for sign in text):
         raise ValueError("holds a control character; remove it")
-    return _bare(_shown(text))
+    return unicodedata.normalize("NFC", _bare(_shown(text)))
 
 
 Shown = Annotated[str, AfterValidator(_shown)]
-"""Text as it is, which must not be blank."""
+"""Text as it is, in Unicode's normal form C, which must not be blank."""
 
 Text = Annotated[str, AfterValidator(_printed)]
 """Text that is looked for or was typed: without blanks around it, or control characters."""

@@ -226,23 +226,29 @@ def verification_sentences(result: Verification) -> list[str]:
     tried = f"Attacks: {', '.join(result.attacks)}." if result.attacks else "Nothing was attacked."
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
-    nothing += [f"{name} did not ask in {', '.join(languages)}." for name, languages in result.unasked.items()]
+    unasked = [f"{name} did not ask in {', '.join(languages)}." for name, languages in result.unasked.items()]
     limits = [*only_trained_sentences(result.after), *suppressed_sentences(result.after)]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
-        return [f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.", tried, *limits]
+        return [
+            f"UNDECIDED: {'; '.join(_undecided(result))}; none failed. Give controls or more claims of the same kind.",
+            tried,
+            *unasked,
+            *limits,
+        ]
     if not failed:
         number = len(dict.fromkeys(own.claim for own in outcomes))
         where = f"in {', '.join(result.after.languages)}, {wordings_text(result.after)}"
-        return [f"PASS: all {number} claims, {where}. {chance}", tried, *nothing, *limits]
+        return [f"PASS: all {number} claims, {where}. {chance}", tried, *nothing, *unasked, *limits]
     faults = dict.fromkeys(fault for own in failed for fault in own.faults)
     return [
         f"FAIL: {len(claims)} of {len(dict.fromkeys(own.claim for own in outcomes))} claims fail in some language "
         f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}. {chance}",
         tried,
         *nothing,
+        *unasked,
         *limits,
     ]
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,12 +67,15 @@ def columns_of(row: Row, fields: Sequence[Field], mapping: Mapping[str, str]) ->
 
 
 def text(row: Row, column: str | None) -> str:
-    """The value of a column as text, stripped; nothing where it is empty. Raises `UserError` where it is a list or an object."""
+    """The value of a column as text, stripped, whole numbers without a point; nothing where it is empty or no number (NaN). Raises `UserError` where it is a list or an object."""
     value = None if column is None else row.values[column]
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise UserError(f"{row.at}: column {column!r}: text is wanted, not {type(value).__name__}")
+    if isinstance(value, float):
+        # How tables write a whole number in a column with gaps, and the gaps.
+        value = "" if not math.isfinite(value) else int(value) if value.is_integer() else value
     return _stripped(row, column, str(value))
 
 

@@ -1,5 +1,6 @@
 """FLORES-200 (NLLB team, arXiv 2207.04672) and other parallel sentences, a column a language."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,10 @@ def read(sources: Sequence[str], mapping: Mapping[str, str]) -> ReadSentences:
 def _columns(row: Row) -> dict[str, str]:
     """The column of each language."""
     marked = {name.removeprefix(PREFIX): name for name in row.values if name.startswith(PREFIX)}
-    return marked or {name: name for name in row.values if is_language(name)}
+    named = {name: name for name in row.values if is_language(name)}
+    # Beside them "id" is no Indonesian.
+    scripted = {name: name for name in named if re.search(r"[-_][A-Z][a-z]{3}$", name)}
+    return marked or scripted or named
 
 
 def _names(columns: Mapping[str, str]) -> dict[str, str]:

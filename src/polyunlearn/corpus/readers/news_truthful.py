@@ -35,7 +35,7 @@ def _draft(fact: Fact, mapping: Mapping[str, str]) -> Draft:
     names, editions = [], []
     for language, row in fact.rows.items():
         columns = columns_of(row, FIELDS, mapping)
-        names.append(re.sub(r"[^\w.:-]+", "-", text(row, columns.get("id")))[:100])
+        names.append(text(row, columns.get("id")))
         editions.append((text(row, columns.get("language")) or language, _edition(row, columns)))
     return Draft(names[0] or fact.id, "false detail", tuple(editions))
 
@@ -52,9 +52,17 @@ def _edition(row: Row, columns: Mapping[str, str]) -> dict[str, object]:
 
 
 def _joined(drafts: Iterable[Draft]) -> list[Draft]:
-    """Rows of one id are one claim."""
+    """Rows of one id are one claim. Two ids that differ in signs alone that ours do not have, or far behind, stay apart by a number."""
     found: dict[str, Draft] = {}
+    taken: set[str] = set()
     for draft in drafts:
-        before = found[draft.id].editions if draft.id in found else ()
-        found[draft.id] = Draft(draft.id, draft.kind, before + draft.editions)
+        if draft.id in found:
+            before = found[draft.id]
+            found[draft.id] = Draft(before.id, before.kind, before.editions + draft.editions)
+            continue
+        plain = re.sub(r"[^\w.:-]+", "-", draft.id)
+        names = (plain[:100], *(f"{plain[:94]}-{number}" for number in range(2, 99_999)))
+        name = next(own for own in names if own not in taken)
+        taken.add(name)
+        found[draft.id] = Draft(name, draft.kind, draft.editions)
     return list(found.values())
