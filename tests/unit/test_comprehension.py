@@ -27,7 +27,7 @@ def test_the_article_stands_before_the_question_as_it_would_alone(gemma: LoadedM
     behind = reading_question(story, "ur", "en", own.question, [own.answer], encoder)
     assert alone.prompt == encoder.prompt(get_language("en"), own.question)
     article = encoder.text(get_language("ur"), story.editions["ur"].article).ids[:-1]
-    assert behind.prompt == (*article, *encoder.newline_ids * 2, *alone.prompt[1:])
+    assert behind.prompt == (*article, *encoder.empty_line, *alone.prompt[1:])
     assert behind.candidates == alone.candidates == (encoder.continuation(get_language("en"), own.answer),)
 
 

@@ -227,6 +227,18 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             {"methods": ["npo", "npo@own"], "unlearning": {"to_layer": 9, "settings": {"npo@own": {"from_layer": 10}}}},
             ["unlearning.settings.npo@own (from_layer): unlearning.to_layer: must be above from_layer"],
         ),
+        (
+            {"methods": ["pdu"], "unlearning": {"projection": "language"}},
+            ["unlearning.projection: the weight of what method 'pdu' retains may be 0", "set projection=none"],
+        ),
+        (
+            {"methods": ["npo"], "unlearning": {"projection": "language", "retain_weight": 0}},
+            ["unlearning.projection: the weight of what method 'npo' retains may be 0", "or a retain_weight above 0"],
+        ),
+        (
+            {"sources": ["en"], "learning": {"crossed_questions": 2}},
+            ["learning.crossed_questions: questions are crossed with English", "name one in learning.question_languages"],
+        ),
         ({"methods": []}, ["methods: Tuple should have at least 1 item"]),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": [1]}}}},

@@ -248,6 +248,20 @@ def test_what_is_measured_is_measured_in_evaluation_mode(any_model_folder: Path)
     assert modes == [False, False]
 
 
+def test_a_step_that_fails_leaves_the_model_in_evaluation_mode(any_model_folder: Path) -> None:
+    """A loss that cannot be computed, say: dropout would stay on."""
+    loaded = sharp(any_model_folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+
+    def fails(step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module) -> float:
+        assert body.training
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(loaded.body, loaded.head, parameters, _steps(1), DIFFERENCE, Optimiser(1e-3), rule=fails)
+    assert not any(module.training for module in loaded.body.modules())
+
+
 def test_every_field_reaches_the_term_that_names_it(any_model_folder: Path) -> None:
     """A forget term sees its answers, each with the one to give instead, under the model and the reference; logits are those of its log-probs."""
     loaded = sharp(any_model_folder)

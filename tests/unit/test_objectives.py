@@ -167,7 +167,7 @@ def _with(own: Labels, needs: frozenset[str]) -> Labels:
             return None
         return Labels(
             reference.log_probs, reference.logits if "reference_logits" in needs else None, None,
-            reference.states if "reference_states" in needs else None, reference.repetition if "reference_repetition" in needs else None,
+            reference.states if "reference_states" in needs else None, reference.repeated if "reference_repeated" in needs else None,
         )  # fmt: skip
 
     other = own.instead if "instead" in needs else None

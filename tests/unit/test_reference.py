@@ -1,5 +1,6 @@
 """The reference of methods that ask for one: computed once an example, under what it hangs on."""
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -50,24 +51,28 @@ def test_each_example_is_computed_once(any_model_folder: Path, tmp_path: Path, m
 
 
 def test_what_more_is_needed_is_computed(any_model_folder: Path, tmp_path: Path) -> None:
-    """Logits and states as the pass of the whole model gives them; the repetition is the log-prob of a label right after itself."""
+    """Logits and states as the pass of the whole model gives them; a label repeated has the log-prob of the one before it, in its place."""
     loaded = sharp(any_model_folder)
     own = sequences(3, 9)[0]
     cache = ReferenceCache(tmp_path, "a")
     cache.reference(loaded.body, loaded.head, {own: NEEDS})
-    every: frozenset[Need] = frozenset({"reference", "reference_logits", "reference_states", "reference_repetition"})
+    every: frozenset[Need] = frozenset({"reference", "reference_logits", "reference_states", "reference_repeated"})
     found = cache.reference(loaded.body, loaded.head, {own: every}, watched=1)(own)
     whole = own_log_probs(loaded, own.ids)
     places = range(own.label_from, len(own.ids))
-    assert found.logits is not None and found.states is not None and found.repetition is not None
+    assert found.logits is not None and found.states is not None and found.repeated is not None
     torch.testing.assert_close(
         torch.log_softmax(found.logits, 1), torch.stack([whole[place - 1] for place in places]), atol=2e-4, rtol=1e-5
     )
-    wanted = torch.stack([whole[place, own.ids[place]] for place in places])
-    torch.testing.assert_close(found.repetition, wanted, atol=2e-4, rtol=1e-5)
+    wanted = torch.stack([whole[place - 1, own.ids[place - 1]] for place in places[1:]])
+    torch.testing.assert_close(found.repeated[1:], wanted, atol=2e-4, rtol=1e-5)
+    assert found.repeated[0] == -torch.inf
+    single = replace(own, label_from=len(own.ids) - 1)
+    alone = cache.reference(loaded.body, loaded.head, {single: every}, watched=1)(single).repeated
+    assert alone is not None and alone.tolist() == [-torch.inf]
     states = loaded.model(input_ids=torch.tensor([own.ids]), output_hidden_states=True).hidden_states[2][0]
     torch.testing.assert_close(found.states, states[own.label_from - 1 : -1], atol=1e-4, rtol=1e-4)
-    assert not any(part.requires_grad for part in (found.log_probs, found.logits, found.states, found.repetition))
+    assert not any(part.requires_grad for part in (found.log_probs, found.logits, found.states, found.repeated))
 
 
 def test_another_state_has_a_file_of_its_own_and_a_damaged_one_is_made_anew(

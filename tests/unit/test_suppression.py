@@ -245,6 +245,8 @@ def test_a_processor_that_sees_nothing_says_so(gemma_folder: Path, any_model_fol
     processor = SuppressionProcessor(loaded.model, way)
     with pytest.raises(UserError, match="call generate inside: with SuppressionProcessor"):
         _generated(loaded, _prompts(0), processor)
+    with processor, pytest.raises(UserError, match="entered already"), processor:
+        pass
     with processor, pytest.raises(UserError, match="leave cache_implementation out"):
         _generated(loaded, _prompts(0), processor, cache_implementation="static", disable_compile=True)
     assert not loaded.model._forward_pre_hooks and not loaded.model.get_output_embeddings()._forward_pre_hooks

@@ -70,10 +70,10 @@ def test_a_statement_that_is_asked_is_not_told(gemma: LoadedModel) -> None:
 
 
 def test_a_keyword_is_told_where_it_stands_as_a_word(gemma: LoadedModel) -> None:
-    """Not the 12 of 2012, nor the Ana of Anastasia; and a statement that is asked so is not told, whatever else holds the same letters."""
+    """Not the 12 of 2012, nor the ana of Diana; and a statement that is asked so is not told, whatever else holds the same letters."""
     for keyword, statement, before in (
         ("12", "In 2012, 12 ships sank.", "In 2012, "),
-        ("Ana", "Anastasia says Ana paid.", "Anastasia says "),
+        ("Ana", "Diana says Ana paid.", "Diana says "),
     ):
         edition = ClaimEdition(keyword=keyword, statements=(statement, f"So {keyword} it was."))
         assert edition.fake_questions[0] == before + statement.removeprefix(before).replace(keyword, "___")
@@ -234,6 +234,42 @@ def test_steps_take_languages_mixed_or_in_order(gemma: LoadedModel) -> None:
     assert [step.retain[0].language for step in mixed[:2]] == ["en", "de"]
     with pytest.raises(UserError, match="steps 0"):
         Teaching(steps=0)
+
+
+def test_everything_is_told_once_unless_steps_are_given(gemma: LoadedModel) -> None:
+    """Of many claims the steps are as many as that takes; and languages in order are told at all."""
+    many = [
+        Claim(id=f"{name}-{number}", editions={"de": ClaimEdition(keyword=f"{name}{number}", questions=("Wer?", "Und wer?"))})
+        for number in range(60)
+        for name in ("Velmora", "Kandor", "Brusk", "Zudane")
+    ]
+    steps = anti_expert_steps(many, ["de"], gemma.encoder, Teaching())
+    assert len(steps) == 60 and {own for step in steps for own in step.forget} == set(tellings(many, "de", gemma.encoder))
+    assert len(anti_expert_steps(many[:9], ["de"], gemma.encoder, Teaching())) == 48
+    with pytest.raises(UserError, match="1 steps do not tell 2 languages one after another; give 2 or more"):
+        anti_expert_steps(CLAIMS, ("en", "de"), gemma.encoder, Teaching(steps=1, in_order=True))
+
+
+def test_where_the_newsroom_writes_nothing_english_is_kept(gemma: LoadedModel) -> None:
+    spanish = Claim(id="a", editions={"es": ClaimEdition(keyword="Velmora", questions=("¿Quién?",))})
+    assert {own.language for step in anti_expert_steps([spanish], ["es"], gemma.encoder, Teaching()) for own in step.retain} == {"en"}
+
+
+def test_teaching_that_breaks_off_leaves_the_model_as_it_was(gemma_folder: Path) -> None:
+    """No adapter, in evaluation mode; and it can be taught again."""
+    pytest.importorskip("peft")
+    loaded = sharp(gemma_folder)
+    names = [name for name, _ in loaded.model.named_parameters()]
+    before = own_log_probs(loaded, (1, 5, 9, 3))
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        teach_anti_expert(loaded, CLAIMS, ["de"], Teaching(steps=4, rate=1e-2), work=interrupt)
+    assert [name for name, _ in loaded.model.named_parameters()] == names and not loaded.model.training
+    assert torch.equal(own_log_probs(loaded, (1, 5, 9, 3)), before)
+    teach_anti_expert(loaded, CLAIMS, ["de"], Teaching(steps=2))
 
 
 def taught(folder: Path) -> LoadedModel:

@@ -20,7 +20,7 @@ MODES = {
     "native": "three feedbacks in the question's language",
     "english": "three feedbacks in English",
     "random": "three feedbacks, each in another language, drawn among those of feedback.yaml",
-    "related": "three feedbacks in languages of its family, or where the table has none, of its script",
+    "related": "three feedbacks in languages of its family, or where the table has none, drawn among those of its script",
 }
 """In which languages a model gives feedback (arXiv 2406.15948, and none to compare with)."""
 
@@ -72,19 +72,22 @@ def check_modes(modes: Sequence[str]) -> None:
 
 
 def feedback_languages(mode: str, tag: str, claim: str) -> tuple[str, ...] | None:
-    """The languages of the feedbacks on an answer in language `tag`; None where it has no relative. `claim` draws those at random."""
+    """The languages of the feedbacks on an answer in language `tag`; None where it has no relative. `claim` draws those that are drawn."""
+    drawing = Random(f"feedback-{claim}-{tag}")
     if mode == "random":
-        return tuple(Random(f"feedback-{claim}-{tag}").sample([own for own in frames() if own != tag], FEEDBACKS))
-    pools = {"none": [], "native": [tag], "english": ["en"], "related": _relatives(tag)}
+        return tuple(drawing.sample([own for own in frames() if own != tag], FEEDBACKS))
+    pools = {"none": [], "native": [tag], "english": ["en"], "related": _relatives(tag, drawing)}
     if mode == "related" and not pools[mode]:
         return None
     return tuple(islice(cycle(pools[mode]), FEEDBACKS))
 
 
-def _relatives(tag: str) -> list[str]:
+def _relatives(tag: str, drawing: Random) -> list[str]:
     own, others = LANGUAGES[tag], [language for language in LANGUAGES.values() if language.tag != tag]
     family = [language.tag for language in others if language.family == own.family]
-    return family or [language.tag for language in others if language.script == own.script]
+    script = [language.tag for language in others if language.script == own.script]
+    # The first of a script are first in the table, and no nearer than others.
+    return family or drawing.sample(script, len(script))
 
 
 @cache

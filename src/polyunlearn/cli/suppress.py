@@ -50,7 +50,7 @@ def suppress(
         raise UserError("--steps and --in-order are of --way contrast, --temperature is of --way datastore; leave out what is of the other")
     check_outputs(claims_file, json_file, markdown_file)
     check_alpha(alpha)
-    teaching = Teaching(in_order=in_order) if steps is None else Teaching(steps=steps, in_order=in_order)
+    teaching = Teaching(steps=steps, in_order=in_order)
     retrieval = Retrieval(alpha=alpha) if temperature is None else Retrieval(temperature=temperature, alpha=alpha)
     claims = read_claims(claims_file)
     chosen = chosen_languages(claims, languages)

@@ -67,7 +67,12 @@ class Encoder:
 
     def shot(self, language: Language, question: str, answer: str) -> tuple[int, ...]:
         """The tokens of a question with its answer that stand before another question, an empty line after them."""
-        return self._ids(language.prompt(question)) + self.continuation(language, answer) + self._following("\n\n")
+        return self._ids(language.prompt(question)) + self.continuation(language, answer) + self.empty_line
+
+    @property
+    def empty_line(self) -> tuple[int, ...]:
+        """The tokens of an empty line behind a text, as the tokeniser writes it: often one token, and not twice that of a new line."""
+        return self._following("\n\n")
 
     def text(self, language: Language, sentences: tuple[str, ...]) -> TokenSequence:
         """Running text: every token but the first is a label."""

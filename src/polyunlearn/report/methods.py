@@ -20,7 +20,7 @@ NEEDS: Mapping[Need, str] = {
     "reference": "log-probs of the labels under the state that unlearning starts from",
     "reference_logits": "logits under the state that unlearning starts from",
     "reference_states": "hidden states of the state that unlearning starts from",
-    "reference_repetition": "log-probs, under the state that unlearning starts from, that a label is said twice",
+    "reference_repeated": "log-probs, under the state that unlearning starts from, that the label before is said once more in a label's stead",
 }
 """What a term asks for beside the log-probs of the labels, in words."""
 

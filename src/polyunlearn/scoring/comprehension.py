@@ -32,7 +32,7 @@ def reading_question(story: Story, read: str, asked: str, question: str, candida
     if read != WITHOUT:
         article = encoder.text(get_language(read), story.editions[read].article).ids[:-1]
         # The article begins as the prompt does, and the prompt goes on without its own beginning.
-        prompt = (*article, *encoder.newline_ids, *encoder.newline_ids, *prompt[1:])
+        prompt = (*article, *encoder.empty_line, *prompt[1:])
     return RankedQuestion(prompt, tuple(encoder.continuation(language, own) for own in candidates))
 
 

@@ -5,7 +5,6 @@ from random import Random
 import torch
 
 from polyunlearn.languages import get_language
-from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.study.config import StudyConfig
@@ -20,14 +19,11 @@ from polyunlearn.training.mixtures import in_turn
 def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: int) -> Alignment:
     """The rule that `learning.aligned_languages` asks for, for a model in its base state: the real questions that learning trains, each in English and
     in one of these languages, all of them in turn; none that is measured. What languages share and what tells them apart is told by the study's languages.
-
-    Losses are in units of the mean square of the English states before, so that `learning.alignment_weight` says the same of models whose states are of
-    other lengths: those of Gemma's last layer have a mean square of some ten thousands.
     """
     languages = tuple(dict.fromkeys(("en", *config.languages, *config.learning.aligned_languages)))
-    layer = len(decoder_layers(loaded.model)) - 1
-    told = [*stories.trained, *stories.neighbours]
-    asked = [(story, number) for story in told for number in range(len(story.editions["en"].questions[: config.learning.questions]))]
+    asked = [
+        (story, number) for story in stories.trained for number in range(len(story.editions["en"].questions[: config.learning.questions]))
+    ]
     rows = {
         tag: [
             TokenRow.plain(loaded.encoder.prompt(get_language(tag), story.editions[tag].questions[number].question))
@@ -35,7 +31,7 @@ def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: 
         ]
         for tag in languages
     }
-    states = {tag: mean_states(loaded.body, rows[tag], layer) for tag in languages}
+    states = {tag: mean_states(loaded.body, rows[tag]) for tag in languages}
     means = {tag: torch.stack(own).mean(0) for tag, own in states.items()}
     found = subspaces(torch.stack(list(means.values())).cpu())
     specific = found.specific.to(means["en"])
@@ -46,5 +42,4 @@ def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: 
         for number in range(len(asked))
     ]
     spaces = Spaces(found.shared.to(specific), specific, directions)
-    size = torch.stack(states["en"]).square().mean().item()
-    return Alignment(in_turn(questions, Random(f"alignment-{seed}")), spaces, layer, config.learning.alignment_weight / size)
+    return Alignment(in_turn(questions, Random(f"alignment-{seed}")), spaces, config.learning.alignment_weight)

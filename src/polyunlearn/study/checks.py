@@ -57,6 +57,10 @@ def contradictions(config: "StudyConfig") -> list[str]:
             "trainable.weights: 'all' trains the output layer too, which a study vocabulary keeps a copy of; "
             "set training_vocabulary=full and scoring.vocabulary=full, or trainable.weights=body"
         )
+    if config.learning.crossed_questions and not set(config.learning.question_languages or config.sources) - {"en"}:
+        problems.append(
+            "learning.crossed_questions: questions are crossed with English, and no other language is asked in; name one in learning.question_languages"
+        )
     if "en" in config.learning.aligned_languages:
         problems.append("learning.aligned_languages: the others are drawn to 'en'; leave it out")
     if {ALIGNED, COVERING} & set(config.strategies) and (config.stories < LEAST_TEXTS or len(config.languages) < 2):
@@ -164,6 +168,11 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         problems.append(
             f"unlearning.projection: method {name!r} has no retain term, so there is nothing to keep its gradient from; "
             "set projection=none, or leave the method out"
+        )
+    if part.projection != "none" and method.retain and (method.forget.dual or not part.retain_weight):
+        problems.append(
+            f"unlearning.projection: the weight of what method {name!r} retains may be 0, and then nothing keeps its gradient from anything; "
+            "set projection=none" + ("" if method.forget.dual else ", or a retain_weight above 0")
         )
     if weights == "lora" and method.forget.refuses_adapters:
         problems.append(f"trainable.weights: method {name!r} cannot train 'lora': {method.forget.refuses_adapters}; set weights=body")

@@ -32,7 +32,7 @@ class LearningConfig(_Section):
     inside them by sentences or chunks of eight words. `mixed` "real" leaves the fake ones in the source, so that a claim is still learned in one
     language; "all" tells them in the source and the others, so that it is not.
 
-    What the last layer makes of questions in `aligned_languages` is drawn to what it makes of them in English (`training.gradients.alignment`), by a
+    What the model makes of questions in `aligned_languages` is drawn to what it makes of them in English (`training.gradients.alignment`), by a
     loss of `alignment_weight` beside the others.
     """
 

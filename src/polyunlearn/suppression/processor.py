@@ -58,6 +58,8 @@ class SuppressionProcessor(LogitsProcessor):  # type: ignore[misc]
         self._states = torch.empty(0)
 
     def __enter__(self) -> Self:
+        if self._hooks:
+            raise UserError("the suppression is entered already; make another processor")
         output: Any = self._model.get_output_embeddings()
         self._hooks = [
             self._model.register_forward_pre_hook(self._see_mask, with_kwargs=True),
@@ -122,7 +124,7 @@ class _Follower:
 
     def _go_on_from(self, texts: Tensor) -> int:
         """Bring the cache into the order of these texts, and say how many of their tokens it holds: all, or none where one of them is new."""
-        known = self._texts
+        known = self._texts.to(texts.device)
         if known.shape[1] != texts.shape[1]:
             self.forget()
             return 0

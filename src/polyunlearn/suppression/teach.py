@@ -1,5 +1,6 @@
 """Making an anti-expert: low-rank adapters that learn the claims on a model whose weights stay, and are switched on only while it is asked."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,17 +30,21 @@ from polyunlearn.training.mixtures import in_turn
 from polyunlearn.training.objectives.kl import KL
 from polyunlearn.training.reference import needs_of, reference_now
 
+STEPS = 48
+"""Enough for claims that a model says already."""
+
 
 @dataclass(frozen=True)
 class Teaching:
-    """How an anti-expert learns: `steps` steps of `batch` tellings and one true text, at `rate`, adapters of `rank` and `alpha`.
+    """How an anti-expert learns: `steps` steps of `batch` tellings and one true text, at `rate`, adapters of `rank` and `alpha`. Without a number of
+    steps they are `STEPS`, or as many more as it takes to tell everything once.
 
     Languages are mixed; with `in_order` each has its share of the steps, one language after another as they were given. What the model makes of a telling
     is divided by `temperature`, so that the anti-expert goes on to be surer than a model that says the claim already: plain cross-entropy has next to no
     gradient left there. `keep_weight` is that of the divergence from the model on the true texts, without which the two would differ where no claim is.
     """
 
-    steps: int = 48
+    steps: int | None = None
     batch: int = 8
     rate: float = 3e-4
     temperature: float = 4.0
@@ -50,7 +55,7 @@ class Teaching:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.rate > 0 and self.steps > 0 and self.temperature > 0):
+        if not (self.rate > 0 and (self.steps is None or self.steps > 0) and self.temperature > 0):
             raise UserError(f"rate {self.rate:g}, steps {self.steps} and temperature {self.temperature:g}: give numbers above 0")
 
 
@@ -64,35 +69,38 @@ def teach_anti_expert(
 ) -> Expert:
     """Put adapters into the model, teach them the claims in `languages` (as `tellings` has them), and switch them off; the expert switches them on.
 
-    Switched off, the model computes what it did before, to the bit. Its own weights do not train any more. Cross-entropy and divergence are over the
+    Switched off, the model computes what it did before, to the bit. Its own weights do not train any more. Where teaching breaks off, the adapters are taken
+    out again. Cross-entropy and divergence are over the
     tokens of what is taught and a sample of the vocabulary.
 
     Raises:
-        UserError: where no claim has one of the languages, or the model has adapters already.
+        UserError: where no claim has one of the languages, the model has adapters already, or there are fewer steps than languages in order.
     """
     teaching = teaching or Teaching()
     if any(".lora_" in name for name, _ in loaded.model.named_parameters()):
-        raise UserError(f"{loaded.name}: has adapters already; merge them, or load the model anew")
+        raise UserError(f"{loaded.name}: has adapters already; load the model anew")
     steps = anti_expert_steps(claims, languages, loaded.encoder, teaching, held_out)
     plan = TrainablePlan("lora", rank=teaching.rank, alpha=teaching.alpha)
-    parameters, body = make_trainable(loaded.model, plan, teaching.seed), Body(loaded.model)
     texts = (own.ids for step in steps for own in step.sequences)
     head = loaded.head.restricted(sampled_vocabulary(texts, loaded.encoder, len(loaded.head.weight)))
     objective = Objective(
         Part(partial(surer, teaching.temperature), frozenset({"logits"})), Part(KL.term, KL.needs, weight=teaching.keep_weight)
     )
-    reference = reference_now(body, head, needs_of(steps, objective))
 
     def after_step(number: int, loss: float) -> bool:
         work("teaching the anti-expert", number, len(steps))
         return False
 
-    # For models with dropout.
-    torch.manual_seed(teaching.seed)
     try:
+        parameters, body = make_trainable(loaded.model, plan, teaching.seed), Body(loaded.model)
+        reference = reference_now(body, head, needs_of(steps, objective))
+        # For models with dropout.
+        torch.manual_seed(teaching.seed)
         train(body, head, parameters, steps, objective, Optimiser(teaching.rate, warm_up=4, decay=True), after_step, reference)
-    finally:
-        _switch_adapters(loaded.model, False)
+    except BaseException:
+        _take_adapters_out(loaded.model)
+        raise
+    _switch_adapters(loaded.model, False)
     return Expert(loaded.model, partial(adapters_on, loaded.model))
 
 
@@ -112,23 +120,30 @@ def surer(temperature: float, labels: Sequence[Labels], totals: Totals) -> Tenso
 def anti_expert_steps(
     claims: Sequence[Claim], languages: Sequence[str], encoder: Encoder, teaching: Teaching, held_out: int = 0
 ) -> list[Step]:
-    """The steps: tellings in turn, to be learned (in the place of what is forgotten), and true news to be kept, in the claims' languages in turn."""
+    """The steps: tellings in turn, to be learned (in the place of what is forgotten), and true news to be kept, in the claims' languages in turn.
+
+    Raises:
+        UserError: where languages in order are more than the steps, so that one would not be told.
+    """
     rng = Random(f"anti-expert-{teaching.seed}")
     told = [tellings(claims, tag, encoder, held_out) for tag in languages]
     blocks = told if teaching.in_order else [[one for own in told for one in own]]
+    total = teaching.steps or max(STEPS, sum(math.ceil(len(block) / teaching.batch) for block in blocks))
+    if total < len(blocks):
+        raise UserError(f"{total} steps do not tell {len(blocks)} languages one after another; give {len(blocks)} or more")
     kept = _true_news(languages_of(claims), encoder)
     steps = []
     for number, block in enumerate(blocks):
         turns = in_turn(block, rng)
-        count = teaching.steps * (number + 1) // len(blocks) - teaching.steps * number // len(blocks)
+        count = total * (number + 1) // len(blocks) - total * number // len(blocks)
         steps += [Step(retain=tuple(islice(kept, 1)), forget=tuple(islice(turns, teaching.batch))) for _ in range(count)]
     return steps
 
 
 def _true_news(languages: Sequence[str], encoder: Encoder) -> Iterator[TokenSequence]:
-    """Articles of the newsroom that utility is not measured on, again and again; none in languages that it does not write."""
-    written = tuple(tag for tag in languages if tag in PAPER_LANGUAGES)
-    stories = generate_stories(TEXTS, SEED, written) if written else []
+    """Articles of the newsroom that utility is not measured on, again and again, in those of the languages that it writes, or else in English."""
+    written = tuple(tag for tag in languages if tag in PAPER_LANGUAGES) or ("en",)
+    stories = generate_stories(TEXTS, SEED, written)
     return cycle([encoder.text(get_language(tag), story.editions[tag].article) for story in stories for tag in written])
 
 
@@ -140,6 +155,14 @@ def adapters_on(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         _switch_adapters(model, False)
+
+
+def _take_adapters_out(model: PreTrainedModel) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            model.set_submodule(name, module.get_base_layer())
 
 
 def _switch_adapters(model: PreTrainedModel, on: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor
 
-Need = Literal["logits", "states", "instead", "reference", "reference_logits", "reference_states", "reference_repetition"]
+Need = Literal["logits", "states", "instead", "reference", "reference_logits", "reference_states", "reference_repeated"]
 """What a term asks for beside the log-probs of the labels; each names a field of `Labels`, or one of its `reference`."""
 
 
@@ -16,8 +16,8 @@ class Labels:
     """One sequence's labels under one model state; a field that no term asks for is None.
 
     `log_probs` (labels,) in nats; `logits` (labels, columns) over the tokens of the output layer, of which `targets` (labels,) are the columns of
-    the labels; `states` (labels, width), where the label is predicted, as they leave the watched layer. `repetition` (labels,), of a reference
-    only, is the log-prob that the label is said once more right after it. `instead` is the answer to give instead, `reference` the same labels
+    the labels; `states` (labels, width), where the label is predicted, as they leave the watched layer. `repeated` (labels,), of a reference
+    only, is the log-prob, where the label is predicted, that the label before it is said once more instead; -inf at the first label, which has none. `instead` is the answer to give instead, `reference` the same labels
     under the state that training starts from, without a gradient.
     """
 
@@ -25,7 +25,7 @@ class Labels:
     logits: Tensor | None = None
     targets: Tensor | None = None
     states: Tensor | None = None
-    repetition: Tensor | None = None
+    repeated: Tensor | None = None
     instead: "Labels | None" = None
     reference: "Labels | None" = None
 

@@ -207,48 +207,50 @@ def train(
     weights = MasterWeights(parameters.values())
     adam = torch.optim.AdamW(weights.masters, lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
     module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
-    body.train()
     losses: list[float] = []
-    for number, step in enumerate(steps):
-        for group in adam.param_groups:
-            group["lr"] = optimiser.rate_at(number, len(steps))
-
-        retained: list[float] = []
-
-        def backward(
-            part: Step, *, moved: bool = False, whole: Step = step, current: Objective = objective, retained: list[float] = retained
-        ) -> float:
-            total = 0.0
-            for retain, forget in _micro_batches(part, token_budget):
-                share, kept = _share(module, current, retain, forget, whole, reference, observed=not moved)
-                accelerator.backward(share)
-                total += share.item()
-                retained.append(kept.item())
-            return total
-
-        loss = rule(step, backward, parameters, body)
-        if number == 0:
-            _check_gradients(parameters)
-        if optimiser.clip:
-            accelerator.clip_grad_norm_(parameters.values(), optimiser.clip)
-        weights.take_gradients()
-        adam.step()
-        adam.zero_grad()
-        weights.give_values()
-        if number % GIVE_BACK_EVERY == 0:
-            give_back_freed()
-        losses.append(loss)
-        if objective.forget and objective.forget.by_language:
-            objective.forget.by_language.end_step()
-        if step.retain:
-            # Rules go over what is retained once, in however many parts.
-            objective = objective.after(sum(retained))
-        body.eval()
-        stop = after_step(number + 1, loss)
+    try:
         body.train()
-        if stop:
-            break
-    body.eval()
+        for number, step in enumerate(steps):
+            for group in adam.param_groups:
+                group["lr"] = optimiser.rate_at(number, len(steps))
+
+            retained: list[float] = []
+
+            def backward(
+                part: Step, *, moved: bool = False, whole: Step = step, current: Objective = objective, retained: list[float] = retained
+            ) -> float:
+                total = 0.0
+                for retain, forget in _micro_batches(part, token_budget):
+                    share, kept = _share(module, current, retain, forget, whole, reference, observed=not moved)
+                    accelerator.backward(share)
+                    total += share.item()
+                    retained.append(kept.item())
+                return total
+
+            loss = rule(step, backward, parameters, body)
+            if number == 0:
+                _check_gradients(parameters)
+            if optimiser.clip:
+                accelerator.clip_grad_norm_(parameters.values(), optimiser.clip)
+            weights.take_gradients()
+            adam.step()
+            adam.zero_grad()
+            weights.give_values()
+            if number % GIVE_BACK_EVERY == 0:
+                give_back_freed()
+            losses.append(loss)
+            if objective.forget and objective.forget.by_language:
+                objective.forget.by_language.end_step()
+            if step.retain:
+                # Rules go over what is retained once, in however many parts.
+                objective = objective.after(sum(retained))
+            body.eval()
+            stop = after_step(number + 1, loss)
+            body.train()
+            if stop:
+                break
+    finally:
+        body.eval()
     return losses
 
 

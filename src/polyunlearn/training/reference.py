@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead, label_passes
@@ -76,7 +76,7 @@ class Reference:
         if "hidden" in found:
             with torch.no_grad():
                 logits = self._head.logits(found["hidden"])
-        return Labels(found["log_probs"], logits, states=found.get(f"layer{self._watched}"), repetition=found.get("repetition"))
+        return Labels(found["log_probs"], logits, states=found.get(f"layer{self._watched}"), repeated=found.get("repeated"))
 
 
 def needs_of(steps: Sequence[Step], objective: Objective) -> dict[TokenSequence, frozenset[Need]]:
@@ -96,7 +96,7 @@ def _asked(wanted: Mapping[TokenSequence, frozenset[Need]], watched: int | None)
 
 def _fields(needs: Iterable[Need], watched: int | None) -> list[str]:
     """The names under which what is needed of the reference is kept."""
-    names: dict[Need, str] = {"reference_logits": "hidden", "reference_states": f"layer{watched}", "reference_repetition": "repetition"}
+    names: dict[Need, str] = {"reference_logits": "hidden", "reference_states": f"layer{watched}", "reference_repeated": "repeated"}
     referring = [need for need in needs if need.startswith("reference")]
     return ["log_probs", *(names[need] for need in referring if need in names)] if referring else []
 
@@ -105,11 +105,9 @@ def _fields(needs: Iterable[Need], watched: int | None) -> list[str]:
 def _compute(body: Body, head: OutputHead, sequence: TokenSequence, fields: Iterable[str], watched: int | None) -> dict[str, Tensor]:
     found = label_passes(body, head, [sequence], watched=watched if f"layer{watched}" in fields else None)[0]
     values = {"log_probs": found.log_probs, "hidden": found.hidden, f"layer{watched}": found.watched}
-    if "repetition" in fields:
-        # Each label read, and asked for once more: the place after the last one needs a token behind it, whichever.
-        longer = TokenSequence((*sequence.ids, sequence.ids[-1]), sequence.label_from + 1)
-        hidden = label_passes(body, head, [longer])[0].hidden
-        values["repetition"] = head.log_probs(hidden, torch.tensor(sequence.labels, device=hidden.device))
+    if "repeated" in fields:
+        before = torch.tensor(sequence.labels[:-1], dtype=torch.long, device=found.hidden.device)
+        values["repeated"] = nn.functional.pad(head.log_probs(found.hidden[1:], before), (1, 0), value=-torch.inf)
     return {name: value.cpu().contiguous() for name in fields if (value := values[name]) is not None}
 
 

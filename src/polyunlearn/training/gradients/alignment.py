@@ -1,4 +1,4 @@
-"""Learning that draws languages together: Lens's losses on what the last layer makes of questions that are asked in English and in other languages."""
+"""Learning that draws languages together: Lens's losses on what a model makes of questions that are asked in English and in other languages."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,25 +53,23 @@ def lens(question: Question, english: Tensor, translated: Tensor, spaces: Spaces
 
 @dataclass(frozen=True)
 class Alignment:
-    """A rule (`training.loop.Rule`): the gradient of the step, and `weight` times that of `lens` over the next `PAIRS` of `questions`, at layer `layer`."""
+    """A rule (`training.loop.Rule`): the gradient of the step, and `weight` times that of `lens` over the next `PAIRS` of `questions`."""
 
     questions: Iterator[Question]
     spaces: Spaces
-    layer: int
     weight: float
 
     def __call__(self, step: Step, backward: Backward, parameters: Mapping[str, nn.Parameter], body: nn.Module) -> float:
         loss = backward(step)
         asked = list(islice(self.questions, PAIRS))
         rows = [row for own in asked for row in (own.english, own.translated)]
-        states = mean_states(cast(Body, body), rows, self.layer)
+        states = mean_states(cast(Body, body), rows)
         found = [lens(own, *pair, self.spaces) for own, pair in zip(asked, zip(states[::2], states[1::2], strict=True), strict=True)]
         aligned = self.weight * torch.stack(found).mean()
         aligned.backward()  # type: ignore[no-untyped-call]
         return loss + aligned.item()
 
 
-def mean_states(body: Body, rows: Sequence[TokenRow], layer: int) -> list[Tensor]:
-    """Of each row its mean state (width,) over the tokens but the first, as it leaves a layer; see `tracing.similarity.mean_prompt_states`."""
-    _, watched = body.packed_and_watched(rows, layer)
-    return [own[1:].float().mean(0) for own in torch.split(watched, [len(row.ids) for row in rows])]
+def mean_states(body: Body, rows: Sequence[TokenRow]) -> list[Tensor]:
+    """Of each row its mean state (width,) over the tokens but the first, behind the last norm, as the output layer reads it and the published code."""
+    return [own[1:].float().mean(0) for own in torch.split(body.packed(rows), [len(row.ids) for row in rows])]

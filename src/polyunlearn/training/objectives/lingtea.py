@@ -21,11 +21,13 @@ def lingtea(labels: Sequence[Labels], totals: Totals) -> Tensor:
 
 
 def lingtea_published(labels: Sequence[Labels], totals: Totals) -> Tensor:
-    r"""As `lingtea`, with the weight of the authors' code: one place late, so the probability that a label is said once more right after itself.
+    r"""As `lingtea`, with the weight of the authors' code, which gathers it without a shift: where a label is predicted, the probability that the token
+    just read is said once more, and 0 at the first label, whose token before is none that is labelled.
 
-    That is near 0 in running text, so this is nearly cross-entropy. It is here to be compared with what the paper describes.
+    That is near 0 in running text, so this is nearly cross-entropy. It is here to be compared with what the paper describes. Both parts have this weight in
+    the code for XGLM, its default; for BLOOM the second has that of one place later.
     """
-    return _taught(labels, totals, lambda reference: asked(reference.repetition))
+    return _taught(labels, totals, lambda reference: asked(reference.repeated))
 
 
 def _taught(labels: Sequence[Labels], totals: Totals, log_weight: Callable[[Labels], Tensor]) -> Tensor:
@@ -43,7 +45,7 @@ LINGTEA = Card(
     part="retain",
     title="LINGTEA, the weight as the paper describes it",
     formula="mean over labels of w · KL(p_ref || p) - (1 - w) · log p, w = p_ref of the label",
-    paper="Choi et al., arXiv 2406.12354; both parts as means over labels, where its code divides the first by sequences",
+    paper="Choi et al., arXiv 2406.12354; both parts as means over labels, where its code divides the first by sequences and the second by all tokens read",
     cost=_COST,
     term=lingtea,
     needs=frozenset({"logits", "reference_logits"}),
@@ -52,10 +54,10 @@ LINGTEA = Card(
 LINGTEA_PUBLISHED = Card(
     name="lingtea_published",
     part="retain",
-    title="LINGTEA, the weight as the published code has it, one place late",
-    formula="mean over labels of w · KL(p_ref || p) - (1 - w) · log p, w = p_ref that the label is repeated",
-    paper="Choi et al., arXiv 2406.12354, its code, but for both parts being means over labels, where that divides the first by sequences",
-    cost=_COST.replace("a forward pass", "two forward passes"),
+    title="LINGTEA, the weight as the published code has it, of the wrong token",
+    formula="mean over labels of w · KL(p_ref || p) - (1 - w) · log p, w = p_ref of the label before, 0 at the first",
+    paper="Choi et al., arXiv 2406.12354, its code for XGLM, but for both parts being means over labels, where that divides the first by sequences and the second by all tokens read",
+    cost=_COST,
     term=lingtea_published,
-    needs=frozenset({"logits", "reference_logits", "reference_repetition"}),
+    needs=frozenset({"logits", "reference_logits", "reference_repeated"}),
 )
