@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from polyunlearn.attacks.suite import get_attacks
@@ -74,7 +75,11 @@ def unlearn(
         raise UserError(
             "an adapter in a model in memory could not be told from it; use `polyunlearn unlearn --adapter`, or settings without adapter"
         )
-    with _as_it_was(model), tempfile.TemporaryDirectory() as folder:
+    if any(".lora_" in name for name, _ in model.named_parameters()) or getattr(model, "_hf_peft_config_loaded", False):
+        raise UserError(
+            "the model has adapters, beside which its weights would be unlearned and not saved with them; put them into its weights first (PEFT: merge_and_unload)"
+        )
+    with _as_it_was(model), torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder:
         return unlearn_claims(wrap_model(model, tokenizer), claims, work or Path(folder), settings, kept, trained=trained)
 
 
@@ -94,6 +99,6 @@ def verify(
     Raises:
         UserError: as `audit`, and for an attack that is not known.
     """
-    with _as_it_was(model):
+    with _as_it_was(model), torch.random.fork_rng():
         wrapped, chosen = wrap_model(model, tokenizer), get_attacks(attacks) if attacks else []
         return verify_claims(wrapped, claims, before, chosen, asking, allowed, trained=trained)

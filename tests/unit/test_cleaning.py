@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from handmade_claims import CLAIMS, TOLD, claim_of, teach
+from handmade_claims import CLAIMS, STORIES, TOLD, claim_of, teach
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import sharp
@@ -24,9 +24,9 @@ from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding
-from polyunlearn.cleaning.plan import Plan, Settings, _of
+from polyunlearn.cleaning.plan import Plan, Settings, _completed, _of
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
-from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, unlearn_claims
+from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, on_the_way, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.corpus.newsroom import generate_stories
@@ -153,18 +153,62 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
     findings = (finding("a", "de", 2.0, 0.5), finding("b", "de", 90.0, None), finding("b", "fr", 90.0, None))
     monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments, **more: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
-    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01})  # type: ignore[arg-type]
+    monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
+    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2)  # type: ignore[arg-type]
 
 
 def test_a_language_in_which_nothing_is_said_is_not_planned_for() -> None:
-    """In French the only edge has no p, so it is of the name alone, however large; where no edge of the audit has one, all that there is is taken."""
+    """In French the only edge has no p, so it is of the name alone, however large."""
 
     def finding(claim: str, tag: str, p: float | None) -> Finding:
         return Finding(claim, tag, "given", 1, 3.0, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, 0.0, ())
 
     audit = Audit("m", "f", ("de", "fr"), (), 0.05, (finding("a", "de", 0.5), finding("b", "de", None), finding("b", "fr", None)))
     assert [one.claim for one in _of(audit, "de", {"a", "b"})] == ["a"] and _of(audit, "fr", {"a", "b"}) == []
-    assert [one.claim for one in _of(audit, "fr", {"b"})] == ["b"]
+    assert _of(audit, "fr", {"b"}) == []
+
+
+def test_claims_of_which_nothing_tells_are_unlearned_where_they_are_said(gemma_folder: Path, tmp_path: Path) -> None:
+    """Alone of their kinds, so that nothing says what chance gives: German, in which they are told and said, and English with it; of the states that cost
+    nothing that one is kept in which none is said any more."""
+    loaded = taught(gemma_folder)
+    alone = [claim.model_copy(update={"kind": f"kind {number}"}) for number, claim in enumerate(CLAIMS[:TOLD])]
+    before = audit_claims(loaded, alone)
+    assert all(one.p is None for one in before.findings) and not before.nothing_said
+    done = unlearn_claims(loaded, alone, tmp_path, SETTINGS)
+    assert set(done.plan.languages) == {"en", "de"} and "the languages are those in which they are said: German" in done.plan.reasons[1]
+    assert [point.undecided for point in done.points] == [2 * TOLD] * len(done.points)
+    assert done.points[0].said >= TOLD and done.kept.said == 0 and not done.remaining
+
+
+def test_a_claim_of_which_nothing_tells_adds_the_language_in_which_it_is_said() -> None:
+    def finding(claim: str, tag: str, p: float | None, says: float) -> Finding:
+        return Finding(claim, tag, "given", 1, 0.0, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, says, ("",))
+
+    claims = [claim_of(STORIES[number]).model_copy(update={"id": name}) for number, name in enumerate("ab")]
+    said, why = (finding("a", "de", 0.001, 1.0), finding("b", "de", None, 0.0), finding("b", "en", None, 1.0)), list[str]()
+    assert _completed(("de",), claims, Audit("m", "f", ("en", "de"), (), 0.05, said), why) == ("en", "de")
+    german = [claim.model_copy(update={"editions": dict.fromkeys(("de", "fr"), claim.editions["de"])}) for claim in claims]
+    said = (finding("a", "de", 0.001, 1.0), finding("b", "de", None, 0.0), finding("b", "fr", None, 1.0))
+    assert _completed(("de",), german, Audit("m", "f", ("de", "fr"), (), 0.05, said), why) == ("de", "fr")
+    assert why[-1] == "b is said in none of the others, so French is one of them."
+
+
+@pytest.mark.parametrize(("count", "languages", "alternatives"), [(40, 9, 6), (20, 9, 9), (10, 4, 8), (3, 9, 15)])
+def test_on_the_way_as_many_alternatives_as_it_takes_to_tell(count: int, languages: int, alternatives: int) -> None:
+    """The least p is 1 in 1 + count times alternatives, and it has to hold for all languages: 9 / 181 is at most .05, 9 / 161 is not."""
+    tags = ("en", "de", "fr", "zh", "ru", "jv", "ur", "ha", "hy")[:languages]
+    claims = [
+        Claim(id=f"c{number}", editions={tag: ClaimEdition(keyword="A", questions=("?",)) for tag in tags}) for number in range(count)
+    ]
+    assert on_the_way(claims).alternatives == alternatives and on_the_way([]).alternatives == 6
+    assert alternatives == 15 or languages / (1 + count * alternatives) <= 0.05
+
+
+def test_a_state_that_says_claims_is_not_kept_before_one_that_does_not() -> None:
+    """Where nothing else tells; then the cheaper one."""
+    start, says, silent = Point(0, 0, 6, {}, {"de": 0.0}, 6), Point(8, 0, 6, {}, {"de": 0.0}, 2), Point(16, 0, 6, {}, {"de": 0.01}, 0)
+    assert choose_point([start, says, silent, replace(silent, step=24, bits={"de": 0.015})], 0.02) == (silent, True)
 
 
 def test_what_a_state_costs_is_said_by_texts_that_did_not_choose_it(

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from handmade_bodies import OneWeight
 from tiny import sequences, sharp
 from torch import Tensor, nn
@@ -260,6 +262,30 @@ def test_a_step_that_fails_leaves_the_model_in_evaluation_mode(any_model_folder:
     with pytest.raises(RuntimeError, match="out of memory"):
         train(loaded.body, loaded.head, parameters, _steps(1), DIFFERENCE, Optimiser(1e-3), rule=fails)
     assert not any(module.training for module in loaded.body.modules())
+
+
+def test_a_users_accelerator_changes_nothing_and_is_left_as_it_was(any_model_folder: Path) -> None:
+    """It is the process's: while it gathers gradients over four steps no step of ours would be taken, and under its autocast losses would be rounded."""
+    alone, alone_losses = _trained_beside(any_model_folder)
+    theirs = Accelerator(mixed_precision="bf16", gradient_accumulation_steps=4, cpu=True)
+    try:
+        with theirs.accumulate(torch.nn.Linear(1, 1)):
+            beside, losses = _trained_beside(any_model_folder)
+            assert losses == alone_losses and all(torch.equal(beside[name], own) for name, own in alone.items())
+            assert theirs.mixed_precision == "bf16" and theirs.gradient_accumulation_steps == 4 and not theirs.sync_gradients
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+
+
+def _trained_beside(folder: Path) -> tuple[dict[str, Tensor], list[float]]:
+    loaded = sharp(folder)
+    parameters = make_trainable(loaded.model, TrainablePlan("body"))
+    before = snapshot(parameters)
+    losses = train(loaded.body, loaded.head, parameters, _steps(2), DIFFERENCE, Optimiser(1e-3))
+    after = snapshot(parameters)
+    assert any(not torch.equal(after[name], own) for name, own in before.items())
+    return dict(after), losses
 
 
 def test_every_field_reaches_the_term_that_names_it(any_model_folder: Path) -> None:

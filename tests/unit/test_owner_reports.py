@@ -52,7 +52,7 @@ def test_answers_that_lie_conspicuously_low_are_a_warning_and_no_fault(tmp_path:
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("▽</td>") == 4 and "CONSPICUOUSLY UNLIKELY" in page
     done = done_with(low(0), low(3))
-    assert said in cleaning_sentences(done) and said in model_card(done, Settings(), "own")
+    assert said in cleaning_sentences(done) and said in model_card(done, Settings(), "own", "float32")
 
 
 def test_as_many_as_chance_gives_are_no_warning() -> None:
@@ -68,9 +68,9 @@ def test_the_card_has_no_edge_that_says_nothing(p: float | None, wanted: str) ->
         audit(finding("c0", edge=own), finding("c1", edge=own), finding("c2", edge=other, p=p))
         for own, other in ((1.0, 11.0), (-0.5, 15.0))
     )
-    assert f"| {wanted} |" in model_card(done_with(before, after), Settings(), "own")
+    assert f"| {wanted} |" in model_card(done_with(before, after), Settings(), "own", "float32")
     nothing = audit(finding("c2", edge=11.0, p=None))
-    assert "| undecided |" in model_card(done_with(nothing, nothing), Settings(), "own")
+    assert "| undecided |" in model_card(done_with(nothing, nothing), Settings(), "own", "float32")
 
 
 def test_claims_that_were_found_and_left_out_are_there_still() -> None:
@@ -99,6 +99,6 @@ def test_claims_that_are_held_together_alone_are_found() -> None:
 
 def test_the_cost_is_that_of_texts_which_did_not_choose() -> None:
     done = done_with(low(0), low(0))
-    card = model_card(done, Settings(), "own")
+    card = model_card(done, Settings(), "own", "float32")
     assert "| +1.5% |" in card and "+0.1%" not in card and "by which no state was chosen" in card and "(2.0%, by other articles)" in card
     assert "texts that it was not chosen by +1.5% in the worst language (de)" in cleaning_sentences(done)[0]

@@ -116,7 +116,7 @@ def test_an_unlearning_keeps_what_it_was_trained_on_and_is_judged_by_the_rest(ge
     assert all(own.wordings == 4 for audit in (done.before, done.after) for own in audit.findings)
     after = done.after.of("de")
     assert all(after[claim.id].trained == 2 for claim in chosen) and done.after.only_trained == {}
-    assert f"32 wordings, {2 * len(chosen)} of them also trained on" in model_card(done, settings, "own")
+    assert f"32 wordings, {2 * len(chosen)} of them also trained on" in model_card(done, settings, "own", "float32")
 
 
 def finding(claim: str, tag: str, wordings: int, trained: int | None) -> Finding:
@@ -151,7 +151,7 @@ def test_an_owner_is_told_where_no_other_wording_was_asked() -> None:
     now = audit_of(finding("a", "de", 2, 2))
     done = Cleaning(now, now, Plan(("a",), ("de",), ()), (Point(8, 0, 0, {}, {}),), Point(8, 0, 0, {}, {}), True, {}, {})
     assert any(own.startswith(LIMIT) for own in cleaning_sentences(done))
-    card = model_card(done, Settings(), "own")
+    card = model_card(done, Settings(), "own", "float32")
     assert LIMIT in card and "asked in 2 wordings, 2 of them also trained on" in card
 
 

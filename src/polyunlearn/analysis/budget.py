@@ -62,11 +62,11 @@ class BudgetPath:
     points: tuple[BudgetPoint, ...]
 
     def kept(self, budget: float) -> BudgetPoint:
-        """The last point that is inside the budget; the learned state always is.
+        """The last point that is inside the budget; the learned state always is, or counts as if it were, where it has diverged and loses no end.
 
         What lies between does not count: some methods forget first and repair then, and what is shipped is the state that they end in.
         """
-        return next(point for point in reversed(self.points) if point.utility_loss <= budget + SLACK)
+        return next((point for point in reversed(self.points) if point.utility_loss <= budget + SLACK), self.points[0])
 
     def until(self, steps: int) -> "BudgetPath":
         """The path as far as its first `steps` steps."""

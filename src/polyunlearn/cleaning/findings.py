@@ -136,6 +136,12 @@ class Audit:
         return is_held(finding.suppressed, finding.nulls, self.tests(finding.claim), self.alpha)
 
     @property
+    def nothing_said(self) -> bool:
+        """Whether of no claim it can be said, in any language, that it is held or is not, and none is said aloud."""
+        own = [one for one in self.verdicts() if not one.control]
+        return bool(own) and not any(one.said or self.decided(one.claim) for one in own)
+
+    @property
     def suppressed(self) -> dict[str, tuple[str, ...]]:
         """By language the claims whose answers lie so low, where more claims do in some language than chance gives."""
         own = [one for one in self._own if self.low(one)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from typing import Any
 
 from torch import nn
@@ -14,7 +15,7 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.models.trainable import TrainablePlan
 from polyunlearn.tracing.coverage import claim_questions, gradient_sketch, inner_products
-from polyunlearn.tracing.languages import compare, living_in, make_trace
+from polyunlearn.tracing.languages import MOST, compare, living_in, make_trace
 
 FROM = 5 / 18
 """The share of layers, from the first, that stay: what the studies of docs/results found to leave least and cost least."""
@@ -101,6 +102,9 @@ def make_plan(
         return Plan(told, settings.languages, (*reasons, "The languages are those that were asked for.", *without))
     if not chosen:
         return Plan((), (), tuple(reasons))
+    if not any(one.p is not None for one in audit.findings if one.claim in found):
+        spoken, why = _spoken(audit, found)
+        return Plan(names, _completed(spoken, chosen, audit, why), (*reasons, *why))
     losses = {tag: _losses(there) for tag in audit.languages if (there := _of(audit, tag, found))}
     held = compare({tag: own for tag, (own, _) in losses.items()}, {tag: control for tag, (_, control) in losses.items()})
     sketches = {}
@@ -108,7 +112,27 @@ def make_plan(
         asked = claim_questions([claim for claim in chosen if tag in claim.editions], tag, encoder)
         sketches[tag] = gradient_sketch(body, head, parameters, asked)
     trace = make_trace(held, inner_products(sketches))
-    languages, why = list(trace.chosen), list(trace.reasons)
+    why = list(trace.reasons)
+    return Plan(names, _completed(trace.chosen, chosen, audit, why), (*reasons, *why))
+
+
+def _spoken(audit: Audit, found: set[str]) -> tuple[list[str], list[str]]:
+    """Where nothing says what chance gives these claims: up to `MOST` languages in which they are said, those first in which most are, then the likeliest; and why."""
+    own = {tag: [one for one in audit.of(tag).values() if one.claim in found] for tag in audit.languages}
+    said = {tag: sum(bool(one.says) for one in there) for tag, there in own.items()}
+    spoken = sorted((tag for tag in said if said[tag]), key=lambda tag: (-said[tag], -fmean(one.expected + one.edge for one in own[tag])))[
+        :MOST
+    ]
+    names = ", ".join(get_language(tag).name for tag in spoken)
+    return spoken, [
+        f"Nothing says what chance gives these claims (too few of their kind), so the languages are those in which they are said: {names}."
+    ]
+
+
+def _completed(chosen_languages: Sequence[str], chosen: Sequence[Claim], audit: Audit, why: list[str]) -> tuple[str, ...]:
+    """The languages with English, where the claims have it, with one for every claim that has none of them, and for every one of which nothing is known but that
+    it is said, and said in others; adds the reasons to `why`."""
+    languages = list(chosen_languages)
     lacking = [claim.id for claim in chosen if not any(tag in claim.editions for tag in languages)]
     if "en" not in languages and any("en" in claim.editions for claim in chosen):
         languages.insert(0, "en")
@@ -119,14 +143,18 @@ def make_plan(
             languages += own[:1]
             if own:
                 why.append(f"{claim.id} has no edition in the others, so {get_language(own[0]).name} is one of them.")
-    return Plan(names, tuple(dict.fromkeys(languages)), (*reasons, *why))
+    for claim in chosen:
+        there = audit.by_claim[claim.id].values()
+        said = sorted((one for one in there if one.says), key=lambda one: -(one.expected + one.edge))
+        if said and all(one.p is None for one in there) and not any(one.language in languages for one in said):
+            languages.append(said[0].language)
+            why.append(f"{claim.id} is said in none of the others, so {get_language(said[0].language).name} is one of them.")
+    return tuple(dict.fromkeys(languages))
 
 
 def _of(audit: Audit, tag: str, found: set[str]) -> list[Finding]:
-    """What the audit found of these claims in a language; where anything is said in any, only what says something, since an edge without p is of the name alone."""
-    own = [one for one in audit.findings if one.claim in found]
-    telling = [one for one in own if one.p is not None]
-    return [one for one in telling or own if one.language == tag]
+    """What the audit found of these claims in a language that says something: an edge without p is of the name alone."""
+    return [one for one in audit.of(tag).values() if one.claim in found and one.p is not None]
 
 
 def _losses(findings: Sequence[Finding]) -> tuple[list[float], list[float]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from polyunlearn import __version__
 from polyunlearn.cleaning.asking import Asking, asked_languages
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.findings import Audit, most_by_chance, read_audit, write_audit
+from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, most_by_chance, read_audit, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.wordings import Trained, questions_of, together
@@ -31,7 +32,9 @@ from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import check_layer, check_weights, load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.progress import Work
+from polyunlearn.scoring.generation import greedy_answers, read_prompts
 from polyunlearn.scoring.measure import Moment, text_rows
+from polyunlearn.text import says
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain
 from polyunlearn.training.objectives import check_precision, get_method
@@ -53,12 +56,20 @@ STAGES = (
 """The files of a run."""
 
 ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
-"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on."""
+"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on; what they say is read only where nothing else tells."""
+
+
+def on_the_way(claims: Sequence[Claim]) -> Asking:
+    """`ON_THE_WAY` with as many alternatives as it takes to say of a claim that it is held: the least p is one in their number times that of the claims of its
+    kind."""
+    kinds = Counter(claim.kind for claim in claims)
+    wanted = max((math.ceil(len(languages_of(claims)) / ALPHA / count) for count in kinds.values()), default=0)
+    return replace(ON_THE_WAY, alternatives=min(max(ON_THE_WAY.alternatives, wanted), Asking().alternatives))
 
 
 @dataclass(frozen=True)
 class Point:
-    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, and of how many this cannot be said, by language the mean `edges` of the claims to unlearn
+    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, of how many this cannot be said, and how many of these the model says, by language the mean `edges` of the claims to unlearn
     of which it can (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
 
     step: int
@@ -66,6 +77,7 @@ class Point:
     undecided: int
     edges: dict[str, float]
     bits: dict[str, float]
+    said: int = 0
 
     @property
     def left(self) -> float:
@@ -168,12 +180,12 @@ def kept_languages(claims: Sequence[Claim]) -> list[str]:
 
 
 def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
-    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are held, then where least is left above chance,
-    then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
+    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are held, or said where that is all there is to go by,
+    then where least is left above chance, then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
     within = [point for point in points if point.costs() <= budget]
     moved = [point for point in within if point.step]
     if moved or len(points) == 1:
-        return min(moved or within, key=lambda point: (point.held, point.left, point.costs())), True
+        return min(moved or within, key=lambda point: (point.held + point.said, point.left, point.costs())), True
     return min(points[1:], key=lambda point: point.costs()), False
 
 
@@ -261,19 +273,29 @@ class _Utility:
 
 
 def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
-    now = audit_claims(loaded, claims, ON_THE_WAY, diverged_too=True)
+    now = audit_claims(loaded, claims, on_the_way(claims), diverged_too=True)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
     told = [one for one in own if one.p is not None]
     edges = {tag: fmean(one.edge for one in told if one.language == tag) for tag in dict.fromkeys(one.language for one in told)}
     states = [now.held(one) for one in own]
-    return Point(step, states.count(True), states.count(None), edges, utility.rise())
+    said = _said(loaded, claims, [one for one, state in zip(own, states, strict=True) if state is None])
+    return Point(step, states.count(True), states.count(None), edges, utility.rise(), said)
+
+
+def _said(loaded: LoadedModel, claims: Sequence[Claim], findings: Sequence[Finding]) -> int:
+    """How many of these the model says when it is asked in the first wording."""
+    editions = {claim.id: claim.editions for claim in claims}
+    asked = [(get_language(one.language), editions[one.claim][one.language]) for one in findings]
+    prompts = [loaded.encoder.prompt(language, edition.fake_questions[0]) for language, edition in asked]
+    answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, read_prompts(loaded.body, prompts), Asking().max_new_tokens)
+    return sum(bool(says(answer, edition.surface_forms)) for answer, (_, edition) in zip(answers, asked, strict=True))
 
 
 def _line(point: Point) -> str:
     edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items()) or "undecided"
     cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
-    held = f"{point.held} held" + (f", {point.undecided} undecided" if point.undecided else "")
+    held = f"{point.held} held" + (f", {point.undecided} undecided, {point.said} of these said" if point.undecided else "")
     return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"
 
 

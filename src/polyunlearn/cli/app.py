@@ -1,5 +1,6 @@
 """The applications that commands hang on, what they print to, and how a user's mistake ends."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,10 @@ def refuse(context: typer.Context, *names: str, beside: str) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A console or file that cannot write every script gets a question mark in its place, and not a traceback after hours of work.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except UserError as error:

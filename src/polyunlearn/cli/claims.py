@@ -60,7 +60,7 @@ def audit(
         write_audit(found, json_file)
     if html_file:
         write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
-    raise typer.Exit(int(bool(found.found)))
+    raise typer.Exit(1 if found.found else 3 if found.nothing_said else 0)
 
 
 def check_outputs(*paths: Path | None) -> None:
@@ -98,13 +98,17 @@ def unlearn(
     from polyunlearn.cleaning.wordings import read_trained, write_trained
     from polyunlearn.corpus.claims import read_claims, write_claims
     from polyunlearn.models.body import decoder_layers
-    from polyunlearn.models.loading import load_model, source_of
+    from polyunlearn.models.loading import is_adapter, load_model, source_of
     from polyunlearn.report.audit import cleaning_sentences, print_cleaning, write_claims_html
     from polyunlearn.report.model_card import write_model_card
     from polyunlearn.training.objectives import get_method
 
     get_method(method)
     check_target(out, model)
+    if adapter and is_adapter(model):
+        raise UserError(
+            f"{model}: is an adapter itself, on which another cannot stand alone; leave out --adapter, and the whole model is written"
+        )
     claims = read_claims(claims_file)
     kept = read_kept(retain) if retain else []
     trained = read_trained(Path(model))
@@ -129,7 +133,7 @@ def unlearn(
 
     def beside(folder: Path) -> None:
         own = folder / "unlearning"
-        write_model_card(done, settings, model, folder / "README.md")
+        write_model_card(done, settings, model, str(loaded.model.dtype).removeprefix("torch."), folder / "README.md")
         write_audit(done.before, own / "audit-before.json")
         write_audit(done.after, own / "audit-after.json")
         write_claims(claims, own / "claims.jsonl")

@@ -305,4 +305,4 @@ def _report(folder: Path) -> None:
     from polyunlearn.report.build import build_report
 
     path = build_report(folder, console)
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    console.print(f"report: {path}", highlight=False, markup=False, soft_wrap=True)

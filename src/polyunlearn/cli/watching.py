@@ -42,7 +42,7 @@ class ProgressWatcher:
         self._progress.update(self._work, description=f"{self._name}: {what}", completed=done, total=total)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(text, highlight=False, markup=False)
 
 
 class Working:

@@ -44,12 +44,12 @@ def load_model(
     safetensors only. `frozen_layers` is how many layers, from the first, will not be trained.
 
     Raises:
-        UserError: where there is no such model, it holds no safetensors weights, or its kind is computed otherwise (`check_agreement`).
+        UserError: where there is no such model, it holds no safetensors weights or not all of them, or its kind is computed otherwise (`check_agreement`).
     """
     source, device = source_of(name, say), _device()
     with _explained(name):
         model, reason = _read(source, device, trust_remote_code)
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(_tokenizer_source(source), trust_remote_code=trust_remote_code)
     model.to(device).eval()
     check_agreement(model)
     label = NAME if name == EMBEDDED else name
@@ -80,20 +80,42 @@ def source_of(name: str, say: Callable[[str], None] = lambda text: None) -> str:
 
 def _read(source: str, device: torch.device, trust_remote_code: bool) -> tuple[PreTrainedModel, str]:
     """The model in the precision that `device` has it in, not there yet, and why in that one; an adapter is put into the weights of its base."""
-    if (adapter := Path(source) / "adapter_config.json").is_file():
-        base = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-        model, reason = _read(source_of(base), device, trust_remote_code)
+    if is_adapter(source):
+        model, reason = _read(_base_of(source), device, trust_remote_code)
         return _with_adapter(model, source), reason
     config = AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
     dtype, reason = _dtype(config, device, trust_remote_code)
-    model = AutoModelForCausalLM.from_pretrained(
+    model, found = AutoModelForCausalLM.from_pretrained(
         source,
         dtype=dtype,
         use_safetensors=True,
         attn_implementation=attention_of(config),
         trust_remote_code=trust_remote_code,
+        output_loading_info=True,
     )
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(
+            f"{source}: lacks {len(missing)} of the model's weights, such as {missing[0]}, which would be drawn at random; save the model anew"
+        )
     return model, reason
+
+
+def is_adapter(folder: str) -> bool:
+    """Whether a folder holds a PEFT adapter."""
+    return (Path(folder) / "adapter_config.json").is_file()
+
+
+def _base_of(adapter: str) -> str:
+    base = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise UserError(f"{adapter}: its adapter_config.json names no base_model_name_or_path; write there what model the adapter is for")
+    return source_of(base)
+
+
+def _tokenizer_source(source: str) -> str:
+    """Where the tokeniser is: PEFT saves an adapter without one, and then it is its base's."""
+    has_own = not is_adapter(source) or (Path(source) / "tokenizer_config.json").is_file()
+    return source if has_own else _tokenizer_source(_base_of(source))
 
 
 def _with_adapter(model: PreTrainedModel, folder: str) -> PreTrainedModel:
@@ -101,16 +123,22 @@ def _with_adapter(model: PreTrainedModel, folder: str) -> PreTrainedModel:
         from peft import PeftModel
     except ImportError as error:
         raise UserError(f"{folder}: is an adapter, which needs the package peft; install it with: pip install peft") from error
-    merged: PreTrainedModel = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    adapted = PeftModel.from_pretrained(model, folder)
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise UserError(f"{folder}: is an adapter of a kind that cannot be put into the weights of its base; give a LoRA or one like it")
+    merged: PreTrainedModel = adapted.merge_and_unload()
     return merged
 
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """A model that cannot be loaded is a user's matter."""
+    """A model that cannot be loaded is a user's matter, whatever transformers and the packages behind it raise: quantised folders ask for packages that are not
+    there, adapters for weights of other sizes."""
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, SafetensorError, ImportError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"model {name!r} could not be loaded: {first_line(error)}") from error
 
 

@@ -69,7 +69,7 @@ def write_recoveries_markdown(
             f"Study `{config.name}`, seeds {', '.join(map(str, config.seeds))}. Made by `polyunlearn attack`.",
             "",
             "The fake rank in the first wording, before and after the attack, of the unlearned state and of gold, which never met the claims. *Excess* is "
-            "the unlearned state's rise beyond gold's, paired by story, with a 95 % interval that draws stories; *of what was taken*: as a share "
+            "the unlearned state's rise beyond gold's, paired by story, with a 95 % interval that draws seeds and their stories; *of what was taken*: as a share "
             "of what unlearning took from the learned state. *Lead*: how far the claims lie above gold's log-prob of them after the attack, in nats a token; "
             "it sees what rank does not where an attack puts other names above all of them.",
             "",
@@ -130,7 +130,7 @@ def _curve_lines(by_way: Mapping[Way, Mapping[str, Sequence[CurvePoint]]]) -> li
     return [
         "## Attacks that train, step by step",
         "",
-        "The lead over gold in nats a token, with a 95 % interval that draws stories; behind it the fake rank, the unlearned state's and gold's: means over the "
+        "The lead over gold in nats a token, with a 95 % interval that draws seeds and their stories; behind it the fake rank, the unlearned state's and gold's: means over the "
         "languages taught and asked.",
         "",
         *markdown_table(["unlearned with", "attack", *(f"{step:g}" for step in steps)], rows),

@@ -53,6 +53,10 @@ def by_risk(audit: Audit) -> list[Any]:
     return sorted(audit.verdicts(), key=lambda own: (-len(own.said), -len(own.held), 2.0 if own.p is None else own.p))
 
 
+SILENT = 0.2
+"""The share of empty answers in a language from which they are spoken of."""
+
+
 def audit_sentences(audit: Audit) -> list[str]:
     """What an audit comes to, in sentences."""
     verdicts = list(audit.verdicts())
@@ -80,9 +84,22 @@ def audit_sentences(audit: Audit) -> list[str]:
     if undecided:
         sentences.append(
             f"In {', '.join(tag for tag in audit.languages if tag in undecided)} some claims have too few answers of their form to compare with; "
-            "give distractors, or more claims or controls of the same kind."
+            "give more claims or controls of the same kind, of which it takes three at least (docs/claims.md), and distractors beside these."
         )
+    silent = {tag: share for tag in audit.languages if (share := _silent(audit, tag)) >= SILENT}
+    if silent:
+        shown = ", ".join(f"{get_language(tag).name} {share:.0%}" for tag, share in silent.items())
+        sentences.append(
+            f"Answers are empty: {shown}. There the model ends, or begins a new line, before it says anything; what it would say behind is not read."
+        )
+    if audit.nothing_said:
+        sentences.append("NOTHING CAN BE SAID of whether these claims are held: none is said aloud, and that is no proof.")
     return sentences
+
+
+def _silent(audit: Audit, tag: str) -> float:
+    answers = [answer for own in audit.of(tag).values() for answer in own.answers]
+    return sum(not answer.strip() for answer in answers) / len(answers) if answers else 0.0
 
 
 def wordings_text(audit: Audit) -> str:

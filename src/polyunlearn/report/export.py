@@ -46,14 +46,14 @@ def _cell(item: CellFigures) -> dict[str, Any]:
         "steps": item.record.steps,
         "tokens": item.record.tokens,
         "seconds": round(item.record.seconds, 1),
-        "by_language": {tag: _language(figures) for tag, figures in item.by_language.items()},
+        "by_language": {tag: _language(figures, collapsed=bool(item.collapse)) for tag, figures in item.by_language.items()},
         "collapsed": bool(item.collapse),
         "collapse_reasons": list(item.collapse),
         "found": asdict(item.record.found) if item.record.found else None,
     }
 
 
-def _language(figures: LanguageFigures) -> dict[str, Any]:
+def _language(figures: LanguageFigures, *, collapsed: bool) -> dict[str, Any]:
     return {
         "fake_rank": figures.fake_rank.mean,
         "fake_rank_ci": [figures.fake_rank.low, figures.fake_rank.high],
@@ -70,7 +70,8 @@ def _language(figures: LanguageFigures) -> dict[str, Any]:
         "off_script": figures.off_script,
         "bits_per_byte": figures.bits_per_byte,
         "gate": bool(figures.gate),
-        "standing": figures.standing,
+        # A model that broke says nothing false either.
+        "standing": "collapsed" if collapsed and figures.standing == "cleared" else figures.standing,
         "residual": figures.residual.mean if figures.residual else None,
         "residual_ci": [figures.residual.low, figures.residual.high] if figures.residual else None,
     }

@@ -11,15 +11,16 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.audit import cleaning_sentences, wordings_text
 from polyunlearn.report.comparison import markdown_table
+from polyunlearn.training.objectives import get_method
 
 
-def write_model_card(done: Cleaning, settings: Settings, model: str, path: Path) -> None:
+def write_model_card(done: Cleaning, settings: Settings, model: str, precision: str, path: Path) -> None:
     """Write README.md of a model folder, atomically."""
-    write_text_atomically(path, model_card(done, settings, model))
+    write_text_atomically(path, model_card(done, settings, model, precision))
 
 
-def model_card(done: Cleaning, settings: Settings, model: str) -> str:
-    """The card as Markdown."""
+def model_card(done: Cleaning, settings: Settings, model: str, precision: str) -> str:
+    """The card as Markdown; `precision` is that of the weights."""
     rows = []
     for tag in done.before.languages:
         before, after = done.before.of(tag), done.after.of(tag)
@@ -66,10 +67,10 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
             "",
             "## How",
             "",
-            f"polyunlearn {__version__}: method `{settings.method}`, learning rate {settings.rate:g}, up to {settings.steps} steps of {settings.batch} claims, "
-            f"told in {told}; retained were the model's own answers and texts, and the claims' neighbours. An answer is let go {settings.margin:g} nats a "
+            f"polyunlearn {__version__}: method `{settings.method}`, {'low-rank adapters' if settings.adapter else 'weights'} trained at a rate of "
+            f"{settings.trained_rate:g}, {done.points[-1].step} steps of {settings.batch} claims told in {told}; {_retained(settings)}. An answer is let go {settings.margin:g} nats a "
             f"token below what chance gives it. Of the states within the budget ({settings.budget:.1%}, by other articles) the one where fewest claims "
-            "were held, asked in their first wording, was kept, then where least was left above chance, then the cheapest.",
+            "were held, asked in their first wording, or, where that cannot be told, said, was kept, then where least was left above chance, then the cheapest.",
             "",
             *(f"- {reason}" for reason in done.plan.reasons),
             "",
@@ -79,8 +80,21 @@ def model_card(done: Cleaning, settings: Settings, model: str) -> str:
             f"- After unlearning claims and languages were {wordings_text(done.after)} (`{RECORD}`). Where a claim has others in a language, what it holds and how far it lies "
             "above chance are of those alone; what is said when asked is of all.",
             "- A claim that is not held beyond chance when asked may come back under attack, above all by further training: see the verification.",
+            "- Claims were asked and unlearned as plain text (`Question: … Answer:`), without a chat template.",
+            f"- These weights are in {precision}, as they were audited. A copy in another precision is another model: verify it.",
+            *(
+                ["- This folder is an adapter, without the model that it is for (`adapter_config.json` names it)."]
+                if settings.adapter
+                else []
+            ),
             "- Whoever compares this model with the one before can tell which claims were unlearned.",
             "- The licence of the model before applies to this one.",
             "",
         ]
     )
+
+
+def _retained(settings: Settings) -> str:
+    if get_method(settings.method).retain is None:
+        return "nothing was retained beside"
+    return "retained were the model's own answers and texts, the claims' neighbours, and what was given to be retained"

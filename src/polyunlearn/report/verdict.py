@@ -46,7 +46,7 @@ def verdict(config: StudyConfig, store: Store, figures: Sequence[CellFigures]) -
     sentences = []
     if left:
         sentences += _attacked(hardest(config, store), named) if store.is_attacked() else [NOT_ATTACKED]
-    sentences.append(_scope(config, len({item.cell.seed for item in figures if item.cell.state == "learned"})))
+    sentences.append(_scope(config, len({item.cell.seed for item in figures if item.cell.state == "learned"}), unlearned=bool(left)))
     if len(paragraphs) == 1:
         return " ".join([*paragraphs[0], *sentences])
     return "\n\n".join(map(" ".join, [*paragraphs, sentences]))
@@ -181,11 +181,11 @@ def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     return [nothing, f"In another language {said} more ({where}; the largest of {len(every)} figures, which its interval does not count)."]
 
 
-def _scope(config: StudyConfig, seeds: int) -> str:
+def _scope(config: StudyConfig, seeds: int, *, unlearned: bool) -> str:
     of_seeds = "one seed, and say nothing of others" if seeds == 1 else f"{seeds} seeds, few for saying what another would give"
     asked = (
         "Claims were asked in the wordings that were unlearned, and in others more may be left. "
-        if config.unlearning.form == "question" and config.unlearning.wordings == config.scoring.wordings
+        if unlearned and config.unlearning.form == "question" and config.unlearning.wordings == config.scoring.wordings
         else ""
     )
     return f"{asked}Intervals (95 %) are of {config.stories} stories in {of_seeds}; they are not adjusted for how many are read together."

@@ -75,8 +75,10 @@ def no_growth(config: StudyConfig, older: StudyConfig) -> str:
         return f"it would have no {min(cell.id for cell in lost)} any more"
     if changed:
         return f"the settings of {changed[0]!r} are others"
-    if set(config.sources) != set(older.sources) and not config.learning.question_languages:
-        return "questions are asked in the sources, unless learning.question_languages names languages"
+    if config.sources != older.sources and not config.learning.question_languages:
+        return "questions are asked in the sources, in their order, unless learning.question_languages names languages"
+    if config.sources != older.sources and config.learning.mixed == "all" and config.learning.mixing in ("sentence", "chunk"):
+        return "articles that switch between the sources and other languages decide the vocabulary of all"
     if config.refuses != older.refuses:
         return "a method that trains refusals changes the vocabulary of all"
     if min(config.learning.from_layer, config.untrained_layers) != min(older.learning.from_layer, older.untrained_layers):

@@ -56,7 +56,9 @@ def _chosen(store: Store, config: StudyConfig, names: Sequence[str]) -> list[Cel
     asked = {*(by_name[name] for name in names), *beside} if names else {cell for cell in cells if store.is_done(cell)}
     unfinished = [cell.id for cell in cells if cell in asked and not store.is_done(cell)]
     if unfinished or not asked:
-        raise UserError(f"{store.folder}: {unfinished[0] if unfinished else 'no cell'} is finished yet; go on with: polyunlearn study run")
+        raise UserError(
+            f"{store.folder}: {f'{unfinished[0]} is not' if unfinished else 'no cell is'} finished yet; go on with: polyunlearn study run"
+        )
     return [cell for cell in cells if cell in asked]
 
 

@@ -1,6 +1,6 @@
 """The presets, and the YAML files of users: read, changed by overrides, and checked as a whole before anything runs."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,8 @@ class _Once(yaml.SafeLoader):
         seen: set[Any] = set()
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
+            if not isinstance(name, Hashable):
+                raise yaml.constructor.ConstructorError(None, None, f"{name!r} cannot be a key; write a word", key.start_mark)
             if name in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {name!r} stands twice in one section; keep one", key.start_mark
@@ -85,7 +87,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
             raise UserError(f"--set {override}: {parent!r} is a value, not a section")
         node = child
     try:
-        node[last] = yaml.safe_load(value)
+        node[last] = yaml.load(value, _Once)
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: {value!r} is not a YAML value; quote it, or write a number, a word or [a, b]") from error
 
@@ -102,6 +104,10 @@ def _explained(item: Any) -> str:
         return str(message)
     if item["type"] == "value_error":
         return "\n".join(f"{key}: {line}" for line in message.split("\n"))
+    if item["type"] == "missing":
+        return f"{key}: is wanted; write it"
+    if item["type"] in ("tuple_type", "list_type"):
+        message += f"; write a list, such as [{item['input']}]"
     return f"{key}: {message} (got {item['input']!r})"
 
 

@@ -78,7 +78,7 @@ class Store:
                 # Gold is attacked with the learned states of all sources.
                 for attacked in list(self.folder.glob("attacks/*/gold-*.parquet")):
                     attacked.unlink()
-        elif self.folder.is_dir() and any(self.folder.iterdir()):
+        elif self.folder.is_dir() and any(not own.name.startswith(".") for own in self.folder.iterdir()):
             raise UserError(f"{self.folder} is not empty and holds no study; give another folder with --out")
         write_text_atomically(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 

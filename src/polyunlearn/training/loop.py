@@ -5,12 +5,14 @@ up to the step's, so neither padding nor memory limits change what is computed.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from torch import Tensor, nn
 
 from polyunlearn.models.batching import PACK_BUDGET, packs
@@ -202,13 +204,11 @@ def train(
     is called after each step, numbered from 1, and ends the training by returning True. Weights are moved in place. Raises `ValueError` where a
     trainable weight gets no gradient at the first step.
     """
-    # Weights stay where they are: an owner may hold a model on the CPU of a machine that has a GPU.
-    accelerator = Accelerator(device_placement=False)
-    weights = MasterWeights(parameters.values())
-    adam = torch.optim.AdamW(weights.masters, lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
-    module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
-    losses: list[float] = []
-    try:
+    with _training(body) as accelerator:
+        weights = MasterWeights(parameters.values())
+        adam = torch.optim.AdamW(weights.masters, lr=optimiser.rate, weight_decay=optimiser.weight_decay, fused=True)
+        module, adam = accelerator.prepare(_LabelPasses(body, head), adam)
+        losses: list[float] = []
         body.train()
         for number, step in enumerate(steps):
             for group in adam.param_groups:
@@ -249,9 +249,25 @@ def train(
             body.train()
             if stop:
                 break
+    return losses
+
+
+@contextmanager
+def _training(body: Body) -> Iterator[Accelerator]:
+    """An accelerator of our own; afterwards the body is in evaluation mode, whatever happened. An accelerator's settings are the process's, so those of whoever calls us are set aside and come back: under their accumulation no step would be
+    taken, and under their autocast log-probs would be rounded."""
+    states = (AcceleratorState, GradientState)
+    before = [dict(own._shared_state) for own in states]
+    for own in states:
+        own._shared_state.clear()
+    try:
+        # Weights stay where they are: an owner may hold a model on the CPU of a machine that has a GPU.
+        yield Accelerator(device_placement=False, mixed_precision="no", gradient_accumulation_steps=1)
     finally:
         body.eval()
-    return losses
+        for own, kept in zip(states, before, strict=True):
+            own._shared_state.clear()
+            own._shared_state.update(kept)
 
 
 Forgotten = tuple[TokenSequence, TokenSequence | None]
