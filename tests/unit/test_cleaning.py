@@ -1,6 +1,7 @@
 """Unlearning an owner's claims on a tiny model: what was taught goes, what stands beside it stays, and a run that was stopped goes on."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan
@@ -15,7 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tiny import sharp
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
 
+import polyunlearn.cli.claims  # noqa: F401 — adds its commands
 from polyunlearn import api
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.cleaning import unlearn as unlearn_module
@@ -28,7 +31,8 @@ from polyunlearn.cleaning.plan import Plan, Settings, _completed, _of
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, on_the_way, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
-from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
+from polyunlearn.cli.app import app
+from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour, write_claims
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
@@ -325,6 +329,35 @@ def test_an_adapter_is_what_peft_reads(gemma_folder: Path, tmp_path: Path) -> No
     assert not torch.allclose(start.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-3)
     # So that it can be verified as it lies there.
     assert torch.allclose(load_model(str(tmp_path / "adapter")).model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
+
+
+def test_an_adapter_that_stands_on_another_is_refused(gemma_folder: Path, tmp_path: Path) -> None:
+    """What is written for an adapter's folder only polyunlearn could read."""
+    shutil.copytree(gemma_folder, tmp_path / "adapter")
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    write_claims(CLAIMS, tmp_path / "claims.jsonl")
+    arguments = ["unlearn", str(tmp_path / "adapter"), str(tmp_path / "claims.jsonl"), "--out", str(tmp_path / "out"), "--adapter"]
+    with pytest.raises(UserError, match="is an adapter itself"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_a_model_in_memory_with_adapters_is_not_unlearned(gemma_folder: Path) -> None:
+    """Its weights would be, and `save_pretrained` would write the adapters alone."""
+    from peft import LoraConfig
+
+    loaded = sharp(gemma_folder)
+    loaded.model.add_adapter(LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(UserError, match="has adapters, beside which"):
+        api.unlearn(loaded.model, loaded.encoder.tokenizer, CLAIMS, SETTINGS)
+
+
+def test_an_owners_random_numbers_go_on_as_they_would(gemma_folder: Path) -> None:
+    loaded = taught(gemma_folder)
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
+    api.unlearn(loaded.model, loaded.encoder.tokenizer, CLAIMS, replace(SETTINGS, steps=3, measure_every=3))
+    assert torch.equal(torch.rand(3), wanted)
 
 
 def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:

@@ -1,5 +1,8 @@
 """What a user types that would do nothing, or write over something, is refused before anything is read or run."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,19 @@ def test_nothing_is_written_over_what_is_read_or_written(tmp_path: Path, argumen
     path.write_text("mine")
     assert "is named twice" in refused([str(path) if own == "FILE" else own for own in arguments])
     assert path.read_text() == "mine"
+
+
+def test_a_console_that_cannot_write_every_script_gets_a_question_mark() -> None:
+    """As Windows writes into a file by default; not a traceback after hours of work."""
+    program = (
+        "import sys\n"
+        "from polyunlearn.cli.app import app, console, main\n"
+        "@app.command('said')\n"
+        "def said(): console.print('.94 → .05, ویلمورا'); print('written −')\n"
+        "sys.argv = ['polyunlearn', 'said']\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr.decode("cp1252")
+    assert done.stdout.decode("cp1252").splitlines()[0].startswith(".94 ? .05, ?") and b"written" in done.stdout

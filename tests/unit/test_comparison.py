@@ -6,6 +6,7 @@ Urdu: base 1, 0, 0, 0, learned 1, 1, 1, 1: added 0, 1, 1, 1, reached. Bits per b
 
 import json
 import math
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,13 @@ def test_a_state_that_has_diverged_is_in_no_budget(tmp_path: Path) -> None:
     """NaN bits are no gain: after 4 steps the loss is infinite, so that the state after 2 is kept."""
     path = _path(tmp_path, {2: _bits("en", 2.0), 4: _bits("de", math.nan)})
     assert (path.points[2].utility_loss, path.kept(1e9).step) == (math.inf, 2)
+
+
+def test_where_the_learned_state_itself_diverged_it_is_kept(tmp_path: Path) -> None:
+    """Its loss has no end, so that no budget has it; a report must still be written."""
+    path = _path(tmp_path, {2: _bits("en", 2.0)})
+    diverged = replace(path, points=tuple(replace(point, bits_rise={"en": math.nan}) for point in path.points))
+    assert diverged.points[0].utility_loss == math.inf and diverged.kept(0.02) is diverged.points[0]
 
 
 @pytest.mark.parametrize(("lost", "counted"), [(1, 0.0), (2, 0.0), (3, 0.75), (4, 1.0)])

@@ -79,6 +79,8 @@ def test_a_missing_file_is_a_users_error(tmp_path: Path) -> None:
         ("a: [1", "not YAML"),
         ("- 1\n- 2", "must be a mapping"),
         ("unlearning: {rate: 1}\nunlearning: {steps: 5}", "the key 'unlearning' stands twice in one section"),
+        ("[a]: 1", "cannot be a key"),
+        ("? {a: b}\n: 1", "cannot be a key"),
         ("", "must be a mapping"),
     ],
 )
@@ -149,7 +151,7 @@ def test_a_wrong_value_names_key_reason_and_value(tmp_path: Path, data: dict[str
 def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
     path = config_file(tmp_path, {key: value for key, value in SMALLEST.items() if key != missing})
     (message,) = problems(path)
-    assert message.startswith(f"{path}: {missing}: Field required")
+    assert message.startswith(f"{path}: {missing}: is wanted; write it") and "got" not in message
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Loading a model from a folder, and what is wrong with folders that hold none."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from polyunlearn.bench.run import run_bench
 from polyunlearn.errors import UserError
@@ -82,6 +84,55 @@ def test_truncated_weights_are_told(copied: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="could not be loaded"):
         load_model(str(copied))
+
+
+def test_weights_that_are_not_there_are_told(copied: Path) -> None:
+    """They would be drawn at random, and an audit find nothing."""
+    weights = load_file(copied / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, copied / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks 1 of the model's weights, such as model\.layers\.1\.mlp\.up_proj\.weight"):
+        load_model(str(copied))
+
+
+def test_a_model_that_packages_are_missing_for_is_told(copied: Path) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    quantised = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (copied / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+    with pytest.raises(UserError, match="could not be loaded: "):
+        load_model(str(copied))
+
+
+def _adapter(base: Path, out: Path, **changes: object) -> str:
+    """As PEFT saves one: without a tokeniser."""
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")).save_pretrained(out)
+    config = out / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": str(base)} | changes))
+    return str(out)
+
+
+def test_an_adapter_has_the_tokeniser_of_its_base_where_it_has_none(copied: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    loaded = load_model(_adapter(copied, tmp_path / "adapter"))
+    assert not (tmp_path / "adapter" / "tokenizer_config.json").exists()
+    assert loaded.encoder.tokenizer.get_vocab() == load_model(str(copied)).encoder.tokenizer.get_vocab()
+
+
+def test_an_adapter_that_names_no_base_is_told(copied: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    with pytest.raises(UserError, match="names no base_model_name_or_path"):
+        load_model(_adapter(copied, tmp_path / "adapter", base_model_name_or_path=None))
+
+
+def test_an_adapter_that_cannot_be_merged_is_told(copied: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(copied), config).save_pretrained(tmp_path / "prompt")
+    with pytest.raises(UserError, match="of a kind that cannot be put into the weights"):
+        load_model(str(tmp_path / "prompt"))
 
 
 def test_a_damaged_configuration_is_told(copied: Path) -> None:

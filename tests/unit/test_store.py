@@ -13,8 +13,9 @@ from polyunlearn.attacks.target import Variant
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import Estimate
 from polyunlearn.scoring.rows import Row
-from polyunlearn.study.cells import Cell
+from polyunlearn.study.cells import Cell, no_growth
 from polyunlearn.study.config import StudyConfig
+from polyunlearn.study.presets import load_config
 from polyunlearn.study.store import MANIFEST, CellRecord, Store
 from polyunlearn.tracing.languages import Held, Trace
 from polyunlearn.tracing.selection import Choice
@@ -165,6 +166,32 @@ def test_what_would_change_a_cell_is_no_growth(tmp_path: Path, changes: dict[str
     with pytest.raises(UserError, match=named):
         store.open(_grown_manifest(**changes))
     assert store.config() == StudyConfig.model_validate(_config(**GROWN))
+
+
+def test_sources_in_another_order_are_no_growth_where_questions_are_drawn_from_them() -> None:
+    """They are drawn by place, so that half of the cells would be taught other questions."""
+    one, other = (load_config("quickstart", [f"sources={sources}"]) for sources in ("[de, jv]", "[jv, de]"))
+    assert "in their order" in no_growth(other, one)
+    named = [
+        load_config("quickstart", [f"sources={sources}", "learning.question_languages=[de, jv]"]) for sources in ("[de, jv]", "[jv, de]")
+    ]
+    assert no_growth(named[1], named[0]) == ""
+
+
+def test_sources_that_switch_with_other_languages_are_no_growth() -> None:
+    """What articles are told in decides the tokens of all."""
+    mixed = ["learning.question_languages=[de]", "learning.mixing=chunk", "learning.mixing_languages=[en]"]
+    one, other = (load_config("quickstart", [f"sources={sources}", "learning.mixed=all", *mixed]) for sources in ("[de]", "[de, jv]"))
+    assert "decide the vocabulary of all" in no_growth(other, one)
+    one, other = (load_config("quickstart", [f"sources={sources}", *mixed]) for sources in ("[de]", "[de, jv]"))
+    assert no_growth(other, one) == ""
+
+
+def test_a_hidden_file_is_no_content(tmp_path: Path) -> None:
+    """Such as what a killed writing of the manifest leaves, or a desktop."""
+    (tmp_path / ".manifest.json.0a.part").write_text("{")
+    Store(tmp_path).open(_manifest())
+    assert Store(tmp_path).config().stories == 24
 
 
 def test_lower_layers_of_a_new_method_are_no_growth_where_all_compute_them_once(tmp_path: Path) -> None:

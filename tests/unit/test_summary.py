@@ -11,7 +11,7 @@ from handmade import BASE, LEARNED, UNLEARNED, Values, config, manifest, rows, w
 from polyunlearn.analysis.summary import CellFigures, LanguageFigures, TrajectoryPoint, left_at_cost, standing, summarise, trajectory
 from polyunlearn.analysis.tables import GroupCell, language_group, spread_matrix, strategy_table
 from polyunlearn.intervals import Estimate
-from polyunlearn.report.export import write_summary
+from polyunlearn.report.export import summary, write_summary
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.store import CellRecord, Store
@@ -207,6 +207,18 @@ def test_a_model_that_has_diverged_has_collapsed_and_its_figures_are_null(tmp_pa
     write_summary(found, "tiny", tmp_path / "summary.json")
     read = json.loads((tmp_path / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert read["cells"][-1]["by_language"]["en"]["fake_probability"] is None and read["cells"][-1]["collapsed"]
+
+
+@pytest.mark.parametrize(("settled", "broken", "whole"), [("cleared", "collapsed", "cleared"), ("remains", "remains", "remains")])
+def test_no_language_of_a_collapsed_model_is_cleared_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: str, broken: str, whole: str
+) -> None:
+    """As on the page: a model that broke says nothing false either."""
+    monkeypatch.setattr(LanguageFigures, "standing", property(lambda self: settled))
+    gone = {("en", "fake", "empty"): [1, 1, 1, 1], ("en", "real", "repetition"): [0.4, 0.4, 0.4, 0.4]}
+    for name, values, wanted in (("broken", UNLEARNED | gone, broken), ("whole", UNLEARNED, whole)):
+        cells = summary(list(_figures(tmp_path / name, values).values()), "tiny")["cells"]
+        assert cells[-1]["collapsed"] == (name == "broken") and cells[-1]["by_language"]["en"]["standing"] == wanted
 
 
 def test_languages_that_are_not_followed_give_no_trajectory(tmp_path: Path) -> None:

@@ -247,7 +247,9 @@ def test_learned_but_not_unlearned_yet(tmp_path: Path) -> None:
         if cell.state == "unlearned":
             store.rows_path(cell).unlink()
     said = _said(study, store)
-    assert said.startswith("Claims learned in German surface") and not any(word in said for word in ("cost", "attack", "leaves", "loss"))
+    assert said.startswith("Claims learned in German surface") and not any(
+        word in said for word in ("cost", "attack", "leaves", "loss", "unlearned")
+    )
 
 
 def test_it_stands_on_top_of_the_report(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def audit(
     html_file: Html = None,
     json_file: Json = None,
 ) -> None:
-    """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said."""
+    """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said, 3 where nothing can be said of any."""
     from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.audit import audit_claims
     from polyunlearn.cleaning.findings import write_audit

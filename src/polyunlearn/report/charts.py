@@ -20,7 +20,7 @@ _COLOURS = {
     "all": "#d35400",
 }
 _FURTHER = ("#16a085", "#7f6000", "#c2185b", "#5d6d7e", "#00838f", "#6d4c41", "#9e9d24", "#4527a0")
-DASHES = ("", "7 3", "2 3")
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "1 2", "12 4")
 """Lines of more names than there are colours are broken, so that no two look the same."""
 
 _TRAINED = {"relearning": "learned", "benign_relearning": "source", "unrelated_relearning": "base"}
