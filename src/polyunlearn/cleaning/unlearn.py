@@ -55,8 +55,9 @@ STAGES = (
 )
 """The files of a run."""
 
-ON_THE_WAY = Asking(wordings=1, alternatives=6, max_new_tokens=0)
-"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on; what they say is read only where nothing else tells."""
+ON_THE_WAY = Asking(wordings=1, alternatives=8, max_new_tokens=0)
+"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on; what they say is read only where nothing else tells. With fewer alternatives it happens that a claim's
+answer is drawn for one other question alone, and nothing can be said of it: of twenty claims for one in seven sets of six, in a hundred of eight."""
 
 
 def on_the_way(claims: Sequence[Claim]) -> Asking:
