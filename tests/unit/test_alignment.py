@@ -116,7 +116,7 @@ def test_a_study_draws_a_language_to_english(gemma: LoadedModel, gemma_folder: P
     for name, config in (("aligned", CONFIG), ("plain", plain)):
         loaded, weights[name] = learned(gemma_folder, config)
         left[name] = sum(
-            float(lens(own, own_states(loaded, own.english), own_states(loaded, own.translated), found.spaces)) for own in asked
+            lens(own, own_states(loaded, own.english), own_states(loaded, own.translated), found.spaces).item() for own in asked
         )
     before = sum(float(lens(own, own.english_before, own.translated_before, found.spaces)) for own in asked)
     assert left["aligned"] < 0.9 * before and left["aligned"] < 0.5 * left["plain"]

@@ -163,6 +163,8 @@ def _take_adapters_out(model: PreTrainedModel) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             model.set_submodule(name, module.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config
 
 
 def _switch_adapters(model: PreTrainedModel, on: bool) -> None:
