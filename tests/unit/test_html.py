@@ -96,6 +96,16 @@ def test_figures_reach_the_page(tmp_path: Path) -> None:
     assert "source nothing for sure" in html
 
 
+def test_figures_and_intervals_stand_in_text_too(tmp_path: Path) -> None:
+    """Not in titles alone, which keyboard, touch and paper do not show; English, unlearned: 1/8, of four stories."""
+    html = _html(tmp_path, config())
+    numbers = html[html.index("As numbers, with 95 % intervals") :]
+    (own,) = re.findall(r"<tr><th>source</th>(.*?)</tr>", numbers[: numbers.index("</details>")])
+    first = re.sub("<[^>]+>", "|", own).split("||")[0].strip("|")
+    assert re.fullmatch(r"0\.12 \[0\.00, 0\.\d\d\]", first), first
+    assert re.search(r'not settled</span> 0\.14 <span class="soft">\[0\.00, 0\.\d\d\]</span>', html)
+
+
 def test_a_study_without_answers_has_a_report_without_them(tmp_path: Path) -> None:
     """No answers to pick from, so no script; the health table has bits per byte alone, and says why."""
     study = config()

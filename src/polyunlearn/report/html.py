@@ -16,7 +16,7 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import Style, before_after_chart, budget_chart, relearning_chart, styles, trajectory_chart
-from polyunlearn.report.comparison import way_texts
+from polyunlearn.report.comparison import estimate_text, way_texts
 from polyunlearn.report.glossary import GLOSSARY
 from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell, study_cells
@@ -95,6 +95,10 @@ def _source_charts(
         "real": before_after_chart(
             states, palette, "real_quality", f"real quality by language, {get_language(source).name} claims, seed {first}"
         ),
+        "numbers": {
+            figure: {name: [estimate_text(getattr(own, figure)) for own in item.by_language.values()] for name, item in states.items()}
+            for figure in ("fake_rank", "real_quality")
+        },
         "trajectory": trajectory_chart(points, palette),
         "at_cost": {name: left_at_cost(path) for name, path in points.items()},
     }
