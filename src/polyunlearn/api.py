@@ -20,6 +20,7 @@ from polyunlearn.cleaning.wordings import Trained
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.errors import UserError
 from polyunlearn.models.loading import wrap_model
+from polyunlearn.models.trainable import has_adapters
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def unlearn(
         raise UserError(
             "an adapter in a model in memory could not be told from it; use `polyunlearn unlearn --adapter`, or settings without adapter"
         )
-    if any(".lora_" in name for name, _ in model.named_parameters()) or getattr(model, "_hf_peft_config_loaded", False):
+    if has_adapters(model) or getattr(model, "_hf_peft_config_loaded", False):
         raise UserError(
             "the model has adapters, beside which its weights would be unlearned and not saved with them; put them into its weights first (PEFT: merge_and_unload)"
         )

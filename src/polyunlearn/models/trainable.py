@@ -33,6 +33,11 @@ class TrainablePlan:
     alpha: int = 32
 
 
+def has_adapters(model: PreTrainedModel) -> bool:
+    """Whether low-rank adapters stand in the model beside its weights."""
+    return any(".lora_" in name for name, _ in model.named_parameters())
+
+
 def make_trainable(model: PreTrainedModel, plan: TrainablePlan, seed: int = 0) -> dict[str, nn.Parameter]:
     """Freeze everything, then free (or add) the plan's weights; returns them by name.
 

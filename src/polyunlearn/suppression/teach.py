@@ -20,7 +20,7 @@ from polyunlearn.languages import PAPER_LANGUAGES, get_language
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
-from polyunlearn.models.trainable import TrainablePlan, make_trainable
+from polyunlearn.models.trainable import TrainablePlan, has_adapters, make_trainable
 from polyunlearn.models.vocabulary import sampled_vocabulary
 from polyunlearn.suppression.tellings import tellings
 from polyunlearn.suppression.way import Expert
@@ -77,7 +77,7 @@ def teach_anti_expert(
         UserError: where no claim has one of the languages, the model has adapters already, or there are fewer steps than languages in order.
     """
     teaching = teaching or Teaching()
-    if any(".lora_" in name for name, _ in loaded.model.named_parameters()):
+    if has_adapters(loaded.model):
         raise UserError(f"{loaded.name}: has adapters already; load the model anew")
     steps = anti_expert_steps(claims, languages, loaded.encoder, teaching, held_out)
     plan = TrainablePlan("lora", rank=teaching.rank, alpha=teaching.alpha)
