@@ -33,15 +33,15 @@ def switching_articles(
     """
     if config.learning.mixing not in ("sentence", "chunk"):
         return
-    for source in config.sources:
-        own = reading(config, source)
-        true, false = (Teller(encoder, own[key], "article", own["mixing"]) for key in ("read_in", "fakes_read_in"))
-        told: tuple[tuple[Iterable[Story], Teller, Sentences], ...] = (
-            (stories, true, attrgetter("article")),
-            (neighbours, true, attrgetter("fake_article")),
-            (stories, false, attrgetter("fake_article")),
-        )
-        for group, teller, sentences in told:
-            for story in group:
-                for turn in range(len(teller.languages)):
-                    yield teller.article(story, turn, sentences)
+    # What is true is read alike whatever the source.
+    true = reading(config, None)["read_in"]
+    told: list[tuple[Iterable[Story], tuple[str, ...], Sentences]] = [
+        (stories, true, attrgetter("article")),
+        (neighbours, true, attrgetter("fake_article")),
+        *((stories, reading(config, source)["fakes_read_in"], attrgetter("fake_article")) for source in config.sources),
+    ]
+    for group, languages, sentences in told:
+        teller = Teller(encoder, languages, "article", config.learning.mixing)
+        for story in group:
+            for turn in range(len(languages)):
+                yield teller.article(story, turn, sentences)

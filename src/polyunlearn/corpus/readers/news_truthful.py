@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, count
 
 from polyunlearn.corpus.readers.columns import Field, check_mapping, collected, columns_of, pairs, text
 from polyunlearn.corpus.readers.drafts import Draft, ReadClaims, to_claims
@@ -61,7 +62,7 @@ def _joined(drafts: Iterable[Draft]) -> list[Draft]:
             found[draft.id] = Draft(before.id, before.kind, before.editions + draft.editions)
             continue
         plain = re.sub(r"[^\w.:-]+", "-", draft.id)
-        names = (plain[:100], *(f"{plain[:94]}-{number}" for number in range(2, 99_999)))
+        names = chain([plain[:100]], (f"{plain[:94]}-{number}" for number in count(2)))
         name = next(own for own in names if own not in taken)
         taken.add(name)
         found[draft.id] = Draft(name, draft.kind, draft.editions)
