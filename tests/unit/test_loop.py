@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from handmade_bodies import OneWeight
 from tiny import sequences, sharp
 from torch import Tensor, nn
@@ -266,7 +266,11 @@ def test_a_step_that_fails_leaves_the_model_in_evaluation_mode(any_model_folder:
 
 def test_a_users_accelerator_changes_nothing_and_is_left_as_it_was(any_model_folder: Path) -> None:
     """It is the process's: while it gathers gradients over four steps no step of ours would be taken, and under its autocast losses would be rounded."""
+    # Whoever ran before in this process may have left an accelerator of other settings, beside which no second one can be made.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
     alone, alone_losses = _trained_beside(any_model_folder)
+    assert not PartialState._shared_state and not AcceleratorState._shared_state and not GradientState._shared_state
     theirs = Accelerator(mixed_precision="bf16", gradient_accumulation_steps=4, cpu=True)
     try:
         with theirs.accumulate(torch.nn.Linear(1, 1)):

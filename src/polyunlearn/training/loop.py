@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from torch import Tensor, nn
 
 from polyunlearn.models.batching import PACK_BUDGET, packs
@@ -254,12 +254,15 @@ def train(
 
 @contextmanager
 def _training(body: Body) -> Iterator[Accelerator]:
-    """An accelerator of our own; afterwards the body is in evaluation mode, whatever happened. An accelerator's settings are the process's, so those of whoever calls us are set aside and come back: under their accumulation no step would be
-    taken, and under their autocast log-probs would be rounded."""
-    states = (AcceleratorState, GradientState)
+    """An accelerator of our own; afterwards the body is in evaluation mode, whatever happened.
+
+    An accelerator's settings are the process's, so those of whoever calls us are set aside and come back: under their accumulation no step would
+    be taken, and under their autocast log-probs would be rounded. Where there are none, none are left that theirs would have to agree with.
+    """
+    states = (AcceleratorState, GradientState, PartialState)
     before = [dict(own._shared_state) for own in states]
-    for own in states:
-        own._shared_state.clear()
+    AcceleratorState._shared_state.clear()
+    GradientState._shared_state.clear()
     try:
         # Weights stay where they are: an owner may hold a model on the CPU of a machine that has a GPU.
         yield Accelerator(device_placement=False, mixed_precision="no", gradient_accumulation_steps=1)
