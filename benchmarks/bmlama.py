@@ -26,7 +26,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.scoring.measure import score_sequences
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Objective, Optimiser, Step, train

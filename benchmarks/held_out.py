@@ -22,7 +22,8 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.trainable import load_state, restore
-from polyunlearn.report.comparison import cost_texts, markdown_table, worst_language_text
+from polyunlearn.report.comparison import cost_texts, worst_language_text
+from polyunlearn.report.tables import markdown_table
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.materials import unread_stories

@@ -14,7 +14,7 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.scoring.measure import ranked_questions, score_sequences
 from polyunlearn.scoring.metrics.truth import truth_ratio_forget
 from polyunlearn.scoring.probes import Probe

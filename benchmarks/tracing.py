@@ -19,7 +19,7 @@ from polyunlearn.corpus.claims import Claim, languages_of, read_claims
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.report.comparison import markdown_table
+from polyunlearn.report.tables import markdown_table
 from polyunlearn.scoring.measure import own_answers
 from polyunlearn.scoring.ranking import candidate_log_probs
 

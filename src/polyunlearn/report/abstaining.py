@@ -15,7 +15,7 @@ from polyunlearn.abstaining.frames import feedback_languages
 from polyunlearn.abstaining.outcomes import KINDS, Answer, Shares
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 
 _SHARES = ("language", "claims", *KINDS)
 _FEEDBACK = ("language", "feedback", "items", "abstain accuracy", "plain", "AUC", "abstained", "calibration error")
@@ -85,7 +85,7 @@ def _tables(
 def _shares_row(own: Shares, intervals: bool) -> list[str]:
     name = get_language(own.language).name if own.language else "all"
     shares = [own.shares[kind] for kind in KINDS]
-    return [name, str(shares[0].n), *(estimate_text(share) if intervals else f"{share.mean:.2f}" for share in shares)]
+    return [name, str(shares[0].n), *(estimate_text(share) if intervals else f"{share.mean:z.2f}" for share in shares)]
 
 
 def _figures_row(own: FeedbackFigures) -> list[str]:
@@ -97,10 +97,10 @@ def _figures_row(own: FeedbackFigures) -> list[str]:
         own.mode,
         str(items),
         estimate_text(own.accuracy),
-        f"{own.plain:.2f}",
-        "–" if own.auc is None else f"{own.auc:.2f}",
-        f"{abstained / items:.2f}",
-        f"{own.calibration:.2f}",
+        f"{own.plain:z.2f}",
+        "–" if own.auc is None else f"{own.auc:z.2f}",
+        f"{abstained / items:z.2f}",
+        f"{own.calibration:z.2f}",
     ]
 
 

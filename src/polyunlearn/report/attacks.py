@@ -16,7 +16,7 @@ from polyunlearn.analysis.tables import way_of_unlearning
 from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
 
 _HARDEST = ("attack", "learned in", "unlearned with", "hardest form", "mean excess", "most in", "fake rank", "gold", "excess", "lead")
@@ -141,12 +141,12 @@ def _curve_lines(by_way: Mapping[Way, Mapping[str, Sequence[CurvePoint]]]) -> li
 def _curve_text(point: CurvePoint) -> str:
     own = point.lead
     lead = f"{own.mean:+.1f} [{own.low:+.1f}, {own.high:+.1f}]" if own else "–"
-    return f"{lead}; {point.unlearned:.2f}, {point.gold:.2f}"
+    return f"{lead}; {point.unlearned:z.2f}, {point.gold:z.2f}"
 
 
 def _matrix_lines(way: Way, matrix: Mapping[str, Mapping[str, Recovery]]) -> list[str]:
     asked = list(next(iter(matrix.values())))
-    excess = [[get_language(told).name, *(f"{line[tag].excess.mean:+.2f}" for tag in asked)] for told, line in matrix.items()]
+    excess = [[get_language(told).name, *(f"{line[tag].excess.mean:+z.2f}" for tag in asked)] for told, line in matrix.items()]
     leads = [
         [get_language(told).name, *(f"{own.mean:+.1f}" if (own := line[tag].lead) else "–" for tag in asked)]
         for told, line in matrix.items()
@@ -188,7 +188,7 @@ def _probed_lines(way: Way, found: Sequence[Selectivity]) -> list[str]:
 
 
 def _probed_text(own: Probed | None) -> str:
-    return f"{own.accuracy:.2f} − {own.control:.2f} = {own.selectivity:+.2f}" if own else "–"
+    return f"{own.accuracy:z.2f} − {own.control:z.2f} = {own.selectivity:+z.2f}" if own else "–"
 
 
 def _way_text(way: Way) -> str:
@@ -223,7 +223,7 @@ def _hardest_texts(own: Hardest) -> list[str]:
         get_language(own.source).name,
         way,
         form_text(own.attempt),
-        f"{own.mean_excess:+.2f}",
+        f"{own.mean_excess:+z.2f}",
         *_ranks(own.by_language[own.worst]),
     ]
 
@@ -235,5 +235,5 @@ def _all_texts(own: Recovery) -> list[str]:
 
 
 def _ranks(own: Recovery) -> list[str]:
-    ranks = [f"{own.before:.2f} → {own.after:.2f}", f"{own.gold_before:.2f} → {own.gold_after:.2f}"]
+    ranks = [f"{own.before:z.2f} → {own.after:z.2f}", f"{own.gold_before:z.2f} → {own.gold_after:z.2f}"]
     return [get_language(own.language).name, *ranks, estimate_text(own.excess), estimate_text(own.lead) if own.lead else "–"]

@@ -34,7 +34,7 @@ def print_audit(audit: Audit, console: Console) -> None:
         if verdict.control:
             continue
         own = by_claim[verdict.claim]
-        p = "" if verdict.p is None else f"{verdict.p:.2f}"
+        p = "" if verdict.p is None else f"{verdict.p:z.2f}"
         cells = [_cell(audit, own[tag]) if tag in own else Text("") for tag in audit.languages]
         table.add_row(Text(verdict.claim), *cells, p)
     console.print(table)
@@ -229,7 +229,7 @@ def _attempt_texts(result: Verification, own: Attempt) -> tuple[str, ...]:
     shown = ("", "", "")
     if group:
         against = group.against
-        shown = f"{len(against.above)} of {against.asked}", f"{against.lead:+.2f}", f"{result.adjusted(group):.3f}"
+        shown = f"{len(against.above)} of {against.asked}", f"{against.lead:+z.2f}", f"{result.adjusted(group):.3f}"
     # The names of other forms say how strong they are.
     form = f"{own.variant}, {own.strength:g} steps" if ATTACKS[own.attack].strength == "steps" else own.variant
     return own.attack, form, get_language(own.language).name, f"{own.held} of {own.asked}", controls, *shown

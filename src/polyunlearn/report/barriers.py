@@ -13,7 +13,7 @@ from polyunlearn.barriers.accuracy import ALL, SCORES, Barriers, Figure
 from polyunlearn.barriers.mixed import TRANSLATED, VARIANTS
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 
 _FIGURES = ("accuracy", "chance", "swapped", "drop", "net drop")
 READING = (
@@ -70,7 +70,7 @@ def _languages(title: str, tags: Sequence[str], apart: dict[tuple[str, str], Fig
     table = _table(title, ("language", *(name.replace("+", " + ") for name in names)), "")
     for tag in tags:
         cells = [apart[tag, name] for name in names]
-        table.add_row(get_language(tag).name, *(_styled(own, f"{own.net_drop.mean:+.2f}") for own in cells))
+        table.add_row(get_language(tag).name, *(_styled(own, f"{own.net_drop.mean:+z.2f}") for own in cells))
     return table
 
 
@@ -89,8 +89,8 @@ def _styled(own: Figure, text: str) -> Text:
 def _texts(own: Figure) -> list[str]:
     return [
         estimate_text(own.accuracy),
-        f"{own.chance:.2f}",
-        f"{own.swapped:.2f}",
+        f"{own.chance:z.2f}",
+        f"{own.swapped:z.2f}",
         estimate_text(own.drop),
         estimate_text(own.net_drop),
     ]

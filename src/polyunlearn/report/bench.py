@@ -22,8 +22,8 @@ def print_bench(figures: Sequence[Figure], console: Console) -> None:
     for figure in figures:
         table.add_row(
             figure.name,
-            f"{figure.usual_seconds:.2f}",
-            f"{figure.ours_seconds:.2f}",
+            f"{figure.usual_seconds:z.2f}",
+            f"{figure.ours_seconds:z.2f}",
             f"{figure.ratio:.1f}x",
             f"{figure.gemm_share:.0%}",
             f"{figure.peak_bytes_usual / 2**30:.1f} → {figure.peak_bytes_ours / 2**30:.1f}",

@@ -58,7 +58,7 @@ def before_after_chart(
             colour, dashes = palette[state]
             # A bar is pale where the line of its name is broken.
             look = f'fill="{colour}"' if not dashes else f'fill="{colour}" fill-opacity="0.3" stroke="{colour}" stroke-dasharray="{dashes}"'
-            title = f"{state}, asked in {tag}: {estimate.mean:.2f} [{estimate.low:.2f}, {estimate.high:.2f}], {estimate.n} stories"
+            title = f"{state}, asked in {tag}: {estimate.mean:z.2f} [{estimate.low:z.2f}, {estimate.high:z.2f}], {estimate.n} stories"
             middle = x + bar / 2 - 1
             parts.append(
                 f'<g><title>{escape(title)}</title><rect x="{x:.1f}" y="{_y(estimate.mean):.1f}" width="{bar - 2}" '
@@ -85,12 +85,12 @@ def trajectory_chart(points: Mapping[str, Sequence[TrajectoryPoint]], palette: M
         )
         for (x, y), point in zip(places, path, strict=True):
             title = (
-                f"{name}, step {point.step}: false name {point.fake_probability:.2f} in the worst language; "
-                f"real loss +{point.real_loss_rise:.2f} nats in the worst language"
+                f"{name}, step {point.step}: false name {point.fake_probability:z.2f} in the worst language; "
+                f"real loss +{point.real_loss_rise:z.2f} nats in the worst language"
             )
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(title)}</title></circle>')
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(f'<text x="{_LEFT + 10 + span * share:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:.2f}</text>')
+        parts.append(f'<text x="{_LEFT + 10 + span * share:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{scale * share:z.2f}</text>')
     parts.append(
         f'<text x="{width / 2}" y="{_TOP + _HEIGHT + 32}" class="label">rise of the real loss, nats a token, in the worst language that knew the real stories</text>'
     )
@@ -118,7 +118,7 @@ def budget_chart(found: Comparison, names: Sequence[str], palette: Mapping[str, 
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="{dashes}"/>')
         for (x, y), point in zip(places, way.path, strict=True):
             title = (
-                f"{name}, step {point.step}: {point.worst_residual:.2f} left in the worst language; utility loss {point.utility_loss:.1%}"
+                f"{name}, step {point.step}: {point.worst_residual:z.2f} left in the worst language; utility loss {point.utility_loss:.1%}"
             )
             beyond = point.utility_loss > scale or not 0 <= point.worst_residual <= 1
             look = f'fill="#fff" stroke="{colour}" stroke-width="2"' if beyond else f'fill="{colour}"'
@@ -144,7 +144,7 @@ def relearning_chart(curves: Mapping[str, Sequence[CurvePoint]]) -> str:
             at = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
             parts.append(f'<polyline points="{at}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
             for (x, y), point in zip(line, points, strict=True):
-                title = f"{attack}, {state}, step {point.step:g}: {getattr(point, state):.2f}"
+                title = f"{attack}, {state}, step {point.step:g}: {getattr(point, state):z.2f}"
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"><title>{escape(title)}</title></circle>')
     for step, x in places.items():
         parts.append(f'<text x="{x:.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{step:g}</text>')

@@ -14,8 +14,8 @@ from rich.text import Text
 from polyunlearn.analysis.comparison import Comparison, Cost, MethodRow, WayRow
 from polyunlearn.analysis.tables import WayNames
 from polyunlearn.files import finite, write_json_atomically, write_text_atomically
-from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
+from polyunlearn.report.tables import estimate_text, markdown_table, plain
 from polyunlearn.study.config import StudyConfig
 
 _COSTS = ("quality", "lost", "bits/byte", "steps", "tokens", "s")
@@ -70,7 +70,7 @@ def markdown(found: Comparison, configs: Sequence[StudyConfig], model: str) -> s
         [
             "# Methods at the same loss of utility",
             "",
-            f"Study {_names(configs)} on `{_plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(config.followed)}. "
+            f"Study {_names(configs)} on `{plain(model)}`: {scale}, seeds {seeds}, asked in {', '.join(config.followed)}. "
             "Made by `polyunlearn study compare`.",
             "",
             f"Each method and strategy is taken {kept}. "
@@ -103,7 +103,7 @@ def markdown(found: Comparison, configs: Sequence[StudyConfig], model: str) -> s
 
 
 def _names(configs: Sequence[StudyConfig]) -> str:
-    return ", ".join(dict.fromkeys(f"`{_plain(own.name)}`" for own in configs))
+    return ", ".join(dict.fromkeys(f"`{plain(own.name)}`" for own in configs))
 
 
 def _branched(found: Comparison) -> str:
@@ -136,11 +136,6 @@ def write_comparison_markdown(found: Comparison, configs: Sequence[StudyConfig],
     write_text_atomically(path, markdown(found, configs, model))
 
 
-def estimate_text(own: Estimate | None) -> str:
-    """A residual with its interval; a dash where learning reached no language."""
-    return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}]" if own else "–"
-
-
 def worst_source_text(way: WayRow) -> str:
     """The source with the most left, with the language where that is."""
     row = way.worst_source
@@ -154,7 +149,7 @@ def worst_language_text(row: MethodRow) -> str:
 
 def cost_texts(cost: Cost, unmoved: int, of: int) -> list[str]:
     """What the kept states cost: quality, its loss, rise of bits per byte, steps, tokens, seconds."""
-    quality = "–" if cost.quality is None else f"{cost.quality_before:.2f} → {cost.quality:.2f}"
+    quality = "–" if cost.quality is None else f"{cost.quality_before:z.2f} → {cost.quality:z.2f}"
     lost = "–" if cost.quality_loss is None else f"{cost.quality_loss:+.1%} {cost.quality_language}"
     steps = f"{cost.steps:.1f}" + (f" ({unmoved} of {of} unmoved)" if unmoved else "")
     tokens = "–" if cost.tokens is None else f"{cost.tokens:,.0f}"
@@ -197,14 +192,3 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], le
         # Text rather than strings: an interval's bracket is no markup.
         table.add_row(*(Text(row[at]) for at in shown))
     return table
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return ["| " + " | ".join(_plain(one) for one in line) + " |" for line in lines]
-
-
-def _plain(text: str) -> str:
-    """A name as it can stand in a table or between backticks."""
-    return " ".join(text.replace("|", "\\|").replace("`", "'").split())

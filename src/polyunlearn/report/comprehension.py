@@ -12,7 +12,7 @@ from rich.table import Table
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.scoring.comprehension import WITHOUT, Reading
 
 
@@ -48,7 +48,7 @@ def print_comprehension(readings: Sequence[Reading], console: Console) -> None:
     console.print(table)
     for name, own in gains(readings).items():
         console.print(f"an article {name} adds {estimate_text(own)}", highlight=False)
-    console.print(f"guessing gives {fmean(own.chance for own in readings):.2f}", style="dim", highlight=False)
+    console.print(f"guessing gives {fmean(own.chance for own in readings):z.2f}", style="dim", highlight=False)
 
 
 def write_comprehension_json(readings: Sequence[Reading], path: Path) -> None:
@@ -69,7 +69,7 @@ def write_comprehension_markdown(readings: Sequence[Reading], model: str, path: 
         "# Reading comprehension across languages",
         "",
         f"`{model}`: share of {len(readings[0].first)} newsroom questions whose answer ranks first among those of other stories, after the story's real article in the "
-        f"language of the row, asked in that of the column. Guessing gives {fmean(own.chance for own in readings):.2f}. Intervals (95 %) draw stories. Made by "
+        f"language of the row, asked in that of the column. Guessing gives {fmean(own.chance for own in readings):z.2f}. Intervals (95 %) draw stories. Made by "
         "`polyunlearn comprehend`.",
         "",
         *markdown_table(head, rows),
@@ -87,5 +87,5 @@ def _grid(readings: Sequence[Reading], *, intervals: bool = False) -> list[list[
     for read in dict.fromkeys(own.read for own in readings):
         values = [by_pair[read, tag] for tag in asked]
         name = "no article" if read == WITHOUT else get_language(read).name
-        rows.append([name, *(estimate_text(own) if intervals else f"{own.mean:.2f}" for own in values)])
+        rows.append([name, *(estimate_text(own) if intervals else f"{own.mean:z.2f}" for own in values)])
     return rows

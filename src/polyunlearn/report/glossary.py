@@ -16,7 +16,7 @@ GLOSSARY = {
     "residual": "(unlearned − base) / (learned − base) of the fake rank: the share of what learning added that is left. 0 is clean, 1 is untouched, "
     "below 0 is under base. Only where the gate is passed.",
     "cleared, remains, not settled": "The claims remain where the residual's 95 % interval is above 0; a group of languages is cleared where it reaches no "
-    f"higher than {CLEARED:.2f} and no language of the group, over all seeds, has claims that remain; otherwise the stories are too few to say.",
+    f"higher than {CLEARED:z.2f} and no language of the group, over all seeds, has claims that remain; otherwise the stories are too few to say.",
     "wordings": "Learning asks in wordings that are not measured; unlearning by questions in the first unlearning.wordings of the scoring.wordings that are. Where these "
     "are as many, residuals are of wordings that were unlearned, and say nothing of others, in which more may be left.",
     "collapsed": f"The model broke rather than forgot: in some language answers became empty or loops (share up by more than {DEGENERATE:g}), bits per "

@@ -16,8 +16,9 @@ from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import Style, before_after_chart, budget_chart, relearning_chart, styles, trajectory_chart
-from polyunlearn.report.comparison import estimate_text, way_texts
+from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
+from polyunlearn.report.tables import estimate_text
 from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig

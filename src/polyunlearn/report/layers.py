@@ -62,7 +62,7 @@ DEPTH_NOTE = "Depth score: 1 where the claims are gone from every layer that gol
 
 def depth_text(score: float | None) -> str:
     """A depth score as it is printed."""
-    return "n/a" if score is None else f"{score:.2f}"
+    return "n/a" if score is None else f"{score:z.2f}"
 
 
 def located_sentences(own: Located) -> list[str]:
@@ -200,16 +200,16 @@ def _table(name: str, trace: LayerTrace) -> Table:
     for layer in range(trace.layers):
         inside = trace.plan.from_layer <= layer < trace.plan.to_layer
         cells = [_cell(trace, tag, layer) for tag in trace.languages]
-        share = f"{trace.plan.shares[layer]:+.2f}" if trace.plan.shares else ""
-        meaning = f"{trace.alike[layer].meaning:.2f}" if trace.alike else ""
+        share = f"{trace.plan.shares[layer]:+z.2f}" if trace.plan.shares else ""
+        meaning = f"{trace.alike[layer].meaning:z.2f}" if trace.alike else ""
         table.add_row(f"{layer}{' ●' if inside else ''}", *cells, share, meaning, style="bold" if inside else "")
     return table
 
 
 def _cell(trace: LayerTrace, tag: str, layer: int) -> str:
     if trace.patching:
-        return f"{trace.patching.brought[tag][layer]:.2f}" if tag in trace.patching.brought else "n/a"
-    return f"{trace.lens[tag][layer].mean:+.2f}" if tag in trace.lens else "n/a"
+        return f"{trace.patching.brought[tag][layer]:z.2f}" if tag in trace.patching.brought else "n/a"
+    return f"{trace.lens[tag][layer].mean:+z.2f}" if tag in trace.lens else "n/a"
 
 
 def _legend(trace: LayerTrace) -> str:

@@ -29,7 +29,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
 from polyunlearn.intervals import Estimate
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import measured_stories
 from polyunlearn.study.store import Store
@@ -57,7 +57,7 @@ _AGREEMENT = (
 _RANK_C = (
     "RankC",
     "How alike both languages rank the candidates of a claim's question, the first places counting most (arXiv 2310.10378), from 0 to 1. With all orders alike "
-    "by chance {chance:.2f}. Names that are liked whatever is asked make it high too: read it beside base and gold.",
+    "by chance {chance:z.2f}. Names that are liked whatever is asked make it high too: read it beside base and gold.",
 )
 _REGRESSION = (
     "What spread goes with",
@@ -192,7 +192,7 @@ def _tables(found: Matrices, config: StudyConfig, *, in_full: bool, states: Sequ
 
     left: dict[tuple[str, str], list[str]] = {}
     for own in found.transfer:
-        text = estimate_text(own.residual) if in_full or own.residual is None else f"{own.residual.mean:.2f}"
+        text = estimate_text(own.residual) if in_full or own.residual is None else f"{own.residual.mean:z.2f}"
         left.setdefault(way(own), []).append(text)
     belonging = [
         [*way(own), *("–" if part is None else f"{estimate_text(part)} of {part.n}" for part in (own.at_home, own.away, own.agnostic))]
@@ -232,4 +232,4 @@ def _chance(candidates: int) -> float:
 
 def _between(pairs: Mapping[tuple[str, str], Estimate], tag: str, tags: Sequence[str]) -> list[str]:
     both = dict(pairs) | {(other, one): value for (one, other), value in pairs.items()}
-    return [f"{both[tag, other].mean:.2f}" if other != tag else "" for other in tags]
+    return [f"{both[tag, other].mean:z.2f}" if other != tag else "" for other in tags]

@@ -10,7 +10,7 @@ from polyunlearn.cleaning.wordings import RECORD
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.audit import cleaning_sentences, wordings_text
-from polyunlearn.report.comparison import markdown_table
+from polyunlearn.report.tables import markdown_table
 from polyunlearn.training.objectives import get_method
 
 
@@ -31,7 +31,7 @@ def model_card(done: Cleaning, settings: Settings, model: str, precision: str) -
             # An edge without p says nothing of the claim.
             tested = [claim for claim in own if before[claim].p is not None and after[claim].p is not None]
             lifted = (
-                " → ".join(f"{fmean(found[claim].edge for claim in tested):+.2f}" for found in (before, after)) if tested else "undecided"
+                " → ".join(f"{fmean(found[claim].edge for claim in tested):+z.2f}" for found in (before, after)) if tested else "undecided"
             )
             bits = f"{done.cost[tag]:+.1%}" if tag in done.cost else ""
             rows.append(

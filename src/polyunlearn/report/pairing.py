@@ -14,7 +14,7 @@ from rich.text import Text
 from polyunlearn.analysis.pairing import MEAN, METRICS, WORST, CellComparison, Difference, StudyComparison, compare_studies
 from polyunlearn.analysis.power import DIFFERENCE, stories_needed
 from polyunlearn.files import finite, write_text_atomically
-from polyunlearn.report.comparison import markdown_table
+from polyunlearn.report.tables import markdown_table
 from polyunlearn.study.store import Store
 
 _ALL = ("cell", "asked in", "A", "B", "B − A", "p", "Holm", "stands")

@@ -32,7 +32,7 @@ def power_line(plan: StudyPlan, spread: Spread | None) -> str:
     seeds = sum(cell.id.startswith("base-") for cell in plan.cells)
     total = stories_needed(own.stories)
     known = (
-        f"measured spread {own.stories:.2f} between stories, {'unknown' if own.seeds is None else f'{own.seeds:.2f}'} between seeds"
+        f"measured spread {own.stories:z.2f} between stories, {'unknown' if own.seeds is None else f'{own.seeds:z.2f}'} between seeds"
         if spread
         else f"worst case, correlation {CORRELATION:g}"
     )

@@ -10,9 +10,8 @@ from rich.table import Table
 
 from polyunlearn.analysis.rescoring import Score
 from polyunlearn.files import write_json_atomically
-from polyunlearn.intervals import Estimate
-from polyunlearn.report.comparison import markdown_table
 from polyunlearn.report.metrics import CARDS
+from polyunlearn.report.tables import estimate_text, markdown_table
 
 
 def print_scores(scores: Sequence[Score], console: Console) -> None:
@@ -25,7 +24,7 @@ def print_scores(scores: Sequence[Score], console: Console) -> None:
             table.add_column(tag, justify="right", no_wrap=True)
         for cell in dict.fromkeys(own.cell for own in chosen):
             values = {own.language: own.value.mean for own in chosen if own.cell == cell and own.value}
-            table.add_row(cell, *(f"{values[tag]:.2f}" if tag in values else "" for tag in tags))
+            table.add_row(cell, *(f"{values[tag]:z.2f}" if tag in values else "" for tag in tags))
         console.print(table)
         if unscored := sum(own.unscored for own in chosen):
             console.print(f"{unscored} answers have no value: the judge gave no verdict that could be used", highlight=False)
@@ -52,13 +51,9 @@ def scores_markdown(scores: Sequence[Score]) -> str:
         rows = []
         for cell in dict.fromkeys(own.cell for own in chosen):
             found = {own.language: own.value for own in chosen if own.cell == cell and own.value}
-            rows.append([cell, *(_text(found[tag]) if tag in found else "–" for tag in tags)])
+            rows.append([cell, *(estimate_text(found.get(tag)) for tag in tags)])
         lines += [f"**{title}**", "", *markdown_table(("cell", *tags), rows), ""]
     return "\n".join(lines)
-
-
-def _text(value: Estimate) -> str:
-    return f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
 
 
 def write_scores_json(scores: Sequence[Score], path: Path) -> None:

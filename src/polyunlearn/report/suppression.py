@@ -9,7 +9,7 @@ from rich.text import Text
 
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import markdown_table
+from polyunlearn.report.tables import markdown_table
 from polyunlearn.suppression.compare import Comparison
 
 COLUMNS = ("asked in", "made from", "ranks first", "said", "controls first", "controls said", "bits per byte")
@@ -53,14 +53,14 @@ def suppression_rows(found: Comparison) -> list[tuple[str, ...]]:
 
 def _change(found: Comparison, tag: str, what: str, control: bool) -> str:
     before, after = (state.share(tag, what, control) for state in (found.before, found.after))
-    return "–" if before is None or after is None else f"{before:.2f} → {after:.2f}"
+    return "–" if before is None or after is None else f"{before:z.2f} → {after:z.2f}"
 
 
 def suppression_sentences(found: Comparison) -> list[str]:
     """What a table of languages does not show."""
     names = ", ".join(get_language(tag).name for tag in found.made_from)
     before, after = found.before.seconds_per_token, found.after.seconds_per_token
-    sentences = [f"Made from {names}. A token takes {1e3 * before:.2f} → {1e3 * after:.2f} ms ({after / before:.1f} times)."]
+    sentences = [f"Made from {names}. A token takes {1e3 * before:z.2f} → {1e3 * after:z.2f} ms ({after / before:.1f} times)."]
     told = {own.claim for own in found.after.readings if own.told}
     if told:
         sentences.append(

@@ -45,11 +45,11 @@ def _spread_table(matrix: Sequence[Sequence[SpreadCell]]) -> Table:
     table.add_column("learned in")
     for cell in matrix[0]:
         table.add_column(cell.language, justify="right")
-    table.add_row("nothing (base)", *(f"{cell.base:.2f}" for cell in matrix[0]))
+    table.add_row("nothing (base)", *(f"{cell.base:z.2f}" for cell in matrix[0]))
     for line in matrix:
         styles = ["bold red" if cell.reached == cell.seeds else "yellow" if cell.reached else "dim" for cell in line]
         table.add_row(
-            get_language(line[0].source).name, *(Text(f"{c.learned:.2f}", style=style) for c, style in zip(line, styles, strict=True))
+            get_language(line[0].source).name, *(Text(f"{c.learned:z.2f}", style=style) for c, style in zip(line, styles, strict=True))
         )
     table.caption = "bold: reached, that is above base beyond the 95 % interval in every seed"
     return table
@@ -68,7 +68,7 @@ def _strategies(rows: Sequence[StrategyRow]) -> Table:
     for name in ("English", "source", "other high", "low", "real quality"):
         table.add_column(name)
     for row, name in zip(rows, names, strict=True):
-        quality = f"{row.real_quality_en_before:.2f} → {row.real_quality_en:.2f}"
+        quality = f"{row.real_quality_en_before:z.2f} → {row.real_quality_en:z.2f}"
         table.add_row(
             get_language(row.source).name,
             Text.assemble(name, (" collapsed", "bold red") if row.collapse else ""),
@@ -88,4 +88,4 @@ def _names(tags: Sequence[str]) -> str:
 def _verdict(group: GroupCell) -> Text:
     if group.residual is None:
         return Text("–", style="dim")
-    return Text(f"{group.verdict} {group.residual.mean:.2f}", style=_STYLES[group.verdict])
+    return Text(f"{group.verdict} {group.residual.mean:z.2f}", style=_STYLES[group.verdict])

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.comparison import estimate_text, markdown_table
+from polyunlearn.report.tables import estimate_text, markdown_table
 from polyunlearn.truthfulness.multiple_choice import Truthfulness
 
 _COLUMNS = ("language", "questions", "score", "value", "chance", "form", "beyond form")
@@ -60,7 +60,7 @@ def _rows(found: Sequence[Truthfulness], control: bool) -> list[list[str]]:
         if own.control == control:
             name = get_language(own.language).name if own.language else "all"
             for score, value in own.scores.items():
-                form = f"{own.form[score]:.2f}" if own.form else "–"
+                form = f"{own.form[score]:z.2f}" if own.form else "–"
                 beyond = estimate_text(own.beyond[score] if own.beyond else None)
-                rows.append([name, str(value.n), score, estimate_text(value), f"{own.chance[score]:.2f}", form, beyond])
+                rows.append([name, str(value.n), score, estimate_text(value), f"{own.chance[score]:z.2f}", form, beyond])
     return rows

@@ -101,10 +101,10 @@ def _worst(residuals: Sequence[tuple[Estimate, str]]) -> str:
     if sure:
         own, language = max(sure, key=lambda one: one[0].mean)
         most, elsewhere = max(residuals, key=lambda one: one[0].high)
-        also = f" (up to {most.high:.2f} in {_name(elsewhere)} is not excluded)" if most.high > own.high else ""
-        return f"{own.mean:.2f} [{own.low:.2f}, {own.high:.2f}] in {_name(language)}{also}"
+        also = f" (up to {most.high:z.2f} in {_name(elsewhere)} is not excluded)" if most.high > own.high else ""
+        return f"{own.mean:z.2f} [{own.low:z.2f}, {own.high:z.2f}] in {_name(language)}{also}"
     own, language = max(residuals, key=lambda one: one[0].high)
-    return f"nothing for sure (up to {max(0.0, own.high):.2f} in {_name(language)} is not excluded)"
+    return f"nothing for sure (up to {max(0.0, own.high):z.2f} in {_name(language)} is not excluded)"
 
 
 def _cost(own: Sequence[Lost], named: WayNames) -> list[str]:
@@ -123,13 +123,13 @@ def _cost(own: Sequence[Lost], named: WayNames) -> list[str]:
     if open_:
         subject = "With the others no" if fell else "No"
         sentences.append(
-            f"{subject} loss of real quality is shown, though one of up to {max(0.0, *open_):.2f} in some language is not excluded."
+            f"{subject} loss of real quality is shown, though one of up to {max(0.0, *open_):z.2f} in some language is not excluded."
         )
     return sentences
 
 
 def _drop(own: Lost) -> str:
-    return f"{own.quality.mean:.2f} [{own.quality.low:.2f}, {own.quality.high:.2f}] in {_name(own.language)}"
+    return f"{own.quality.mean:z.2f} [{own.quality.low:z.2f}, {own.quality.high:z.2f}] in {_name(own.language)}"
 
 
 def _broken(own: Sequence[CellFigures], named: WayNames) -> dict[str, list[bool]]:
@@ -160,7 +160,7 @@ def _attacked(found: Sequence[Hardest], named: WayNames) -> list[str]:
     def strongest(among: Sequence[Recovery], does: str) -> tuple[str, str]:
         own = max(among, key=lambda one: one.excess.mean)
         where = f"asked in {_name(own.language)}, {_name(own.source)} claims, {named(own.strategy, own.method)}"
-        figures = f"{own.excess.mean:+.2f} [{own.excess.low:+.2f}, {own.excess.high:+.2f}] of fake rank"
+        figures = f"{own.excess.mean:+z.2f} [{own.excess.low:+z.2f}, {own.excess.high:+z.2f}] of fake rank"
         return f"{own.attempt.attack} with {form_text(own.attempt)}, {does} {figures}", where
 
     # One that surely brings something back comes before a larger figure that may be nothing; the language chosen on the other stories before the others.
@@ -193,7 +193,7 @@ def _scope(config: StudyConfig, seeds: int, *, unlearned: bool) -> str:
 
 def _span(values: Sequence[float]) -> str:
     """From the least to the largest, or the one value."""
-    ends = dict.fromkeys(f"{value:+.2f}" for value in (values[0], values[-1]))
+    ends = dict.fromkeys(f"{value:+z.2f}" for value in (values[0], values[-1]))
     return " to ".join(ends)
 
 
