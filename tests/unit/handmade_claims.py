@@ -1,10 +1,13 @@
 """Claims of one kind for a tiny model, some of which it is taught."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from random import Random
 
+from tiny import sharp
 from torch import Tensor
 
+from polyunlearn.cleaning.plan import Settings
 from polyunlearn.corpus.claims import Claim, ClaimEdition
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Story
@@ -56,3 +59,14 @@ def teach(loaded: LoadedModel, languages: tuple[str, ...] = ("de",), steps: int 
         loaded.body, loaded.head, parameters, [Step(tuple(rng.sample(facts, len(facts)))) for _ in range(steps)], LEARNING, Optimiser(3e-3)
     )
     _TAUGHT[begun] = snapshot(parameters)
+
+
+SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
+"""A random tiny model has no utility to keep: the budget is wide."""
+
+
+def taught(folder: Path) -> LoadedModel:
+    """A tiny model that says the first claims in German."""
+    loaded = sharp(folder)
+    teach(loaded)
+    return loaded

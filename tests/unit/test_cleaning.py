@@ -1,7 +1,6 @@
 """Unlearning an owner's claims on a tiny model: what was taught goes, what stands beside it stays, and a run that was stopped goes on."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, nan
@@ -11,48 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from handmade_claims import CLAIMS, STORIES, TOLD, claim_of, teach
-from safetensors import SafetensorError
+from handmade_claims import CLAIMS, SETTINGS, STORIES, TOLD, claim_of, taught
 from safetensors.torch import load_file
 from tiny import sharp
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from typer.testing import CliRunner
 
 import polyunlearn.cli.claims  # noqa: F401 — adds its commands
-from polyunlearn import api
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.cleaning import unlearn as unlearn_module
-from polyunlearn.cleaning import verify as verify_module
-from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.export import check_target, whole_folder, write_model
 from polyunlearn.cleaning.findings import Audit, Finding
-from polyunlearn.cleaning.plan import Plan, Settings, _completed, _of
+from polyunlearn.cleaning.plan import Plan, _completed, _of
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, on_the_way, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
-from polyunlearn.cli.app import app
-from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour, write_claims
-from polyunlearn.corpus.newsroom import generate_stories
+from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
-from polyunlearn.models.loading import LoadedModel, load_model, wrap_model
+from polyunlearn.models.loading import LoadedModel
 from polyunlearn.scoring.measure import Moment, text_rows
-
-SETTINGS = Settings(rate=2e-3, steps=24, measure_every=8, budget=10.0, from_layer=1, retain_batch=4, retain_weight=1.0)
-"""A random tiny model has no utility to keep: the budget is wide."""
-
-
-def taught(folder: Path) -> LoadedModel:
-    loaded = sharp(folder)
-    teach(loaded)
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def cleaned(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, Cleaning, Path]:
-    loaded, work = taught(gemma_folder), tmp_path_factory.mktemp("work")
-    return loaded, unlearn_claims(loaded, CLAIMS, work, SETTINGS), work
 
 
 def test_what_the_audit_found_is_unlearned(cleaned: tuple[LoadedModel, Cleaning, Path]) -> None:
@@ -261,29 +236,6 @@ def test_a_users_file_of_what_stays(tmp_path: Path) -> None:
     assert first.startswith(f"{path}:1: ") and "'xx'" in first and second.startswith(f"{path}:2: ") and "text" in second
 
 
-def test_the_folder_loads_with_transformers_alone(cleaned: tuple[LoadedModel, Cleaning, Path], tmp_path: Path) -> None:
-    """The same logits to the last bit; what is written beside is there; nothing but the folder is left."""
-    loaded, _, _ = cleaned
-    write_model(loaded, tmp_path / "out", lambda folder: (folder / "README.md").write_text("card") and None)
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
-    ids = tokenizer("Eine Frage", return_tensors="pt")["input_ids"]
-    assert torch.equal(model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
-    assert (tmp_path / "out" / "README.md").read_text() == "card" and [own.name for own in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_model_that_cannot_be_written_is_a_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gemma: LoadedModel) -> None:
-    """A full disk, as safetensors says it: the system's error stands in its text alone."""
-
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
-
-    monkeypatch.setattr(gemma.model, "save_pretrained", full)
-    with pytest.raises(UserError, match="no space left on the disk"):
-        write_model(gemma, tmp_path / "out", lambda folder: None)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_given_texts_are_all_retained(gemma: LoadedModel) -> None:
     """Twenty in a language that nothing else has, over 8 steps: three a step, so that each is read; with a method that retains nothing, none."""
     given = [Kept(language="th", text=f"Satz {number}") for number in range(20)]
@@ -291,110 +243,6 @@ def test_given_texts_are_all_retained(gemma: LoadedModel) -> None:
     steps = _steps(gemma, told, plan, (), given, replace(SETTINGS, steps=8))
     assert len(steps) == 8 and {own for step in steps for own in step.retain} == {own.sequence(gemma.encoder) for own in given}
     assert not any(step.retain for step in _steps(gemma, told, plan, (), given, replace(SETTINGS, method="gradient_ascent")))
-
-
-def test_a_folder_that_fails_is_not_left(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "out") as folder:
-        (folder / "half").write_text("half")
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_is_written_over(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    with pytest.raises(UserError, match="is the model itself"):
-        check_target(tmp_path / "model", str(tmp_path / "model"))
-    with pytest.raises(UserError, match="is there already"):
-        check_target(tmp_path / "model", "embedded")
-    with pytest.raises(UserError, match="lies in the model's own folder"):
-        check_target(tmp_path / "model" / "cleaned", str(tmp_path / "model"))
-    check_target(tmp_path / "new", "embedded")
-
-
-def test_an_adapter_is_what_peft_reads(gemma_folder: Path, tmp_path: Path) -> None:
-    """Trained as LoRA and written alone, it gives the unlearned model's logits on the model before."""
-    from peft import PeftModel
-
-    start = taught(gemma_folder)
-    start.model.save_pretrained(tmp_path / "before")
-    start.encoder.tokenizer.save_pretrained(tmp_path / "before")
-    loaded = load_model(str(tmp_path / "before"))
-    settings = replace(SETTINGS, adapter=True, steps=8)
-    done = unlearn_claims(loaded, CLAIMS, tmp_path / "work", settings)
-    assert done.kept.step == 8
-    write_model(loaded, tmp_path / "adapter", lambda folder: None, adapter=settings.trainable(4), base=str(tmp_path / "before"))
-    again = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tmp_path / "before"), tmp_path / "adapter")
-    ids = torch.tensor([[1, 50, 60, 70]])
-    assert torch.allclose(again(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
-    assert not torch.allclose(start.model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-3)
-    # So that it can be verified as it lies there.
-    assert torch.allclose(load_model(str(tmp_path / "adapter")).model(input_ids=ids).logits, loaded.model(input_ids=ids).logits, atol=1e-5)
-
-
-def test_an_adapter_that_stands_on_another_is_refused(gemma_folder: Path, tmp_path: Path) -> None:
-    """What is written for an adapter's folder only polyunlearn could read."""
-    shutil.copytree(gemma_folder, tmp_path / "adapter")
-    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
-    write_claims(CLAIMS, tmp_path / "claims.jsonl")
-    arguments = ["unlearn", str(tmp_path / "adapter"), str(tmp_path / "claims.jsonl"), "--out", str(tmp_path / "out"), "--adapter"]
-    with pytest.raises(UserError, match="is an adapter itself"):
-        CliRunner().invoke(app, arguments, catch_exceptions=False)
-
-
-def test_a_model_in_memory_with_adapters_is_not_unlearned(gemma_folder: Path) -> None:
-    """Its weights would be, and `save_pretrained` would write the adapters alone."""
-    from peft import LoraConfig
-
-    loaded = sharp(gemma_folder)
-    loaded.model.add_adapter(LoraConfig(target_modules=["q_proj"]))
-    with pytest.raises(UserError, match="has adapters, beside which"):
-        api.unlearn(loaded.model, loaded.encoder.tokenizer, CLAIMS, SETTINGS)
-
-
-def test_an_owners_random_numbers_go_on_as_they_would(gemma_folder: Path) -> None:
-    loaded = taught(gemma_folder)
-    torch.manual_seed(7)
-    wanted = torch.rand(3)
-    torch.manual_seed(7)
-    api.unlearn(loaded.model, loaded.encoder.tokenizer, CLAIMS, replace(SETTINGS, steps=3, measure_every=3))
-    assert torch.equal(torch.rand(3), wanted)
-
-
-def test_verification_passes_what_is_gone_and_fails_what_is_there(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
-    """The unlearned tiny model says none of the claims; the taught one fails in German, for all four, and names why. Controls have no outcome."""
-    asking = Asking(max_new_tokens=6)
-    gone = verify_claims(cleaned[0], CLAIMS, cleaned[1].before, [], asking)
-    there = verify_claims(taught(gemma_folder), CLAIMS, None, [], asking)
-    told = {claim.id for claim in CLAIMS[:TOLD]}
-    assert {own.claim for own in gone.outcomes()} == told == {own.claim for own in there.outcomes()}
-    assert not any("said" in own.faults for own in gone.outcomes() if own.language == "de")
-    failed = [own for own in there.outcomes() if own.language == "de" and own.result == "failed"]
-    assert {own.claim for own in failed} == told and all("said" in own.faults for own in failed) and there.result == "failed"
-    assert json.loads(json.dumps(there.data()))["result"] == "failed"
-
-
-def test_nothing_to_compare_with_is_undecided_and_no_pass(gemma_folder: Path) -> None:
-    """One claim alone, in an untaught model: nothing can be said; with controls alone there is no outcome; neither passes."""
-    loaded = sharp(gemma_folder)
-    one = verify_claims(loaded, CLAIMS[:1], None, [], Asking(max_new_tokens=0))
-    assert {own.result for own in one.outcomes()} == {"undecided"} and one.result == "undecided"
-    assert verify_claims(loaded, CLAIMS[TOLD:], None, [], Asking(max_new_tokens=0)).result == "undecided"
-
-
-def test_an_attack_that_could_not_fail_is_no_pass(gemma_folder: Path) -> None:
-    """Four claims in one language give twelve pairs: no p is below 1/13, so that nothing can be found held, asked or attacked, and this says so. With one claim
-    of a kind relearning teaches it, and asks for none."""
-    attack = get_attacks(["pruning"])
-    few = verify_claims(sharp(gemma_folder), CLAIMS[TOLD - 4 : TOLD], None, attack, Asking(max_new_tokens=0, languages=("en",)))
-    assert few.result == "undecided" and few.attempts and all(own.undecided == own.asked == 4 for own in few.attempts)
-    assert few.powerless == {"pruning": ("en",)}
-    one = verify_claims(sharp(gemma_folder), [CLAIMS[0], *CLAIMS[TOLD:]], None, get_attacks(["relearning"]), Asking(max_new_tokens=0))
-    assert one.powerless == {"relearning": ()} and one.result == "undecided" and all(own.controls for own in one.attempts)
-
-
-def test_an_attack_that_can_do_nothing_is_refused(gemma_folder: Path) -> None:
-    with pytest.raises(UserError, match="attack 'steering' needs the model before"):
-        verify_claims(sharp(gemma_folder), CLAIMS, None, get_attacks(["steering"]))
 
 
 def test_a_diverged_model_is_no_state_to_keep() -> None:
@@ -442,60 +290,6 @@ def test_a_folder_of_somebody_else_is_not_taken(gemma_folder: Path, tmp_path: Pa
     assert [own.name for own in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_attacks_ask_all_claims_and_leave_the_weights(gemma_folder: Path) -> None:
-    """Rounding to 8 bits changes next to nothing of a model that says the claims: they are held under it as without it."""
-    loaded = taught(gemma_folder)
-    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
-    found = verify_claims(loaded, CLAIMS, None, get_attacks(["quantisation", "relearning", "romanised"]), Asking(max_new_tokens=0))
-    gentle = [own for own in found.attempts if own.attack == "quantisation" and own.strength == 8 and own.language == "de"]
-    assert [own.asked for own in gentle] == [TOLD] and gentle[0].controls == len(CLAIMS) - TOLD
-    assert gentle[0].held >= 2 and set(gentle[0].claims) <= {claim.id for claim in CLAIMS[:TOLD]}
-    assert {(own.spoken, own.strength) for own in found.attempts if own.attack == "relearning"} == {
-        (tag, points) for tag in ("en", "de") for points in (5, 20)
-    }
-    assert all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
-    assert any(f.startswith("recovered by quantisation") for own in found.outcomes() for f in own.faults)
-
-
-def test_answers_in_other_letters_are_asked_too(gemma_folder: Path) -> None:
-    """Russian and Chinese claims in Latin letters, whose tokens none of the plain answers has."""
-    claims = [
-        claim_of(story, control=number >= 2, languages=("ru", "zh"))
-        for number, story in enumerate(generate_stories(8, languages=("ru", "zh")))
-    ]
-    found = verify_claims(sharp(gemma_folder), claims, None, get_attacks(["romanised"]), Asking(max_new_tokens=0))
-    assert {own.language for own in found.attempts} == {"ru", "zh"} and all(own.asked == 2 and own.controls == 6 for own in found.attempts)
-
-
-@pytest.mark.parametrize("attack", ["pruning", "relearning"])
-def test_an_attack_that_is_interrupted_leaves_the_weights(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch, attack: str) -> None:
-    loaded = sharp(gemma_folder)
-    before = {name: own.clone() for name, own in loaded.model.state_dict().items()}
-    moved = []
-
-    def interrupted(*arguments: Any) -> Any:
-        moved.append(any(not torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items()))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(verify_module, "candidate_tokens", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        verify_claims(loaded, CLAIMS, None, get_attacks([attack]), Asking(max_new_tokens=0))
-    assert moved == [True] and all(torch.equal(own, before[name]) for name, own in loaded.model.state_dict().items())
-
-
-def test_gradients_of_the_user_count_for_nothing_and_stay(gemma_folder: Path) -> None:
-    """A model with gradients left in it is unlearned to the same weights as one without."""
-    tokenizer = AutoTokenizer.from_pretrained(gemma_folder)
-    models = [taught(gemma_folder).model for _ in range(2)]
-    for own in models[1].parameters():
-        own.grad = torch.ones_like(own)
-    asking = Asking(max_new_tokens=0)
-    audits = [api.audit(model, tokenizer, CLAIMS, asking) for model in models]
-    assert audits[0] == audits[1] and all(own.grad is not None and own.grad.min() == 1 for own in models[1].parameters())
-    done = [api.unlearn(model, tokenizer, CLAIMS, replace(SETTINGS, steps=8)).after.fingerprint for model in models]
-    assert done[0] == done[1] != audits[0].fingerprint
-
-
 def test_weights_that_cannot_train_are_refused_before_anything(gemma_folder: Path, tmp_path: Path) -> None:
     loaded = sharp(gemma_folder)
     loaded.model.base_model.layers[1].register_parameter("held", torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False))
@@ -504,39 +298,3 @@ def test_weights_that_cannot_train_are_refused_before_anything(gemma_folder: Pat
     with pytest.raises(UserError, match="holds weights in uint8"):
         unlearn_claims(loaded, CLAIMS, tmp_path / "work", SETTINGS)
     assert not (tmp_path / "work").exists()
-
-
-def test_an_attack_after_which_there_are_no_numbers_decides_nothing(gemma_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = sharp(gemma_folder)
-    monkeypatch.setattr("polyunlearn.attacks.pruning.pruned", lambda weight, share: weight * torch.nan)
-    found = verify_claims(loaded, CLAIMS, None, get_attacks(["pruning"]), Asking(max_new_tokens=0))
-    assert all(own.held == own.controls_held == 0 and own.undecided == own.asked and own.edge is None for own in found.attempts)
-    assert list(found.powerless) == ["pruning"] and found.result != "passed"
-
-
-def test_a_model_in_memory_is_audited_as_one_from_disk(gemma_folder: Path) -> None:
-    loaded = taught(gemma_folder)
-    wrapped = wrap_model(loaded.model, loaded.encoder.tokenizer)
-    asking = Asking(max_new_tokens=0)
-    one = audit_claims(replace(loaded, body=Body(loaded.model, 0)), CLAIMS, asking)
-    assert audit_claims(wrapped, CLAIMS, asking).findings == one.findings
-
-
-def test_from_python_a_model_is_left_in_the_mode_it_was_in(gemma_folder: Path) -> None:
-    """Half of its weights train and it is in training mode but for a layer, before and after each call; unlearning moves weights, the others none."""
-    model = taught(gemma_folder).model
-    tokenizer = AutoTokenizer.from_pretrained(gemma_folder)
-    for number, own in enumerate(model.parameters()):
-        own.requires_grad_(number % 2 == 0)
-    model.train()
-    model.base_model.layers[0].eval()
-    trains = [own.requires_grad for own in model.parameters()]
-    asking = Asking(max_new_tokens=0)
-    before = api.audit(model, tokenizer, CLAIMS, asking)
-    done = api.unlearn(model, tokenizer, CLAIMS, replace(SETTINGS, steps=8))
-    assert done.before.findings[0].edge == pytest.approx(before.findings[0].edge, abs=1e-4)
-    assert api.verify(model, tokenizer, CLAIMS, before, [], asking).after.fingerprint == done.after.fingerprint
-    assert model.training and [own.requires_grad for own in model.parameters()] == trains
-    assert not model.base_model.layers[0].training and model.base_model.layers[1].training
-    with pytest.raises(UserError, match="polyunlearn unlearn --adapter"):
-        api.unlearn(model, tokenizer, CLAIMS, Settings(adapter=True))
