@@ -30,9 +30,9 @@ SIMNPO = Card(
     name="simnpo",
     part="forget",
     title="Simple negative preference optimisation",
-    formula="-2/β · mean over answers of log σ(-β/|y| · log p - γ)",
+    formula="-2/β · mean over answers of log σ(-β/|y| · log p - margin), β = beta",
     paper="Fan et al., arXiv 2410.07163",
-    cost="the same",
+    cost="as `gradient_difference`",
     term=simnpo,
     bounds={"beta": POSITIVE, "margin": ANY_NUMBER},
 )

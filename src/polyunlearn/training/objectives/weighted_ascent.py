@@ -36,9 +36,9 @@ WGA = Card(
     name="wga",
     part="forget",
     title="Weighted gradient ascent",
-    formula="mean over tokens of p^β · log p, p^β without a gradient",
+    formula="mean over tokens of p^known · log p, p^known without a gradient",
     paper="Wang et al., arXiv 2502.19301",
-    cost="the same",
+    cost="as `gradient_difference`",
     term=wga,
 )
 
@@ -46,8 +46,8 @@ SATIMP = Card(
     name="satimp",
     part="forget",
     title="SatImp",
-    formula="mean over tokens of p^β₁ (1 - p)^β₂ · log p, the weight without a gradient",
+    formula="mean over tokens of p^known · (1 - p)^unsure · log p, the weight without a gradient",
     paper="Yang et al., arXiv 2505.11953",
-    cost="the same",
+    cost="as `gradient_difference`",
     term=satimp,
 )
