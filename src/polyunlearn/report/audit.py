@@ -18,6 +18,7 @@ from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Attempt, Verification
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
+from polyunlearn.report.tables import signed
 
 
 def print_audit(audit: Audit, console: Console) -> None:
@@ -290,7 +291,7 @@ def write_claims_html(
 ) -> None:
     """Write the page atomically: the verdict in words, a matrix of claims and languages for each audit, points on the way, and attacks."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["heat"] = _heat
+    environment.filters |= {"heat": _heat, "signed": signed}
     template = environment.from_string(files("polyunlearn.report").joinpath("claims.html.jinja").read_text(encoding="utf-8"))
     order = list(dict.fromkeys(own.claim for audit in audits.values() for own in by_risk(audit)))
     write_text_atomically(

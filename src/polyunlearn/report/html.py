@@ -18,7 +18,7 @@ from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import Style, before_after_chart, budget_chart, relearning_chart, styles, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
-from polyunlearn.report.tables import estimate_text
+from polyunlearn.report.tables import estimate_text, places, signed
 from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -32,7 +32,7 @@ SAMPLE_STORIES = 6
 def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, figures: Sequence[CellFigures], path: Path) -> None:
     """Render the report and write it atomically."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["heat"] = _heat
+    environment.filters |= {"heat": _heat, "places": places, "signed": signed}
     template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     matrix = spread_matrix(figures)
     paths = trajectory(store, figures)

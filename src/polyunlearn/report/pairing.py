@@ -1,7 +1,6 @@
 """Two studies set against each other: in the terminal, as Markdown and as JSON."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.text import Text
 from polyunlearn.analysis.pairing import MEAN, METRICS, WORST, CellComparison, Difference, StudyComparison, compare_studies
 from polyunlearn.analysis.power import DIFFERENCE, stories_needed
 from polyunlearn.files import finite, write_text_atomically
-from polyunlearn.report.tables import markdown_table
+from polyunlearn.report.tables import markdown_table, signed
 from polyunlearn.study.store import Store
 
 _ALL = ("cell", "asked in", "A", "B", "B − A", "p", "Holm", "stands")
@@ -90,15 +89,8 @@ def _change(own: Difference) -> str:
 
 
 def _difference(own: Difference) -> str:
-    interval = "" if own.low is None or own.high is None else f" [{_signed(own.low)}, {_signed(own.high)}]"
-    return _signed(own.difference) + interval
-
-
-def _signed(value: float) -> str:
-    """Two places with the sign; what rounds to 0 has none."""
-    if math.isnan(value):
-        return "no number"
-    return f"{value:+.2f}" if abs(value) >= 0.005 else "0.00"
+    interval = "" if own.low is None or own.high is None else f" [{signed(own.low)}, {signed(own.high)}]"
+    return signed(own.difference) + interval
 
 
 def _texts(own: Difference) -> list[str]:
