@@ -15,7 +15,7 @@ from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.models.trainable import TrainablePlan
 from polyunlearn.tracing.coverage import claim_questions, gradient_sketch, inner_products
-from polyunlearn.tracing.languages import MOST, compare, living_in, make_trace
+from polyunlearn.tracing.languages import MOST, Held, compare, living_in, make_trace
 
 FROM = 5 / 18
 """The share of layers, from the first, that stay: what the studies of docs/results found to leave least and cost least."""
@@ -105,8 +105,7 @@ def make_plan(
     if not any(one.p is not None for one in audit.findings if one.claim in found):
         spoken, why = _spoken(audit, found)
         return Plan(names, _completed(spoken, chosen, audit, why), (*reasons, *why))
-    losses = {tag: _losses(there) for tag in audit.languages if (there := _of(audit, tag, found))}
-    held = compare({tag: own for tag, (own, _) in losses.items()}, {tag: control for tag, (_, control) in losses.items()})
+    held = held_in(audit, found)
     sketches = {}
     for tag in living_in(held):
         asked = claim_questions([claim for claim in chosen if tag in claim.editions], tag, encoder)
@@ -114,6 +113,12 @@ def make_plan(
     trace = make_trace(held, inner_products(sketches))
     why = list(trace.reasons)
     return Plan(names, _completed(trace.chosen, chosen, audit, why), (*reasons, *why))
+
+
+def held_in(audit: Audit, found: set[str]) -> dict[str, Held]:
+    """How each language holds the claims that were found, against what chance gives their answers; a language that says nothing of any is left out."""
+    losses = {tag: _losses(there) for tag in audit.languages if (there := _of(audit, tag, found))}
+    return compare({tag: own for tag, (own, _) in losses.items()}, {tag: control for tag, (_, control) in losses.items()})
 
 
 def _spoken(audit: Audit, found: set[str]) -> tuple[list[str], list[str]]:
