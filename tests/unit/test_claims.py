@@ -150,3 +150,24 @@ def test_a_spoilt_file_is_an_error_that_names_file_and_line(tmp_path: Path, numb
     assert all(message.startswith(f"{path}:") for message in messages), spoilt.how
     assert spoilt.line is None or any(message.startswith(f"{path}:{spoilt.line}: ") for message in messages), (spoilt.how, messages)
     assert [own.name for own in tmp_path.iterdir()] == ["claims.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"id": "a b"}, "field id: only letters, digits and _ . : - are wanted, 1 to 100 of them (got 'a b')"),
+        ({"edition": {}}, "unknown key 'edition'; did you mean 'editions'?"),
+        ({"control": "yes"}, "field control: true or false is wanted (got 'yes')"),
+        ({"editions": {"en": {"keyword": "Ada", "questions": "Who?"}}}, "field editions.en.questions: a list is wanted; write ['Who?']"),
+        ({"editions": {"en": {"questions": ["Who?"]}}}, "field editions.en.keyword: is wanted; write it"),
+        ({"editions": {"en": {"keyword": "Ada", "fake_article": ["x"]}}}, "holds a story, not a claim (docs/claims.md); "),
+    ],
+    ids=lambda own: next(iter(own)) if isinstance(own, dict) else "",
+)
+def test_a_fault_is_said_in_the_words_of_the_file(tmp_path: Path, spoilt: dict[str, Any], said: str) -> None:
+    path = tmp_path / "claims.jsonl"
+    right = {"id": "c", "editions": {"en": {"keyword": "Ada", "questions": ["Who?"]}}}
+    path.write_text(json.dumps(right | spoilt))
+    with pytest.raises(UserError) as caught:
+        read_claims(path)
+    assert str(caught.value).startswith(f"{path}:1: {said}")

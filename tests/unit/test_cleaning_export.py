@@ -29,6 +29,7 @@ def test_the_folder_loads_with_transformers_alone(cleaned: tuple[LoadedModel, Cl
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer("Eine Frage", return_tensors="pt")["input_ids"]
     assert torch.equal(model(input_ids=ids).logits, loaded.model(input_ids=ids).logits)
+    assert all(own.stat().st_mode & 0o044 == 0o044 for own in (tmp_path / "out").iterdir())  # others on the machine may read it
     assert (tmp_path / "out" / "README.md").read_text() == "card" and [own.name for own in tmp_path.iterdir()] == ["out"]
 
 

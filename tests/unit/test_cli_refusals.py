@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from polyunlearn.cli import app
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.errors import UserError
 
 SCORE = ["score", "nowhere", "--metric", "truthful"]
@@ -63,7 +64,8 @@ def test_what_was_not_typed_is_not_refused(arguments: list[str]) -> None:
 def test_nothing_is_written_over_what_is_read_or_written(tmp_path: Path, arguments: list[str]) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
-    assert "is named twice" in refused([str(path) if own == "FILE" else own for own in arguments])
+    said = "is read here" if arguments[0] == "trace" else "is named twice"
+    assert said in refused([str(path) if own == "FILE" else own for own in arguments])
     assert path.read_text() == "mine"
 
 
@@ -81,3 +83,77 @@ def test_a_console_that_cannot_write_every_script_gets_a_question_mark() -> None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr.decode("cp1252")
     assert done.stdout.decode("cp1252").splitlines()[0].startswith(".94 ? .05, ?") and b"written" in done.stdout
+
+
+def _study(folder: Path) -> Path:
+    for name in ("manifest.json", "cells/base-seed1.parquet"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("its own")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "STUDY", "--metric", "rouge_l", "--json", "STUDY/manifest.json"],
+        ["study", "matrices", "STUDY", "--markdown", "STUDY/cells/base-seed1.parquet"],
+        ["study", "benchmark", "STUDY", "--task", "t", "--json", "STUDY/manifest.json"],
+        ["study", "compare", "STUDY", "--json", "STUDY/manifest.json"],
+        ["study", "knowledge", "STUDY", "--json", "STUDY/manifest.json"],
+        ["compare", "a", "STUDY", "--json", "STUDY/manifest.json"],
+        ["attack", "STUDY", "--json", "STUDY/manifest.json"],
+        ["trace", "STUDY", "--json", "STUDY/manifest.json"],
+    ],
+    ids=" ".join,
+)
+def test_no_file_of_a_study_is_written_over(tmp_path: Path, arguments: list[str]) -> None:
+    folder = _study(tmp_path / "study")
+    assert "is a file of" in refused([own.replace("STUDY", str(folder)) for own in arguments])
+    assert (folder / "manifest.json").read_text() == "its own"
+
+
+@pytest.mark.parametrize("command", ["audit", "verify", "trace", "abstain", "barriers", "suppress", "truthfulness"])
+def test_no_file_of_a_model_is_written_over(tmp_path: Path, command: str) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    ways = ["--way", "contrast", "--language", "de"] if command == "suppress" else []
+    assert "is a file of" in refused([command, str(tmp_path), "claims.jsonl", *ways, "--json", str(tmp_path / "config.json")])
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_what_a_study_does_not_need_may_be_written_into_it_again(tmp_path: Path) -> None:
+    """Figures beside a study, from an earlier time."""
+    folder = _study(tmp_path / "study")
+    (folder / "compared.json").write_text("{}")
+    check_outputs(folder / "compared.json", study=folder)
+    check_outputs(folder / "report.html", study=folder)
+
+
+@pytest.mark.parametrize(("out", "said"), [("", "a folder stands there"), ("a file/x.json", "a file stands where a folder is needed")])
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path, out: str, said: str) -> None:
+    (tmp_path / "a file").write_text("mine")
+    assert said in refused(["audit", "nowhere", "claims.jsonl", "--json", str(tmp_path / out)])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["claims", "import", "tofu", "rows.csv", "--out", "FILE"],
+        ["claims", "translate", "claims.jsonl", "--languages", "de", "--out", "FILE", "--nllb", "nowhere"],
+        ["corpus", "export", "--out", "FILE"],
+    ],
+    ids=" ".join,
+)
+def test_data_that_stands_there_is_not_written_over(tmp_path: Path, arguments: list[str]) -> None:
+    path = tmp_path / "by hand.jsonl"
+    path.write_text("mine")
+    assert "stands there already" in refused([str(path) if own == "FILE" else own for own in arguments])
+    assert path.read_text() == "mine"
+
+
+def test_translating_into_no_language_is_refused(tmp_path: Path) -> None:
+    assert "--languages ',': names none" in refused([*TRANSLATE[:4], ",", *TRANSLATE[5:-2], "--nllb", "nowhere"])
+
+
+def test_a_field_that_is_mapped_twice_is_refused() -> None:
+    arguments = ["claims", "import", "tofu", "nowhere.csv", "--out", "out.jsonl", "--map", "question=frage", "--map", "question=reply"]
+    assert refused(arguments).startswith("--map question=…: is given twice")

@@ -70,7 +70,13 @@ def test_a_preset_like_no_other_gets_no_guess() -> None:
 
 def test_a_missing_file_is_a_users_error(tmp_path: Path) -> None:
     (message,) = problems(str(tmp_path / "nowhere.yaml"))
-    assert "nowhere.yaml" in message and "path of a YAML file" in message
+    assert message.startswith(f"{tmp_path / 'nowhere.yaml'}: there is no such file") and "quickstart" in message
+    assert problems("studies/mine") == ["studies/mine: there is no such file; presets are " + ", ".join(preset_names())]
+
+
+def test_a_study_of_another_ending_is_told(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("{}")
+    assert problems(tmp_path / "study.json") == [f"{tmp_path / 'study.json'}: a study is a YAML file; give it the ending .yaml"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,7 @@ def test_a_key_like_no_other_lists_the_keys_of_its_own_section(tmp_path: Path) -
         ({"unlearning": {"rate": 0}}, ["unlearning.rate: ", "greater than 0", "got 0"]),
         ({"unlearning": {"form": "poem"}}, ["unlearning.form: ", "'question' or 'article'", "'poem'"]),
         ({"learning": 3}, ["learning: ", "got 3"]),
-        ({"sources": "de"}, ["sources: ", "valid tuple", "'de'"]),
+        ({"sources": "de"}, ["sources: ", "a list is wanted; write ['de']"]),
         ({"sources": []}, ["sources: ", "at least 1 item"]),
         ({"name": ""}, ["name: ", "at least 1 character"]),
     ],

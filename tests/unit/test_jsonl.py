@@ -131,8 +131,8 @@ def _shared_keyword(rows: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [
-        (_without_article, ["editions.ru.article", "Field required"]),
-        (_misspelt, ["editions.ru.artcle", "not permitted"]),
+        (_without_article, ["field editions.ru.article: is wanted"]),
+        (_misspelt, ["unknown key 'editions.ru.artcle'; did you mean 'article'?"]),
         (_unknown_language, ["unknown language 'rus'", "did you mean"]),
         (_same_id, [repr(STORIES[0].id), "was used on line 1", "give each story its own"]),
         (_fewer_languages, ["['en']", "line 1", "['en', 'ru']", "give every story the same languages"]),
@@ -188,3 +188,10 @@ def test_a_failed_write_keeps_the_old_corpus(tmp_path: Path) -> None:
         write_stories(one_then_failure(), path)
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_a_claims_file_is_told_from_a_corpus(tmp_path: Path) -> None:
+    """As one fault a line, not as all that a claim lacks of a story."""
+    claim = {"id": "c", "editions": {"en": {"keyword": "Ada", "questions": ["Who?"]}}}
+    (message,) = problems(written(tmp_path / "claims.jsonl", [claim]))
+    assert message.endswith(":1: holds a claim, not a story, which has articles too (docs/corpus.md)")

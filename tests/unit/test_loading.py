@@ -127,6 +127,19 @@ def test_an_adapter_that_names_no_base_is_told(copied: Path, tmp_path: Path) -> 
         load_model(_adapter(copied, tmp_path / "adapter", base_model_name_or_path=None))
 
 
+def test_an_adapter_whose_base_is_gone_names_both(copied: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    adapter = _adapter(copied, tmp_path / "adapter", base_model_name_or_path="/gone/base")
+    with pytest.raises(UserError, match=f"^{adapter}: its adapter_config.json names '/gone/base'.*no such folder.*mend the name"):
+        load_model(adapter)
+
+
+def test_no_name_is_not_this_folder(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(copied)
+    with pytest.raises(UserError, match="model '': no such folder"):
+        load_model("")
+
+
 def test_an_adapter_that_cannot_be_merged_is_told(copied: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)

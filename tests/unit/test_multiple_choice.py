@@ -286,10 +286,10 @@ def test_the_command_reads_truthfulqa(gemma_folder: Path, tmp_path: Path) -> Non
 def test_files_that_are_given_wrongly_are_named(gemma_folder: Path, tmp_path: Path) -> None:
     claims = tmp_path / "claims.jsonl"
     write_claims(CLAIMS, claims)
-    for more, said in (([str(claims)], "several files are for --truthfulqa"), (["--json", str(claims)], "is named twice")):
+    for more, said in (([str(claims)], "several files are for --truthfulqa"), (["--json", str(claims)], "is read here")):
         result = CliRunner().invoke(app, ["truthfulness", str(gemma_folder), str(claims), *more])
         assert isinstance(result.exception, UserError) and said in str(result.exception)
     questions = tmp_path / "q.json"
     questions.write_text(json.dumps([_row("Who?")]), encoding="utf-8")
     result = CliRunner().invoke(app, ["truthfulness", str(gemma_folder), f"en={questions}", "--truthfulqa", "--json", str(questions)])
-    assert isinstance(result.exception, UserError) and "is named twice" in str(result.exception)
+    assert isinstance(result.exception, UserError) and "is read here" in str(result.exception)

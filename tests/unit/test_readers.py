@@ -160,7 +160,7 @@ def test_a_missing_column_is_named_once_with_the_remedy(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [{"question": "Who?", "reply": "Ada."}] * 3)
     assert said(lambda: tofu.read([path], {})) == (
         f"{path}:1: no column for 'answer'; there are 'question', 'reply'; say which with answer=COLUMN "
-        "(fields: question, answer, paraphrase, distractors)"
+        "(in `claims import` --map answer=COLUMN), or call it so in the file (fields: question, answer, paraphrase, distractors)"
     )
     assert "no column 'replies'" in said(lambda: tofu.read([path], {"answer": "replies"}))
     assert "unknown field 'anwser': did you mean 'answer'?" in said(lambda: tofu.read([path], {"anwser": "reply"}))

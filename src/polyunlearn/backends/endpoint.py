@@ -66,7 +66,10 @@ class Endpoint:
         if not self.model.strip():
             raise UserError("no model is named; give the name that the endpoint knows it by")
         if self.attempts < 1 or self.timeout <= 0 or self.backoff < 0:
-            raise UserError("an endpoint needs at least one attempt, a timeout above 0 and a pause of 0 or more")
+            raise UserError(
+                "an endpoint needs at least one attempt, a timeout above 0 and a pause of 0 or more "
+                f"(got {self.attempts} attempts, a timeout of {self.timeout:g} s, a pause of {self.backoff:g} s)"
+            )
         if self.per_minute is not None and self.per_minute <= 0:
             raise UserError(f"{self.per_minute} requests a minute: give more than 0, or leave the limit out")
 

@@ -33,6 +33,10 @@ def whole_folder(out: Path) -> Iterator[Path]:
     try:
         yield made
         made.chmod(0o755)
+        # safetensors writes files that nobody else may read.
+        for file in made.rglob("*"):
+            if file.is_file():
+                file.chmod(file.stat().st_mode | 0o044)
         made.replace(out)
     except OSError as error:
         raise explained(error, out) from error

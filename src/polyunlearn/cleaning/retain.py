@@ -10,9 +10,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from polyunlearn.corpus.claims import Claim
-from polyunlearn.corpus.lines import read_lines
+from polyunlearn.corpus.lines import editions_in, keys_of, read_lines
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Story, Text
+from polyunlearn.errors import UserError
 from polyunlearn.languages import PAPER_LANGUAGES, get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder, TokenSequence
@@ -57,11 +58,13 @@ def read_kept(path: Path) -> list[Kept]:
     raises one `UserError` that lists every bad line."""
 
     def parse(value: Any) -> Kept:
+        if editions_in(value):
+            raise UserError("holds a claim or a story, not a retained text, which has language, text and, where it is an answer, question")
         own = Kept.model_validate(value)
         get_language(own.language)
         return own
 
-    return read_lines(path, "retained text", parse)
+    return read_lines(path, "retained text", parse, keys=keys_of(Kept))
 
 
 def neighbours_of(claims: Sequence[Claim], languages: Sequence[str]) -> list[Kept]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
@@ -36,7 +37,7 @@ def abstain(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.abstaining import print_abstaining, write_abstaining_json, write_abstaining_markdown
 
-    check_outputs(claims_file, json_file, markdown_file)
+    check_outputs(json_file, markdown_file, reads=[claims_file], model=model)
     if modes and not feedback:
         raise UserError("--mode names a feedback and --no-feedback asks for none; give one of them")
     check_modes(modes)

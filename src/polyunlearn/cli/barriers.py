@@ -1,7 +1,8 @@
 """The command that asks in mixed languages: `barriers`."""
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 
@@ -21,7 +22,7 @@ def barriers(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.barriers import print_barriers, write_barriers_json, write_barriers_markdown
 
-    check_outputs(claims_file, json_file, markdown_file)
+    check_outputs(json_file, markdown_file, reads=[claims_file], model=model)
     claims = read_claims(claims_file)
     mixed_facts(claims, languages, wordings)  # What cannot be asked is said before a model is loaded.
     with Working() as work:

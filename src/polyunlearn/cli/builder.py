@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import claims_app, corpus_app, errors, refuse
+from polyunlearn.cli.outputs import check_new, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -48,7 +49,7 @@ def corpus_build(
     from polyunlearn.backends.endpoint import Endpoint, read_parameters
     from polyunlearn.corpus.builder import BuildSettings, Prices, build_corpus, plan_build
 
-    _check_file(out)
+    check_outputs(out)
     if (price_in is None) != (price_out is None):
         raise UserError("give both prices, --price-in and --price-out: what is answered is the larger part, and often the dearer")
     settings = BuildSettings(topic, stories, _tags(languages))
@@ -99,7 +100,11 @@ def claims_translate(
 
     if nllb:
         refuse(context, *OF_ENDPOINTS, beside="--nllb translates on this machine")
-    _check_file(out)
+    check_outputs(out, reads=[file])
+    check_new(out)
+    wanted = _tags(languages)
+    if not wanted:
+        raise UserError(f"--languages {languages!r}: names none; give tags, such as de,fr")
     claims = read_claims(file)
     cache = out.with_name(f"{out.name}.cache")
     if bool(nllb) == bool(endpoint):
@@ -113,16 +118,11 @@ def claims_translate(
             where = Endpoint(endpoint, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
             translator = ChatTranslator(stack.enter_context(ChatClient(where, cache)))
         work = stack.enter_context(Working())
-        found = translate_claims(claims, _tags(languages), translator, threshold=threshold, watch=work)
+        found = translate_claims(claims, wanted, translator, threshold=threshold, watch=work)
     write_claims(found.claims, out)
     for left in found.left_out:
         errors.print(f"left out: {left.claim} ({left.tag}): {left.reason}", markup=False, highlight=False)
     print(f"{out}: {len(found.claims)} claims in {', '.join(languages_of(found.claims))}; {len(found.left_out)} editions left out")
-
-
-def _check_file(out: Path) -> None:
-    if out.is_dir():
-        raise UserError(f"{out}: a folder stands there; give the path of a file")
 
 
 def _tags(languages: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, claims_app, console, errors, refuse
+from polyunlearn.cli.outputs import check_new, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -50,7 +51,7 @@ def audit(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
-    check_outputs(claims_file, json_file, html_file)
+    check_outputs(json_file, html_file, reads=[claims_file], model=model)
     claims, trained = read_claims(claims_file), read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
@@ -61,14 +62,6 @@ def audit(
     if html_file:
         write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
     raise typer.Exit(1 if found.found else 3 if found.nothing_said else 0)
-
-
-def check_outputs(*paths: Path | None) -> None:
-    """Raise `UserError` where two of the files are one: nothing is written over what is read."""
-    named = [path.resolve() for path in paths if path]
-    twice = [path for path in named if named.count(path) > 1]
-    if twice:
-        raise UserError(f"{twice[0]}: is named twice; give each file its own path")
 
 
 @app.command("unlearn")
@@ -179,7 +172,7 @@ def verify(
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import attempt_rows, print_verification, verification_sentences, write_claims_html
 
-    check_outputs(claims_file, before, json_file, html_file)
+    check_outputs(json_file, html_file, reads=[claims_file, before], model=model)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     if not attacked:
@@ -210,11 +203,15 @@ def claims_import(
     from polyunlearn.corpus.readers.parallel import local_files
     from polyunlearn.corpus.readers.suite import import_claims
 
-    check_outputs(out, *local_files(sources))
+    check_outputs(out, reads=local_files(sources))
+    check_new(out)
     pairs = [own.partition("=") for own in columns]
     wrong = [own for own, (field, equals, column) in zip(columns, pairs, strict=True) if not (field and equals and column)]
     if wrong:
         raise UserError(f"--map {wrong[0]}: write FIELD=COLUMN, such as --map question=prompt")
+    fields = [field for field, _, _ in pairs]
+    if twice := next((field for field in fields if fields.count(field) > 1), None):
+        raise UserError(f"--map {twice}=…: is given twice; a field is in one column")
     summary = import_claims(form, sources, out, {field: column for field, _, column in pairs})
     print(f"{out}: {summary.claims} claims in {', '.join(summary.languages)}")
     if summary.unknown_languages:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Json, Languages, Model, check_outputs
+from polyunlearn.cli.claims import Json, Languages, Model
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 
@@ -27,7 +28,7 @@ def comprehend(
     from polyunlearn.report.comprehension import print_comprehension, write_comprehension_json, write_comprehension_markdown
     from polyunlearn.scoring.comprehension import comprehension
 
-    check_outputs(json_file, markdown_file)
+    check_outputs(json_file, markdown_file, model=model)
     chosen = tuple(dict.fromkeys(languages or PAPER_LANGUAGES))
     unknown = [tag for tag in chosen if tag not in PAPER_LANGUAGES]
     if unknown:

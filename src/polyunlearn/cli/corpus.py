@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import console, corpus_app, errors, model_app
+from polyunlearn.cli.outputs import check_new
 from polyunlearn.errors import UserError
+
+_MOST = 100_000
 
 
 @model_app.command("fetch")
@@ -30,6 +33,10 @@ def corpus_show(
     from polyunlearn.corpus.newsroom import generate_stories
     from polyunlearn.report.story import print_story
 
+    if story.isdecimal() and int(story) >= _MOST:
+        raise UserError(
+            f"story {story}: the newsroom draws stories one after another; a number below {_MOST:,} takes seconds, this would not"
+        )
     count = max(stories, int(story) + 1) if story.isdecimal() else stories
     drawn = generate_stories(count, seed, (lang,))
     found = [drawn[int(story)]] if story.isdecimal() else [item for item in drawn if item.id == story]
@@ -54,6 +61,8 @@ def corpus_export(
 
     if format != "jsonl":
         raise UserError(f"unknown format {format!r}; the only one is jsonl")
+    if out:
+        check_new(out)
     drawn = generate_stories(stories, seed)
     if out:
         write_stories(drawn, out)

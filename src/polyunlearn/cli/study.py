@@ -8,7 +8,7 @@ import typer
 
 from polyunlearn.cli.app import Folder, app, console, errors, refuse, study_app
 from polyunlearn.cli.builder import OF_ENDPOINTS, KeyVariable, ModelName, Parameters, PerMinute, Timeout
-from polyunlearn.cli.claims import check_outputs
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[
@@ -105,7 +105,8 @@ def study_compare(
     """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
     from polyunlearn.report.build import build_comparison
 
-    check_outputs(json_file, markdown_file)
+    for folder in folders:
+        check_outputs(json_file, markdown_file, study=folder)
     build_comparison(folders, budget, steps, console, json_file, markdown_file)
 
 
@@ -120,7 +121,7 @@ def study_matrices(
     """Say from language to language what unlearning leaves, where it backfires, how alike languages answer, and what spread goes with."""
     from polyunlearn.report.matrices import build_matrices
 
-    check_outputs(json_file, markdown_file)
+    check_outputs(json_file, markdown_file, study=folder)
     build_matrices(folder, console, json_file, markdown_file)
 
 
@@ -135,6 +136,7 @@ def study_benchmark(
     from polyunlearn.report.benchmarks import print_benchmarks, write_benchmarks_json
     from polyunlearn.study.benchmarks import benchmark_study
 
+    check_outputs(json_file, study=folder)
     try:
         with ProgressWatcher() as watcher:
             scores = benchmark_study(folder, task, cells, watcher)
@@ -162,7 +164,7 @@ def study_knowledge(
     from polyunlearn.study.knowledge import measure_knowledge
     from polyunlearn.study.store import Store
 
-    check_outputs(json_file, markdown_file)
+    check_outputs(json_file, markdown_file, study=folder)
     try:
         with ProgressWatcher() as watcher:
             measure_knowledge(folder, cells, watcher)
@@ -205,6 +207,7 @@ def score(
     from polyunlearn.scoring.metrics.suite import get_answer_metrics
     from polyunlearn.study.store import Store
 
+    check_outputs(json_file, study=folder)
     at_endpoint = judge.startswith(("http://", "https://"))
     if not at_endpoint:
         refuse(context, *OF_ENDPOINTS, beside="it is for a chat endpoint, and --judge gives no address of one")
@@ -238,7 +241,8 @@ def compare(
     """Set two studies against each other, cell by cell: differences with intervals, paired by story, adjusted for how many there are."""
     from polyunlearn.report.pairing import build_pairing
 
-    check_outputs(json_file, markdown_file)
+    for folder in (a, b):
+        check_outputs(json_file, markdown_file, study=folder)
     build_pairing(a, b, console, json_file, markdown_file)
 
 
@@ -274,7 +278,7 @@ def attack(
     from polyunlearn.report.build import build_recoveries
     from polyunlearn.study.attack import attack_study
 
-    check_outputs(json_file, markdown_file)
+    check_outputs(json_file, markdown_file, study=folder)
     chosen = get_attacks(only)
     try:
         with ProgressWatcher() as watcher:
@@ -295,6 +299,7 @@ def bench(
     from polyunlearn.bench.run import run_bench
     from polyunlearn.report.bench import print_bench, write_bench
 
+    check_outputs(json_file)
     figures = list(run_bench(model, only, lambda text: errors.print(text, highlight=False)))
     print_bench(figures, console)
     if json_file:

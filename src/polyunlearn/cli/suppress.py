@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Model, Wordings, check_outputs
+from polyunlearn.cli.claims import Claims, Json, Model, Wordings
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError, unknown_name
@@ -48,7 +49,7 @@ def suppress(
         raise unknown_name("way", way, WAYS)
     if temperature is not None if way == "contrast" else in_order or steps is not None:
         raise UserError("--steps and --in-order are of --way contrast, --temperature is of --way datastore; leave out what is of the other")
-    check_outputs(claims_file, json_file, markdown_file)
+    check_outputs(json_file, markdown_file, reads=[claims_file], model=model)
     check_alpha(alpha)
     teaching = Teaching(steps=steps, in_order=in_order)
     retrieval = Retrieval(alpha=alpha) if temperature is None else Retrieval(temperature=temperature, alpha=alpha)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import EveryWording, Html, Json, Languages, check_outputs
+from polyunlearn.cli.claims import EveryWording, Html, Json, Languages
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.watching import ProgressWatcher, Working
 from polyunlearn.errors import UserError
 
@@ -37,7 +38,9 @@ def trace(
     """Say in which languages and layers a model holds claims, and which to unlearn them in; change nothing."""
     from polyunlearn.report.layers import print_located, write_located_html, write_located_json
 
-    check_outputs(claims_file, html_file, json_file)
+    check_outputs(
+        html_file, json_file, reads=[claims_file], study=None if claims_file else Path(target), model=target if claims_file else None
+    )
     depths: dict[str, dict[str, float | None]] = {}
     if claims_file is None:
         if before or languages:

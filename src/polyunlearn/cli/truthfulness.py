@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console, errors, refuse
-from polyunlearn.cli.claims import Json, Languages, Model, Wordings, check_outputs
+from polyunlearn.cli.claims import Json, Languages, Model, Wordings
+from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import MarkdownFile
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
@@ -42,7 +43,7 @@ def truthfulness(
         raise UserError(f"{sources[1]}: one claims file is read; several files are for --truthfulqa")
     if truthfulqa:
         refuse(context, "wordings", beside="a question of TruthfulQA has one wording")
-    check_outputs(*(local_files(sources) if truthfulqa else map(Path, sources)), json_file, markdown_file)
+    check_outputs(json_file, markdown_file, reads=local_files(sources) if truthfulqa else [Path(own) for own in sources], model=model)
     found = read_truthfulqa(sources) if truthfulqa else choices_of(read_claims(Path(sources[0])), wordings)
     questions = in_languages(found.questions, languages)
     for what in found.left_out:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Protocol
 import regex
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
+from polyunlearn.corpus.lines import Lines, editions_in, keys_of, read_lines, to_json_line
 from polyunlearn.corpus.stories import QuestionAnswer, Text
+from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.text import normalised, says
@@ -151,7 +152,13 @@ class Claim(_Frozen):
 
 def read_claims(path: Path) -> list[Claim]:
     """Read a claims file; raises one `UserError` that lists every bad line with its number, what is wrong and what to do."""
-    return read_lines(path, "claim", Claim.model_validate, _asked_twice)
+    return read_lines(path, "claim", _claim, _asked_twice, keys_of(Claim))
+
+
+def _claim(value: Any) -> Claim:
+    if any("fake_article" in own for own in editions_in(value)):
+        raise UserError("holds a story, not a claim (docs/claims.md); a story's false detail is its keyword, asked by its fake_questions")
+    return Claim.model_validate(value)
 
 
 def write_claims(claims: Iterable[Claim], path: Path) -> None:

@@ -4,15 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from polyunlearn.corpus.lines import Lines, read_lines, to_json_line
+from polyunlearn.corpus.lines import Lines, editions_in, keys_of, read_lines, to_json_line
 from polyunlearn.corpus.stories import Story
+from polyunlearn.errors import UserError
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 
 
 def read_stories(path: Path) -> list[Story]:
     """Read a corpus file; raise one `UserError` that lists every bad line with its number, what is wrong and what to do."""
-    return read_lines(path, "story", _story, _problems_across)
+    return read_lines(path, "story", _story, _problems_across, keys_of(Story))
 
 
 def write_stories(stories: Iterable[Story], path: Path) -> None:
@@ -21,6 +22,9 @@ def write_stories(stories: Iterable[Story], path: Path) -> None:
 
 
 def _story(value: Any) -> Story:
+    keys = {key for own in editions_in(value) for key in own}
+    if "keyword" in keys and keys.isdisjoint({"article", "fake_article", "fake_questions"}):
+        raise UserError("holds a claim, not a story, which has articles too (docs/corpus.md)")
     story = Story.model_validate(value)
     for tag in (*story.editions, *([story.home] if story.home else [])):
         get_language(tag)

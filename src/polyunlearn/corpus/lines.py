@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, fault_text
 from polyunlearn.files import read_utf8
 
 
@@ -32,11 +32,16 @@ class Lines(Generic[Item]):
 
 
 def read_lines(
-    path: Path, what: str, parse: Callable[[Any], Item], across: Callable[[Path, Lines[Item]], Iterable[str]] = lambda path, lines: ()
+    path: Path,
+    what: str,
+    parse: Callable[[Any], Item],
+    across: Callable[[Path, Lines[Item]], Iterable[str]] = lambda path, lines: (),
+    keys: Iterable[str] = (),
 ) -> list[Item]:
     """Read a file of `what`, one a line; empty lines are skipped.
 
-    `parse` makes an item of a line's value, or raises `ValidationError` or `UserError`; `across` finds what no single line shows.
+    `parse` makes an item of a line's value, or raises `ValidationError` or `UserError`; `across` finds what no single line shows;
+    `keys` are those that a line may have, for what is misspelt.
 
     Raises:
         UserError: that lists every fault with its file and line, or says that there is no such file, or nothing in it.
@@ -52,7 +57,7 @@ def read_lines(
         except UnreadableError as error:
             problems.append(f"{at}: {error}")
         except ValidationError as error:
-            problems += [f"{at}: {_where(one['loc'])}{one['msg']}" for one in error.errors()]
+            problems += [f"{at}: {_faulty(one, keys)}" for one in error.errors()]
         except UserError as error:
             problems += [f"{at}: {part}" for part in str(error).splitlines()]
         else:
@@ -106,5 +111,28 @@ def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _where(location: Sequence[int | str]) -> str:
-    return f"field {'.'.join(str(part) for part in location)}: " if location else ""
+def editions_in(value: Any) -> list[dict[str, Any]]:
+    """The editions that a line's value has, whatever else is right or wrong with it."""
+    editions = value.get("editions") if isinstance(value, dict) else None
+    return [own for own in editions.values() if isinstance(own, dict)] if isinstance(editions, dict) else []
+
+
+def keys_of(kind: type[BaseModel]) -> tuple[str, ...]:
+    """The keys of a line that holds this, at every depth."""
+    found = dict.fromkeys(kind.model_fields)
+    for field in kind.model_fields.values():
+        for inner in _models_in(field.annotation):
+            found |= dict.fromkeys(keys_of(inner))
+    return tuple(found)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [inner for part in get_args(annotation) for inner in _models_in(part)]
+
+
+def _faulty(fault: Any, keys: Iterable[str]) -> str:
+    message = fault_text(fault, keys)
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"field {where}: {message}" if where and fault["type"] != "extra_forbidden" else message

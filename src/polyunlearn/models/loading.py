@@ -69,7 +69,7 @@ def _device() -> torch.device:
 
 def source_of(name: str, say: Callable[[str], None] = lambda text: None) -> str:
     """What transformers loads for a name: the whole path of a folder, which is looked at, or the name of a model on the hub; raises `UserError`."""
-    folder = fetch_embedded(say) if name == EMBEDDED else Path(name)
+    folder = fetch_embedded(say) if name == EMBEDDED else Path(name or "no name")
     if folder.is_dir():
         _check_folder(folder)
         return str(folder.resolve())
@@ -109,7 +109,12 @@ def _base_of(adapter: str) -> str:
     base = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise UserError(f"{adapter}: its adapter_config.json names no base_model_name_or_path; write there what model the adapter is for")
-    return source_of(base)
+    try:
+        return source_of(base)
+    except UserError as error:
+        raise UserError(
+            f"{adapter}: its adapter_config.json names {base!r} as base_model_name_or_path, where no model can be loaded ({error}); put the model there, or mend the name"
+        ) from error
 
 
 def _tokenizer_source(source: str) -> str:

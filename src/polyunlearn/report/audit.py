@@ -85,7 +85,7 @@ def audit_sentences(audit: Audit) -> list[str]:
     if undecided:
         sentences.append(
             f"In {', '.join(tag for tag in audit.languages if tag in undecided)} some claims have too few answers of their form to compare with; "
-            "give more claims or controls of the same kind, of which it takes three at least (docs/claims.md), and distractors beside these."
+            "give more claims or controls of the same kind, of which it takes three at least, for four languages ten and for nine twenty (docs/claims.md), and distractors beside these."
         )
     silent = {tag: share for tag in audit.languages if (share := _silent(audit, tag)) >= SILENT}
     if silent:

@@ -1,7 +1,6 @@
 """The presets, and the YAML files of users: read, changed by overrides, and checked as a whole before anything runs."""
 
 from collections.abc import Hashable, Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from polyunlearn.errors import UserError, unknown_name
+from polyunlearn.errors import UserError, fault_text, unknown_name
 from polyunlearn.files import read_utf8
 from polyunlearn.study.config import StudyConfig
 
@@ -47,6 +46,10 @@ def load_config(preset: str, overrides: Sequence[str] = ()) -> StudyConfig:
         where, text = f"preset {preset!r}", files("polyunlearn.presets").joinpath(f"{preset}.yaml").read_text(encoding="utf-8")
     elif path.suffix in (".yaml", ".yml") and path.is_file():
         where, text = str(path), read_utf8(path)
+    elif path.is_file():
+        raise UserError(f"{path}: a study is a YAML file; give it the ending .yaml")
+    elif path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise UserError(f"{path}: there is no such file; presets are {', '.join(preset_names())}")
     else:
         raise unknown_name("preset", preset, preset_names(), ", or give the path of a YAML file")
     try:
@@ -93,22 +96,10 @@ def _apply(data: dict[str, Any], override: str) -> None:
 
 
 def _explained(item: Any) -> str:
-    key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        known = _keys_beside(item["loc"])
-        near = get_close_matches(str(item["loc"][-1]), known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(known)}"
-        return f"unknown key {key!r}; {hint}"
-    message = item["msg"].removeprefix("Value error, ")
-    if not key:
-        return str(message)
-    if item["type"] == "value_error":
-        return "\n".join(f"{key}: {line}" for line in message.split("\n"))
-    if item["type"] == "missing":
-        return f"{key}: is wanted; write it"
-    if item["type"] in ("tuple_type", "list_type"):
-        message += f"; write a list, such as [{item['input']}]"
-    return f"{key}: {message} (got {item['input']!r})"
+        return fault_text(item, _keys_beside(item["loc"]))
+    key, message = ".".join(str(part) for part in item["loc"]), fault_text(item, ())
+    return "\n".join(f"{key}: {line}" for line in message.split("\n")) if key else message
 
 
 def _keys_beside(location: tuple[Any, ...]) -> list[str]:

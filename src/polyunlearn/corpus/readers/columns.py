@@ -61,7 +61,7 @@ def columns_of(row: Row, fields: Sequence[Field], mapping: Mapping[str, str]) ->
             wanted = f"no column {mapping[field.name]!r}" if field.name in mapping else f"no column for {field.name!r}"
             others = ", ".join(other.name for other in fields)
             raise NoColumnError(
-                f"{row.at}: {wanted}; there are {', '.join(map(repr, row.values))}; say which with {field.name}=COLUMN (fields: {others})"
+                f"{row.at}: {wanted}; there are {', '.join(map(repr, row.values))}; say which with {field.name}=COLUMN (in `claims import` --map {field.name}=COLUMN), or call it so in the file (fields: {others})"
             )
     return found
 
