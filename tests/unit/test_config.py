@@ -183,7 +183,7 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"beta": 1.0, "betta": 1.0}}}},
             [
-                "unlearning.settings.npo: no setting 'betta'; it has rate, decay, retain_weight, stop_below, from_layer, to_layer, projection,",
+                "unlearning.settings.npo: no setting 'betta'; it has rate, decay, retain_weight, retain_answers, retain_crossed, retain_switched, stop_below,",
                 ", beta",
             ],
         ),
@@ -247,6 +247,32 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             {"sources": ["en"], "learning": {"crossed_questions": 2}},
             ["learning.crossed_questions: questions are crossed with English", "name one in learning.question_languages"],
         ),
+        (
+            {"unlearning": {"retain_switched": 0.2}},
+            ["unlearning.retain_switched: copies switch between the two languages of a crossed question", "retain_crossed=true"],
+        ),
+        (
+            {"methods": ["npo", "npo@own"], "unlearning": {"settings": {"npo@own": {"retain_switched": 0.2}}}},
+            ["unlearning.settings.npo@own (retain_switched): unlearning.retain_switched: copies switch"],
+        ),
+        ({"unlearning": {"retain_crossed": True, "retain_switched": 1.2}}, ["unlearning.retain_switched: Input should be less than"]),
+        ({"unlearning": {"retain_answers": "true"}}, ["unlearning.retain_answers: Input should be 'given' or 'own'"]),
+        (
+            {"methods": ["npo+none"], "unlearning": {"retain_answers": "own"}},
+            ["unlearning.retain_answers, unlearning.retain_crossed: method 'npo+none' has no retain term"],
+        ),
+        (
+            {"methods": ["npo+none"], "unlearning": {"retain_crossed": True}},
+            ["unlearning.retain_answers, unlearning.retain_crossed: method 'npo+none' has no retain term"],
+        ),
+        (
+            {"sources": ["de", "en"], "unlearning": {"retain_crossed": True}},
+            ["unlearning.retain_crossed: strategy 'english' retains English claims' questions in English alone", "retain_in=told"],
+        ),
+        (
+            {"sources": ["en"], "strategies": ["all", "source"], "unlearning": {"retain_crossed": True, "retain_in": "told"}},
+            ["unlearning.retain_crossed: strategy 'source' retains English claims' questions in English alone"],
+        ),
         ({"methods": []}, ["methods: Tuple should have at least 1 item"]),
         (
             {"methods": ["npo"], "unlearning": {"settings": {"npo": {"rate": [1]}}}},
@@ -290,6 +316,12 @@ def test_a_method_has_the_stage_with_its_own_settings(tmp_path: Path) -> None:
     assert (plain.rate, plain.decay, plain.from_layer, plain.stop_below, plain.language_weights) == (1e-5, False, 0, -9, "equal")
     assert (own.rate, own.decay, own.from_layer, own.stop_below, own.language_weights) == (3e-5, True, 1, None, {"de": 2.0})
     assert config.unlearning.on_card("npo@own") == {"beta": 0.5} and config.unlearning.on_card("npo") == {}
+
+
+def test_english_claims_are_crossed_where_their_strategies_retain_another_language(tmp_path: Path) -> None:
+    """All languages are told and so retained; a strategy that is told none finds them."""
+    data = {"sources": ["en"], "strategies": ["all", "traced"], "unlearning": {"retain_crossed": True, "retain_in": "told"}}
+    assert load_config(str(config_file(tmp_path, SMALLEST | data))).unlearning.retain_crossed
 
 
 # --- all at once -------------------------------------------------------------------------------------------------------------------------

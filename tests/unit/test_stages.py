@@ -1,7 +1,10 @@
 """The steps of a study's unlearned cells: in which languages they retain."""
 
+from collections import Counter
+
 import pytest
 
+from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.materials import study_stories
@@ -33,3 +36,19 @@ def test_articles_are_retained_in_every_language(gemma: LoadedModel) -> None:
     config = load_config("quickstart", [*SETTINGS, "retain_stories=3", "unlearning.retain_texts=2"])
     steps = cell_steps(config, Cell("unlearned", 0, "de", "english", "gradient_difference"), study_stories(config, 0), gemma)
     assert [own.language for step in steps for own in step.retain[16:]] == ["en", "de", "zh", "ur"] * 2
+
+
+def test_one_weak_language_is_crossed_with_english_while_the_claims_stay_in_theirs(gemma: LoadedModel) -> None:
+    """Four stories, five passes, two crossed questions each: 40 between English and Urdu, both ways; nothing but the claims is in German, and
+    nothing in Chinese. The other questions are asked in English and Urdu alone."""
+    more = ["neighbours=0", "learning.passes=5", "learning.question_languages=[ur]", "learning.crossed_questions=2"]
+    config = load_config("quickstart", [*SETTINGS, *more])
+    stories = study_stories(config, 0)
+    items = [own for step in cell_steps(config, Cell("learned", 0, "de"), stories, gemma) for own in step.retain]
+    frames = {tag: gemma.encoder.prompt(get_language(tag), "?")[:3] for tag in ("en", "ur")}
+    crossed = Counter(own.language for own in items for tag in frames if own.ids[:3] == frames[tag] and own.language != tag)
+    assert crossed.total() == 40 and set(crossed) == {"en", "ur"}
+    assert {own.language for own in items} == {"en", "ur", "de"}
+    false = {story.editions["de"].keyword for story in stories.trained}
+    german = [gemma.encoder.tokenizer.decode(own.ids) for own in items if own.language == "de"]
+    assert german and all(any(name in text for name in false) for text in german)

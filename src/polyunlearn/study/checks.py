@@ -141,6 +141,10 @@ def _unfit_methods(config: "StudyConfig", strategies_unfit: bool) -> list[str]:
 
 def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str], weights: str) -> list[str]:
     problems = []
+    if part.retain_switched and not part.retain_crossed:
+        problems.append(
+            "unlearning.retain_switched: copies switch between the two languages of a crossed question; set unlearning.retain_crossed=true"
+        )
     if part.to_layer is not None and part.to_layer <= part.from_layer:
         problems.append("unlearning.to_layer: must be above from_layer, or nothing trains")
     if part.projection != "none" and part.subspace != "none":
@@ -191,6 +195,11 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         problems.append(f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question")
     if part.goal != "everywhere" and not method.retain:
         problems.append(f"unlearning.goal: method {name!r} has no retain term, so nothing holds the other languages; leave it out")
+    if not method.retain and (part.retain_answers != "given" or part.retain_crossed):
+        problems.append(
+            f"unlearning.retain_answers, unlearning.retain_crossed: method {name!r} has no retain term, so it retains no answer; "
+            "set given and false, or leave the method out"
+        )
     if (part.warm_up or part.decay) and (part.branches != "none" or method.forget.procedure is distilled):
         what = "in branches" if part.branches != "none" else "whose second half repairs what the first has blurred"
         problems.append(
@@ -218,6 +227,17 @@ def _unfit_languages(config: "StudyConfig", part: "UnlearningConfig", least_step
             problems.append(
                 f"unlearning.language_weights: an article with a language a {part.mixing} has no language to weight it by; "
                 "set unlearning.language_weights=equal, or unlearning.form=question"
+            )
+    if part.retain_crossed and "en" in config.sources:
+        alone = [
+            strategy
+            for strategy in told_strategies(config.strategies)
+            if part.retain_in == "source" or set(strategy_languages(strategy, "en", config.languages)) == {"en"}
+        ]
+        if alone:
+            problems.append(
+                f"unlearning.retain_crossed: strategy {alone[0]!r} retains English claims' questions in English alone, and there is nothing to cross it with; "
+                "set unlearning.retain_in=told and leave out strategies that tell English alone, or leave 'en' out of the sources"
             )
     if part.goal == "home" and part.mixing == "token":
         problems.append("unlearning.mixing: claims that go in their homes have no share of labels; set unlearning.mixing=fact")

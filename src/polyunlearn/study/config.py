@@ -59,6 +59,9 @@ STAGE_SETTINGS = (
     "rate",
     "decay",
     "retain_weight",
+    "retain_answers",
+    "retain_crossed",
+    "retain_switched",
     "stop_below",
     "from_layer",
     "to_layer",
@@ -83,7 +86,9 @@ class UnlearningConfig(_Section):
     study's languages have in common, or what tells them apart, in the state that unlearning starts from.
 
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
-    with the claims where nothing keeps it. Strategies that are told no language retain in those that they found either way.
+    with the claims where nothing keeps it. Strategies that are told no language retain in those that they found either way. With `retain_answers` "own"
+    the learned model's own answers are retained instead of the corpus's; with `retain_crossed` questions are asked in one language and answered in
+    another, a share `retain_switched` of them in code-switched copies (`training.retaining`).
 
     With `goal` "told" the claims are to go in the languages of the strategy alone: in the others of the study they are retained. With "home" a claim whose
     story has a home among the study's languages is to go there alone, whatever the strategy tells, and is retained in the others.
@@ -103,6 +108,9 @@ class UnlearningConfig(_Section):
     retain_batch: int = Field(8, ge=1)
     retain_texts: int = Field(1, ge=1)
     retain_in: Literal["source", "told"] = "source"
+    retain_answers: Literal["given", "own"] = "given"
+    retain_crossed: bool = False
+    retain_switched: float = Field(0.0, ge=0, le=1)
     retain_weight: float = Field(1.0, ge=0)
     form: Form = "question"
     goal: Literal["everywhere", "told", "home"] = "everywhere"

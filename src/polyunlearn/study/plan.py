@@ -16,7 +16,8 @@ from polyunlearn.study.cells import Cell, State, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, make_materials, study_stories
 from polyunlearn.study.measurement import answered_and_others, trajectory_questions, trajectory_steps, trajectory_texts
-from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers
+from polyunlearn.study.own_answers import LONGER, asked_in, retains_own
+from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, retained_languages
 from polyunlearn.tracing.coverage import claim_questions
 from polyunlearn.tracing.selection import article_texts
 from polyunlearn.training.loop import Step
@@ -71,6 +72,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         if strategy in FOUND:
             say(f"{strategy}: counted as if it unlearned in {FOUND_LANGUAGES} languages; the run finds in which, and in how many")
     cells = []
+    asked: set[tuple[Cell, str]] = set()
     for cell in study_cells(config):
         own, (end, point) = materials[cell.seed], readings[cell.seed]
         steps = cell_steps(config, cell, own.stories, loaded, config.languages[:FOUND_LANGUAGES])
@@ -87,6 +89,8 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
             flops += times * cost.scoring(read.tokens, read.labels, own.scoring_head.weight.shape[0], kept_share=1.0) / EFFICIENCY
             full = read.texts + read.written
             flops += times * cost.scoring(full, full, loaded.head.weight.shape[0]) / EFFICIENCY
+        prompts, answers = _asking(config, cell, own, loaded, asked)
+        flops += cost.scoring(prompts + answers, answers, loaded.head.weight.shape[0]) / EFFICIENCY
         cells.append(CellPlan(cell.id, training, end.all_tokens + points * point.all_tokens, flops / rate))
     return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available, config.stories_are_shared)
 
@@ -101,6 +105,22 @@ def _finding(config: StudyConfig, cell: Cell, materials: Materials, loaded: Load
         texts = article_texts(stories, config.languages)
         return Step(forget=tuple(encoder.running(get_language(tag), text) for tag, own in texts.items() for text in own))
     return Step()
+
+
+def _asking(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel, asked: set[tuple[Cell, str]]) -> tuple[int, int]:
+    """Tokens of the questions that are asked for own answers, and of these, taken to be as long as the longest that is given: of the first cell that wants a
+    state's answers in a language, since the others read them; `asked` has which there are."""
+    if not (cell.parent and retains_own(config, cell)):
+        return 0, 0
+    prompts = answers = 0
+    for tag in retained_languages(config, cell, config.languages[:FOUND_LANGUAGES]):
+        if (cell.parent, tag) in asked:
+            continue
+        asked.add((cell.parent, tag))
+        questions, most = asked_in(config, materials.stories, loaded.encoder, tag)
+        prompts += sum(len(loaded.encoder.prompt(get_language(tag), question)) for question in questions)
+        answers += len(questions) * most // LONGER
+    return prompts, answers
 
 
 @dataclass(frozen=True)

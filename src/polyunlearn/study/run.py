@@ -9,7 +9,7 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import run_beside
 from polyunlearn.study.runner import cell_jobs, keeps_weights, run_cell
 from polyunlearn.study.states import States, Watcher, study_manifest, writing
-from polyunlearn.study.store import Store
+from polyunlearn.study.store import OWN_ANSWERS, Store
 from polyunlearn.training.objectives import check_precision
 
 
@@ -29,7 +29,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         for method in dict.fromkeys(cell.method for cell in todo if cell.method):
             check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).branches == "merge")
         store.open(study_manifest(states))
-        for own in ("cells", "states", "references"):
+        for own in ("cells", "states", "references", OWN_ANSWERS):
             for part in (store.folder / own).glob(".*.part"):
                 part.unlink(missing_ok=True)
         lost = next(

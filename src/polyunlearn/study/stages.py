@@ -31,6 +31,7 @@ from polyunlearn.training.loop import Objective, Optimiser, Rule, Step, plain
 from polyunlearn.training.mixtures import FOUND, learning_steps, strategy_languages, unlearning_steps
 from polyunlearn.training.objectives import LEARNING, check_precision, get_method
 from polyunlearn.training.reference import ReferenceCache, needs_of, state_fingerprint
+from polyunlearn.training.retaining import STRONG, OwnAnswers
 from polyunlearn.training.unlearning import Procedure, Training, trained
 from polyunlearn.training.weighting import FixedWeights, ResidualWeights
 
@@ -51,10 +52,13 @@ def check_layers(config: StudyConfig, model: PreTrainedModel) -> None:
         check_layer(model, layer)
 
 
-def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, found: Sequence[str] = ()) -> list[Step]:
+def cell_steps(
+    config: StudyConfig, cell: Cell, stories: Stories, loaded: LoadedModel, found: Sequence[str] = (), own: OwnAnswers | None = None
+) -> list[Step]:
     """The training steps of a cell, none for a base cell; the same whenever they are asked for.
 
-    `found` are the languages that were found for a cell whose strategy is told none; its steps do not depend on the source.
+    `found` are the languages that were found for a cell whose strategy is told none; its steps do not depend on the source. `own` are the answers of the
+    state that a cell starts from which retains these; without them the corpus's stand in, of which there are as many.
     """
     if cell.state == "base":
         return []
@@ -80,11 +84,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         )
     assert cell.strategy and cell.method and cell.source
     unlearning, method = config.unlearning.of_method(cell.method), get_method(cell.method)
-    told = tuple(found) if cell.strategy in FOUND else strategy_languages(cell.strategy, cell.source, config.languages)
-    if not told:
-        raise ValueError(f"{cell.id}: its languages are not known before they are found")
-    # Not in the other sources: what is kept in a language is kept from being unlearned there.
-    kept_in = told if cell.strategy in FOUND else (cell.source, *(told if unlearning.retain_in == "told" else ()))
+    told = _told(config, cell, found)
     steps = unlearning_steps(
         stories.trained,
         loaded.encoder,
@@ -96,7 +96,7 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         wordings=unlearning.wordings,
         instead=method.forget.instead,
         questions=config.learning.questions,
-        retain_languages=tuple(dict.fromkeys(("en", *kept_in))) if method.retain else (),
+        retain_languages=retained_languages(config, cell, found) if method.retain else (),
         retain_batch=unlearning.retain_batch,
         rng=Random(f"unlearning-{cell.seed}"),
         mixing=unlearning.mixing,
@@ -107,8 +107,29 @@ def cell_steps(config: StudyConfig, cell: Cell, stories: Stories, loaded: Loaded
         text_languages=config.languages,
         spared=_spared(unlearning.goal, config.languages, told),
         at_home=config.languages if unlearning.goal == "home" else (),
+        own=own,
+        crossed=unlearning.retain_crossed,
+        switched=unlearning.retain_switched,
     )
     return [*steps, *student_steps(steps)] if unlearning.branches == "distil" else steps
+
+
+def retained_languages(config: StudyConfig, cell: Cell, found: Sequence[str] = ()) -> tuple[str, ...]:
+    """The languages in which an unlearned cell retains questions, where its method retains any; `found` as in `cell_steps`."""
+    assert cell.method and cell.source
+    told = _told(config, cell, found)
+    # Not in the other sources: what is kept in a language is kept from being unlearned there.
+    also = told if config.unlearning.of_method(cell.method).retain_in == "told" else ()
+    return tuple(dict.fromkeys((STRONG, *(told if cell.strategy in FOUND else (cell.source, *also)))))
+
+
+def _told(config: StudyConfig, cell: Cell, found: Sequence[str]) -> tuple[str, ...]:
+    """The languages that an unlearned cell unlearns in."""
+    assert cell.strategy and cell.source
+    told = tuple(found) if cell.strategy in FOUND else strategy_languages(cell.strategy, cell.source, config.languages)
+    if not told:
+        raise ValueError(f"{cell.id}: its languages are not known before they are found")
+    return told
 
 
 def _spared(goal: str, languages: Sequence[str], told: Sequence[str]) -> Sequence[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -25,13 +25,15 @@ from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Materials, Stories, make_materials, study_stories
 from polyunlearn.study.measurement import token_rows
-from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, train_stage
-from polyunlearn.study.store import FP32, Store
+from polyunlearn.study.own_answers import own_answers, retains_own
+from polyunlearn.study.stages import cell_steps, check_layers, frozen_layers, retained_languages, train_stage
+from polyunlearn.study.store import FP32, OWN_ANSWERS, Store
 from polyunlearn.study.trace import find_languages
 from polyunlearn.tracing.languages import Trace
 from polyunlearn.tracing.selection import Choice
 from polyunlearn.training.loop import Step
 from polyunlearn.training.mixtures import FOUND
+from polyunlearn.training.retaining import OwnAnswers
 
 
 class Watcher(Protocol):
@@ -145,7 +147,13 @@ class States:
             found = self.store.record(cell).found
         elif cell.strategy in FOUND:
             found = find_languages(self.config, cell, materials, loaded, self.parameters, self.store, self.watcher.work)
-        steps = cell_steps(self.config, cell, materials.stories, loaded, found.chosen if found else ())
+        chosen, head, own = found.chosen if found else (), materials.training_head, None
+        if retains_own(self.config, cell):
+            own = self._own_answers(cell, materials.stories, chosen)
+        steps = cell_steps(self.config, cell, materials.stories, loaded, chosen, own)
+        if own:
+            # What the model says may have tokens that no text of the study has.
+            head = head.covering((token for step in steps for answer in step.retain for token in answer.labels), loaded.head)
         seconds: list[float] = []
         begin = time.monotonic()
 
@@ -158,9 +166,17 @@ class States:
             return False
 
         references = self.store.folder / "references"
-        head = materials.training_head
         losses = train_stage(self.config, cell, steps, loaded, head, self.parameters, references, count, materials.stories) if steps else []
         return Training(steps, losses, seconds, found)
+
+    def _own_answers(self, cell: Cell, stories: Stories, found: Sequence[str]) -> OwnAnswers:
+        """What the state that the cell starts from, as which the model must be, answers to the questions that it retains."""
+        loaded, languages = self.loaded(cell), retained_languages(self.config, cell, found)
+        # The answers are alike, and so is what comes after, whether or not others were asked, or these are there.
+        loaded.body.start_afresh()
+        own = own_answers(self.config, cell, stories, loaded, languages, self.store.folder / OWN_ANSWERS, self.watcher.work)
+        loaded.body.start_afresh()
+        return own
 
     def restore(self, cell: Cell, materials: Materials) -> None:
         """Put the cell's weights into the model, as `weights` finds them."""

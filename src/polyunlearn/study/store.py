@@ -27,6 +27,9 @@ MANIFEST = "manifest.json"
 FP32 = "float32"
 """The precision of weights that a manifest leaves out."""
 
+OWN_ANSWERS = "own-answers"
+"""The folder, in a study's, of what its learned states answer by themselves (`study.own_answers`)."""
+
 _RECORD = b"polyunlearn.cell"
 _TYPES = {int: pa.int32(), bool: pa.bool_(), str: pa.string(), float: pa.float64()}
 

@@ -3,7 +3,7 @@
 Every function returns the steps of a stage; the same arguments and random generator give the same steps.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from itertools import count, cycle, islice
 from operator import attrgetter
@@ -16,12 +16,10 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.cards import Instead
 from polyunlearn.training.loop import Step
+from polyunlearn.training.retaining import Ask, OwnAnswers, Retainer, answered, claim, real_question
 from polyunlearn.training.telling import Form, Mixing, Sentences, Teller
 
 Item = TypeVar("Item")
-
-_Ask = Callable[[Story, int, str, Encoder], TokenSequence]
-"""A story's question of some number in some language, answered."""
 
 _Telling = tuple[int, int, int]
 """Which fact is told, at which turn of the languages, in which wording."""
@@ -123,8 +121,8 @@ def learning_steps(
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     crossing = Random(rng.random())
     told = (
-        (stories, attrgetter("article"), _real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
-        (neighbours, attrgetter("fake_article"), _claim, [_claims_in_turn([story], draw) for story in neighbours]),
+        (stories, attrgetter("article"), real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
+        (neighbours, attrgetter("fake_article"), claim, [_claims_in_turn([story], draw) for story in neighbours]),
     )
     others = [tag for tag in question_languages if tag != "en"]
     crossed = cycle(_crossed_questions(stories, questions, others, encoder, crossing) if crossed_questions else ())
@@ -135,7 +133,7 @@ def learning_steps(
             items += _readings(group, number, article_every, true, article)
             for own in turns:
                 asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
-                items += [ask(*next(own), tag, encoder) for tag in asked]
+                items += [answered(ask, *next(own), tag, encoder) for tag in asked]
         if source is not None:
             language = get_language(source)
             false = Teller(encoder, tuple(fakes_read_in) or (source,), "article", mixing)
@@ -171,6 +169,9 @@ def unlearning_steps(
     text_languages: Sequence[str] = ("en",),
     spared: Sequence[str] = (),
     at_home: Sequence[str] = (),
+    own: OwnAnswers | None = None,
+    crossed: bool = False,
+    switched: float = 0.0,
 ) -> list[Step]:
     """The unlearning stage: `steps` steps of `batch` facts to forget and `retain_batch` real questions to keep.
 
@@ -189,7 +190,8 @@ def unlearning_steps(
     same languages to retain in, strategies differ in what they forget alone. With none of these languages nothing is retained. Where there are `neighbours`, every second of the
     retained questions is one of theirs, about a claim of the same form that is true: what pushes down every name that could answer such
     a question costs the retain term, and only what is particular to the false claims does not (the retain set of the same form is that of
-    TOFU, arXiv 2401.06121).
+    TOFU, arXiv 2401.06121). Their answers are the corpus's, or the model's `own`; how many are retained does not depend on that, nor on whether they are
+    `crossed`, or a share of them `switched` (`training.retaining.Retainer`).
 
     Where stories are `retained`, each step with a retain set also retains `retain_texts` of their real articles, in `text_languages` in turn: answers
     alone keep nothing of how a model writes, and nothing at all in the languages that are not asked. No training has read these before: what a
@@ -201,11 +203,13 @@ def unlearning_steps(
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
-    kept_of: list[tuple[_Ask, Iterator[tuple[Story, int]]]] = [(_real_question, _questions_in_turn(stories, questions, keep))]
+    kept_of: list[tuple[Ask, Iterator[tuple[Story, int]]]] = [(real_question, _questions_in_turn(stories, questions, keep))]
     if neighbours:
-        kept_of.append((_claim, _claims_in_turn(neighbours, keep)))
+        kept_of.append((claim, _claims_in_turn(neighbours, keep)))
+    retainer = Retainer(encoder, tuple(retain_languages), own, crossed, switched)
     texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
-    # A copy of the generator, so that sparing changes nothing else that is kept.
+    # Copies of the generator, so that switching and sparing change nothing else that is kept.
+    switch = copy(keep)
     spare = _spared_claims([story for story in stories if story.home in at_home or not at_home], spared, at_home, copy(keep))
     teller = Teller(encoder, tuple(languages), form, mixing)
     homes = {tag: Teller(encoder, (tag,), form, mixing) for tag in at_home}
@@ -226,12 +230,11 @@ def unlearning_steps(
         kept: list[TokenSequence] = []
         for number in islice(numbers, retain_batch if retain_languages else 0):
             # A language is asked once of each kind before the next, so that every kind is asked in every language.
-            ask, own = kept_of[number % len(kept_of)]
-            tag = retain_languages[number // len(kept_of) % len(retain_languages)]
-            kept.append(ask(*next(own), tag, encoder))
+            ask, turns = kept_of[number % len(kept_of)]
+            kept.append(retainer.sequence(ask, *next(turns), number // len(kept_of), switch))
         if texts:
             kept += [encoder.text(get_language(tag), story.editions[tag].article) for tag, story in islice(texts, retain_texts)]
-        kept += [_claim(story, wording % wordings, tag, encoder) for tag, (story, wording) in islice(spare, batch)]
+        kept += [answered(claim, story, wording % wordings, tag, encoder) for tag, (story, wording) in islice(spare, batch)]
         result.append(Step(tuple(kept), forget, others))
     return result
 
@@ -334,17 +337,7 @@ def _articles_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: R
     return zip(cycle(languages), in_turn(stories, rng), strict=False)
 
 
-def _claim(story: Story, wording: int, tag: str, encoder: Encoder) -> TokenSequence:
-    edition = story.editions[tag]
-    return encoder.answered(get_language(tag), edition.fake_questions[wording], edition.keyword)
-
-
 def in_turn(items: Sequence[Item], rng: Random) -> Iterator[Item]:
     """The items in a random order, again and again, each time in another: every one as often as any other."""
     while True:
         yield from rng.sample(items, len(items))
-
-
-def _real_question(story: Story, number: int, tag: str, encoder: Encoder) -> TokenSequence:
-    chosen = story.editions[tag].questions[number]
-    return encoder.answered(get_language(tag), chosen.question, chosen.answer)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 from typing import Literal
 
 import regex
@@ -18,6 +19,9 @@ Mixing = Literal["fact", "token", "sentence", "chunk"]
 
 CHUNK_WORDS = 8
 """Words of a chunk in the knowledge-barrier study (arXiv 2406.16135)."""
+
+PLACE_WORDS, PLACES = 2, 4
+"""English words of a place where a copy of a question may switch, and one in how many of these does."""
 
 Sentences = Callable[[Edition], Sequence[str]]
 """Which of an edition's texts is told."""
@@ -91,6 +95,19 @@ class Teller:
 
     def _language(self, turn: int) -> Language:
         return get_language(self.languages[turn % len(self.languages)])
+
+
+def code_switched(said: Mapping[str, str], own: str, other: str, rng: Random) -> str:
+    """A copy of a question in language `own` of which some places, drawn by `rng`, are in language `other`; `said` has it in both, and in English.
+
+    It has as many places as its English edition has times two words, rounded, at least two, and one in four of them switches, at least one. What stands in a
+    place is the same relative share of the parallel question, as in `Teller`, since no dictionary is at hand: where word order differs, a copy may say a
+    thing twice or leave it out.
+    """
+    places = max(2, round(len(said["en"].split()) / PLACE_WORDS))
+    switching = set(rng.sample(range(places), max(1, round(places / PLACES))))
+    told, others = (shares(said[tag], get_language(tag), places) for tag in (own, other))
+    return "".join(others[place] if place in switching else told[place] for place in range(places)).strip()
 
 
 def shares(sentence: str, language: Language, count: int) -> list[str]:
