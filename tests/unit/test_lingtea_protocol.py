@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from polyunlearn.lingtea.run import Lowest, Settings, run_lingtea
 from polyunlearn.lingtea.store import BEFORE, Record, State
 from polyunlearn.lingtea.tasks import FORGET, HELD_OUT, RETAIN, Facts, Texts, read_task
 from polyunlearn.lingtea.ways import WAYS, check_ways
+from polyunlearn.models.body import Body
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.report.lingtea import Found
 from polyunlearn.scoring.measure import Moment
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.processes import Silent
+from polyunlearn.training.reference import ReferenceCache
 
 NOW = Moment(3, True)
 FEW = Settings(steps=5, batch=2)
@@ -252,6 +255,39 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_rows(
     assert rows_of(run_lingtea(own, str(gemma_folder), tmp_path / "stopped", *asked)) == rows_of(whole)
     alone = run_lingtea(own, str(gemma_folder), tmp_path / "alone", ["corrected"], [2], FEW, Silent())
     assert rows_of(alone)["corrected", 2] == rows_of(whole)["corrected", 2]
+
+
+def test_a_model_that_drops_at_random_trains_alike_whatever_came_before(llama_folder: Path, tmp_path: Path) -> None:
+    """With half of the attention dropped, seed 2 by itself gives the rows that it gives after seed 1."""
+    folder = tmp_path / "dropping"
+    shutil.copytree(llama_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.5}))
+    own = read_task("texts", lingtea_data(tmp_path / "data"), ("en",))
+    both = run_lingtea(own, str(folder), tmp_path / "both", ["published"], [1, 2], FEW, Silent())
+    alone = run_lingtea(own, str(folder), tmp_path / "alone", ["published"], [2], FEW, Silent())
+    assert rows_of(alone)["published", 2] == rows_of(both)["published", 2] != rows_of(both)["published", 1]
+
+
+def test_what_frozen_layers_made_before_reaches_no_stage(gemma_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last bits of a row depend on what it was computed with: before the reference, the training and the measuring the body starts afresh."""
+    events: list[str] = []
+
+    def told(owner: Any, name: str) -> None:
+        own = getattr(owner, name)
+
+        def recorded(*arguments: Any, **named: Any) -> Any:
+            events.append(name)
+            return own(*arguments, **named)
+
+        monkeypatch.setattr(owner, name, recorded)
+
+    for owner, name in ((Body, "start_afresh"), (ReferenceCache, "reference"), (run_module, "train"), (Texts, "rows")):
+        told(owner, name)
+    own = read_task("texts", lingtea_data(tmp_path / "data"), ("en",))
+    run_lingtea(own, str(gemma_folder), tmp_path / "out", ["published"], [1], FEW, Silent())
+    measured = ["start_afresh", *["rows"] * 3]
+    assert events == [*measured, "start_afresh", "reference", "start_afresh", "train", *measured]
 
 
 def test_ways_move_the_model_where_they_should(gemma_folder: Path, tmp_path: Path) -> None:

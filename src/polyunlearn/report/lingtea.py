@@ -37,7 +37,7 @@ NAMES = {FIRST: "PA", EXACT: "MA", PERPLEXITY: "perplexity"}
 
 READING = {
     "facts": "PA: share of facts whose answer ranks before all other candidates; MA: share of the answer's tokens that are the model's first choice, given those before.",
-    "texts": "MA: share of a text's tokens that are the model's first choice, given those before; what was never trained on has that of the texts held out.",
+    "texts": "MA: share of a text's tokens that are the model's first choice, given those before; of texts held out, to which nothing was done, many are guessed too.",
 }
 BITS = (
     "Held out: sentences of FLORES-200 that are neither forgotten nor retained; bits: the rise of their bits per byte in the worst language. "
