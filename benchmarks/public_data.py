@@ -6,6 +6,7 @@ python benchmarks/public_data.py ../shared/data --model embedded --markdown docs
 import argparse
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from polyunlearn.corpus.claims import Claim, languages_of
@@ -15,35 +16,19 @@ from polyunlearn.intervals import Estimate, estimate
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.report.tables import estimate_text, markdown_table
-from polyunlearn.scoring.measure import ranked_questions, score_sequences
+from polyunlearn.scoring.measure import Moment, rank_rows, ranked_questions, score_sequences
 from polyunlearn.scoring.metrics.truth import truth_ratio_forget
-from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.probes import fact_probes
 from polyunlearn.scoring.ranking import candidate_log_probs
 
 TOFU_LANGUAGES = ("fr", "ru", "ar", "ja")
 
 
-def probes_of(claims: Sequence[Claim], tag: str, paraphrased: bool) -> list[Probe]:
-    """The first question of each claim, with its answer first among its distractors; with `paraphrased` its second form stands behind it."""
-    found = []
-    for claim in claims:
-        if tag in claim.editions and claim.editions[tag].distractors:
-            own = claim.editions[tag]
-            others = (*own.surface_forms[1:2], *own.distractors) if paraphrased else own.distractors
-            found.append(Probe(claim.id, tag, "real", 0, own.fake_questions[0], own.keyword, (own.keyword, *others), own.surface_forms))
-    return found
-
-
 def fact_accuracy(loaded: LoadedModel, claims: Sequence[Claim], tag: str) -> tuple[Estimate, float]:
     """The share of facts whose answer ranks before all candidates, and what guessing gives."""
-    probes = probes_of(claims, tag, paraphrased=False)
-    return estimate(first_places(loaded, probes)), sum(1 / len(own.candidates) for own in probes) / len(probes)
-
-
-def first_places(loaded: LoadedModel, probes: Sequence[Probe]) -> list[float]:
-    """1 for each probe whose answer ranks before all other candidates, else 0."""
-    scores = candidate_log_probs(loaded.body, loaded.head, ranked_questions(probes, loaded.encoder))
-    return [float(own[0] > own[1:].max()) for own in scores]
+    probes = fact_probes(claims, tag)
+    rows = rank_rows(loaded, loaded.head, probes, Moment(0, True))
+    return estimate([row.value for row in rows if row.metric == "first"]), sum(1 / len(own.candidates) for own in probes) / len(probes)
 
 
 def bits_per_byte(loaded: LoadedModel, tag: str, sentences: Sequence[str]) -> Estimate:
@@ -56,7 +41,12 @@ def bits_per_byte(loaded: LoadedModel, tag: str, sentences: Sequence[str]) -> Es
 
 def tofu_figures(loaded: LoadedModel, claims: Sequence[Claim], tag: str) -> tuple[Estimate, Estimate]:
     """The mean probability (a token) of answers, and TOFU's truth ratio for what is to be forgotten: against the paraphrase, as it is defined."""
-    scores = candidate_log_probs(loaded.body, loaded.head, ranked_questions(probes_of(claims, tag, paraphrased=True), loaded.encoder))
+    known = {own.id: own.editions[tag] for own in claims if tag in own.editions}
+    # The paraphrase, a second form of the answer, behind it.
+    probes = [
+        replace(own, candidates=(own.answer, *known[own.story].surface_forms[1:2], *own.candidates[1:])) for own in fact_probes(claims, tag)
+    ]
+    scores = candidate_log_probs(loaded.body, loaded.head, ranked_questions(probes, loaded.encoder))
     return (
         estimate([math.exp(own[0].item()) for own in scores]),
         estimate([truth_ratio_forget(own[1].item(), own[2:].tolist()) for own in scores]),

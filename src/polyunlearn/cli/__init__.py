@@ -6,6 +6,7 @@ import polyunlearn.cli.builder
 import polyunlearn.cli.claims
 import polyunlearn.cli.comprehension
 import polyunlearn.cli.corpus
+import polyunlearn.cli.lingtea
 import polyunlearn.cli.study
 import polyunlearn.cli.suppress
 import polyunlearn.cli.trace

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from polyunlearn.errors import UserError
 
-_OF_STUDIES = ("manifest.json", "summary.json", "rows.csv", "report.html", "cells/*", "states/*", "attacks/*", "judgements/*")
+_OF_STUDIES = (
+    "manifest.json",
+    "lingtea.json",
+    "own-answers/*",
+    "summary.json",
+    "rows.csv",
+    "report.html",
+    "cells/*",
+    "states/*",
+    "attacks/*",
+    "judgements/*",
+)
 _OF_MODELS = (
     *("*config.json", "*.safetensors*", "*.bin", "*.gguf", "*.model", "tokenizer*", "special_tokens_map.json", "README.md"),
     *(

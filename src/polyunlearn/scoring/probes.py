@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from polyunlearn.corpus.claims import Claim
 from polyunlearn.corpus.stories import Story
 
 
@@ -45,3 +46,13 @@ def make_probes(stories: Sequence[Story], languages: Sequence[str], wordings: in
             answers = tuple(dict.fromkeys((real.answer, *(other.editions[tag].real_question.answer for other in chosen))))
             probes.append(Probe(story.id, tag, "real", 0, real.question, real.answer, answers, (real.answer,)))
     return probes
+
+
+def fact_probes(facts: Sequence[Claim], tag: str) -> list[Probe]:
+    """The first question of each fact, a claim that is true, in one language, its answer ranked among its distractors; those that have none there are left
+    out."""
+    there = [(fact.id, fact.editions[tag]) for fact in facts if tag in fact.editions and fact.editions[tag].distractors]
+    return [
+        Probe(name, tag, "real", 0, own.fake_questions[0], own.keyword, (own.keyword, *own.distractors), own.surface_forms)
+        for name, own in there
+    ]

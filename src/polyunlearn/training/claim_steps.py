@@ -42,7 +42,7 @@ def claim_steps(
     if not facts:
         return []
     forget = list(islice(_tellings(facts, languages, encoder, wordings, instead, rng), steps * batch))
-    kept = (_by_language(answers, keep), _by_language(texts, keep), in_turn(given_texts, keep))
+    kept = (languages_in_turn(answers, keep), languages_in_turn(texts, keep), in_turn(given_texts, keep))
     sizes = (retain_batch if answers else 0, retain_texts if texts else 0, math.ceil(len(given_texts) / steps))
     return [
         Step(
@@ -71,7 +71,8 @@ def _tellings(
             )
 
 
-def _by_language(examples: Mapping[str, Sequence[TokenSequence]], rng: Random) -> Iterator[TokenSequence]:
+def languages_in_turn(examples: Mapping[str, Sequence[TokenSequence]], rng: Random) -> Iterator[TokenSequence]:
+    """The languages in turn, each with the next of its examples, for ever; those without any are left out."""
     turns = {tag: in_turn(own, rng) for tag, own in examples.items() if own}
     for tag in cycle(turns):
         yield next(turns[tag])
