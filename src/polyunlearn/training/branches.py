@@ -1,19 +1,23 @@
-"""Unlearning in branches: from one state each language is unlearned on its own, then the branches become one model.
+"""Training in branches: from one state each language is unlearned or learned on its own, then the branches become one model.
 
 After LBMRC (arXiv 2010.14271), which trains a reader for each language and one student of them all: no loss has to fight over languages.
 """
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import groupby, zip_longest
 
+import torch
 from torch import Tensor
 
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
-from polyunlearn.training.labels import Labels, asked
+from polyunlearn.training.labels import Labels, Need, Totals, asked
 from polyunlearn.training.loop import Part, Step, plain
-from polyunlearn.training.objectives.kl import KL
+from polyunlearn.training.objectives.cross_entropy import cross_entropy
+from polyunlearn.training.objectives.kl import KL, kl
 from polyunlearn.training.reference import Reference, reference_now
 from polyunlearn.training.unlearning import Procedure, Training, trained
 
@@ -55,16 +59,11 @@ def distil(given: Training, procedure: Procedure) -> list[float]:
     The first half of the steps is the branches', the other the student's (`student_steps`): as many again. After each branch there is a forward pass
     over what it unlearned.
     """
-    start = snapshot(given.parameters)
     half = len(given.steps) // 2
-    taught: dict[TokenSequence, Reference] = {}
-    losses: list[float] = []
-    for branch in branches_of(given.steps[:half]):
-        restore(given.parameters, start)
-        losses += procedure(_part(given, branch, len(losses)))
-        own = {sequence: KL.needs for step in branch for sequence in (*step.forget, *step.instead)}
-        taught |= dict.fromkeys(own, reference_now(given.body, given.head, own))
-    restore(given.parameters, start)
+    branches = branches_of(given.steps[:half])
+    wanted = [{sequence: KL.needs for step in branch for sequence in (*step.forget, *step.instead)} for branch in branches]
+    teachers, losses = _teachers(given, branches, procedure, wanted)
+    taught = {sequence: teacher for teacher, own in zip(teachers, wanted, strict=True) for sequence in own}
 
     def reference(sequence: TokenSequence) -> Labels:
         return asked(taught.get(sequence) or given.reference)(sequence)
@@ -74,10 +73,63 @@ def distil(given: Training, procedure: Procedure) -> list[float]:
     return losses + trained(replace(student, objective=objective, reference=reference, rule=plain))
 
 
+def learned_in_branches(given: Training, branches: Sequence[Sequence[Step]]) -> list[float]:
+    r"""Learn every branch from where the weights are, and from there again train one student of them all on the steps; returns the loss of each step.
+
+    .. math:: L = \frac{1}{N} \sum_{i,t} \Bigl[ -\log p_\theta(y_{i,t}) + \mathrm{KL}\bigl(\tfrac{1}{k} \sum_l p_{\theta_l} \Vert p_\theta\bigr) \Bigr]
+
+    The student learns what is to be learned, as each of the k branches did on its own steps, and imitates the mean of what they predict, those that did
+    not learn a sequence among them. That has the gradient of the mean of their divergences. A branch has the schedule of a training of its own.
+    Beside the steps it costs those of the branches, and k forward passes over what the student learns.
+    """
+    wanted = {sequence: KL.needs for step in given.steps for sequence in step.retain}
+    teachers, losses = _teachers(given, branches, trained, [wanted] * len(branches))
+    objective = replace(given.objective, retain=Part(imitation, KL.needs))
+    student = _part(given, given.steps, len(losses))
+    return losses + trained(replace(student, objective=objective, reference=mean_of(teachers)))
+
+
+def imitation(labels: Sequence[Labels], totals: Totals) -> Tensor:
+    """The share of some sequences in a step's mean cross-entropy and mean divergence from the reference, in nats a label."""
+    return cross_entropy(labels, totals) + kl(labels, totals)
+
+
+def mean_of(teachers: Sequence[Callable[[TokenSequence], Labels]]) -> Callable[[TokenSequence], Labels]:
+    """A reference that predicts the mean of what the teachers predict, each counting alike; its logits are log-probs."""
+
+    def reference(sequence: TokenSequence) -> Labels:
+        own = [teacher(sequence) for teacher in teachers]
+        whole = [torch.log_softmax(asked(labels.logits), dim=1) for labels in own]
+        return Labels(_log_mean([labels.log_probs for labels in own]), _log_mean(whole))
+
+    return reference
+
+
+def _log_mean(log_probs: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.logaddexp, log_probs) - math.log(len(log_probs))
+
+
 def student_steps(steps: Sequence[Step]) -> list[Step]:
     """What the student of such branches sees: their steps, one of each in turn; answers to give instead are imitated like the others."""
     turns: Iterator[Step] = (step for turn in zip_longest(*branches_of(steps)) for step in turn if step)
     return [Step(step.retain, (*step.forget, *step.instead)) for step in turns]
+
+
+def _teachers(
+    given: Training,
+    branches: Sequence[Sequence[Step]],
+    procedure: Procedure,
+    wanted: Sequence[Mapping[TokenSequence, frozenset[Need]]],
+) -> tuple[list[Reference], list[float]]:
+    """Train every branch from where the weights are, and leave them there again; returns what each makes of what is wanted of it, and the losses."""
+    start = snapshot(given.parameters)
+    teachers: list[Reference] = []
+    losses: list[float] = []
+    for branch, own in zip(branches, wanted, strict=True):
+        losses += procedure(_part(given, branch, len(losses)))
+        teachers.append(reference_now(given.body, given.head, own))
+        restore(given.parameters, start)
+    return teachers, losses
 
 
 def _part(given: Training, steps: Sequence[Step], done: int) -> Training:
