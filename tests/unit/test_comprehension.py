@@ -8,12 +8,12 @@ from tiny import own_label_log_probs, sharp
 from typer.testing import CliRunner
 
 from polyunlearn.cli import app
+from polyunlearn.comprehension.asking import WITHOUT, Reading, comprehension, reading_prompt, reading_questions
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.report.comprehension import gains
-from polyunlearn.scoring.comprehension import WITHOUT, Reading, comprehension, reading_question
 from polyunlearn.scoring.probes import make_probes
 
 LANGUAGES = ("en", "ur")
@@ -23,12 +23,10 @@ STORIES = generate_stories(4, languages=LANGUAGES)
 def test_the_article_stands_before_the_question_as_it_would_alone(gemma: LoadedModel) -> None:
     encoder, story = gemma.encoder, STORIES[0]
     own = story.editions["en"].real_question
-    alone = reading_question(story, WITHOUT, "en", own.question, [own.answer], encoder)
-    behind = reading_question(story, "ur", "en", own.question, [own.answer], encoder)
-    assert alone.prompt == encoder.prompt(get_language("en"), own.question)
+    alone, behind = (reading_prompt(story, read, "en", own.question, encoder) for read in (WITHOUT, "ur"))
+    assert alone == encoder.prompt(get_language("en"), own.question)
     article = encoder.text(get_language("ur"), story.editions["ur"].article).ids[:-1]
-    assert behind.prompt == (*article, *encoder.empty_line, *alone.prompt[1:])
-    assert behind.candidates == alone.candidates == (encoder.continuation(get_language("en"), own.answer),)
+    assert behind == (*article, *encoder.empty_line, *alone[1:])
 
 
 def test_every_language_is_read_and_asked(gemma: LoadedModel) -> None:
@@ -45,10 +43,12 @@ def test_what_ranks_first_is_the_models_own(gemma_folder: Path) -> None:
     loaded = sharp(gemma_folder)
     probes = {(own.story, own.language): own for own in make_probes(STORIES, LANGUAGES, 0, 3, seed=0) if own.asks == "real"}
     seen = set()
+    questions = reading_questions(STORIES, LANGUAGES, 3, loaded.encoder)
     for reading in comprehension(loaded, STORIES, LANGUAGES, 3):
-        for story, first in zip(STORIES, reading.first, strict=True):
+        for story, ranked, first in zip(STORIES, questions[reading.read, reading.asked], reading.first, strict=True):
             probe = probes[story.id, reading.asked]
-            ranked = reading_question(story, reading.read, reading.asked, probe.question, probe.candidates, loaded.encoder)
+            assert ranked.prompt == reading_prompt(story, reading.read, reading.asked, probe.question, loaded.encoder)
+            assert ranked.candidates == tuple(loaded.encoder.continuation(get_language(reading.asked), own) for own in probe.candidates)
             assert probe.candidates[0] == story.editions[reading.asked].real_question.answer
             means = [
                 float(own_label_log_probs(loaded, TokenSequence((*ranked.prompt, *own), len(ranked.prompt))).mean())
