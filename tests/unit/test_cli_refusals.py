@@ -157,3 +157,7 @@ def test_translating_into_no_language_is_refused(tmp_path: Path) -> None:
 def test_a_field_that_is_mapped_twice_is_refused() -> None:
     arguments = ["claims", "import", "tofu", "nowhere.csv", "--out", "out.jsonl", "--map", "question=frage", "--map", "question=reply"]
     assert refused(arguments).startswith("--map question=…: is given twice")
+
+
+def test_no_more_candidates_than_stories() -> None:
+    assert "give --stories 99 or more" in refused(["comprehend", "nowhere", "--stories", "2", "--candidates", "99"])

@@ -52,6 +52,8 @@ def comprehend(
     unknown = [tag for tag in chosen if tag not in PAPER_LANGUAGES]
     if unknown:
         raise UserError(f"--language {unknown[0]!r}: the newsroom writes in {', '.join(PAPER_LANGUAGES)}")
+    if candidates > stories:
+        raise UserError(f"--candidates {candidates}: answers are ranked among those of {stories} stories; give --stories {candidates} or more")
     if not ways:
         refuse(context, "taught", "steps", "rate", "seeds", "out", beside="without --teach nothing is taught")
     teaching = Teaching(tuple(dict.fromkeys(ways)), taught, steps, rate, seeds)
