@@ -207,12 +207,12 @@ def test_weights_that_round_a_move_away_are_refused(any_model_folder: Path, meth
     check_precision("npo", parameters.values())
 
 
-@pytest.mark.parametrize(("method", "merged"), [("task_vector", False), ("undo", False), ("npo", True)])
-def test_what_adds_up_moves_of_weights_needs_fp32_too(method: str, merged: bool) -> None:
+@pytest.mark.parametrize(("method", "merged"), [("task_vector", ""), ("undo", ""), ("npo", "branches"), ("npo", "adapters")])
+def test_what_adds_up_moves_of_weights_needs_fp32_too(method: str, merged: str) -> None:
     """Negated, blurred or merged weights are differences of rounded ones: in bf16 the moves of a few steps would be lost, though they train in fp32."""
     weights = [torch.zeros(2)]
     check_precision(method, weights, merged)
-    with pytest.raises(UserError, match=rf"method '{method}'.* moves weights by less than bfloat16 tells apart"):
+    with pytest.raises(UserError, match=rf"method '{method}'.*{merged}.* moves weights by less than bfloat16 tells apart"):
         check_precision(method, [own.bfloat16() for own in weights], merged)
 
 

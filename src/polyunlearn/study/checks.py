@@ -191,6 +191,7 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
             f"trainable.weights: method {name!r} asks for states or predictions of the model before, and 'all' trains the output layer "
             "that these go through; set weights=body"
         )
+    problems += _unfit_adapters(name, part, weights) if part.adapters != "none" else []
     if part.form == "article" and method.forget.instead:
         problems.append(f"unlearning.form: method {name!r} gives another answer to a question, and an article asks none; set form=question")
     if part.goal != "everywhere" and not method.retain:
@@ -208,6 +209,45 @@ def _unfit_method(name: str, part: "UnlearningConfig", weights: str) -> list[str
         )
     if part.steps < method.forget.least_steps:
         problems.append(f"unlearning.steps: method {name!r} takes at least {method.forget.least_steps} (got {part.steps})")
+    return problems
+
+
+def _unfit_adapters(name: str, part: "UnlearningConfig", weights: str) -> list[str]:
+    """What contradicts adapters of languages, where there are any."""
+    problems = []
+    method = get_method(name)
+    if method.forget.rule or method.forget.procedure:
+        problems.append(
+            f"unlearning.adapters: method {name!r} makes its gradient, or what becomes of the weights, in a way of its own, which knows no adapters of "
+            "languages; set adapters=none, or leave the method out"
+        )
+    if part.adapters != "language" and not method.retain:
+        problems.append(
+            f"unlearning.adapters: method {name!r} has no retain term, by which {part.adapters!r} chooses them; set adapters=none or language, "
+            "or leave the method out"
+        )
+    elif part.adapters != "language" and (method.forget.dual or not part.retain_weight):
+        problems.append(
+            f"unlearning.adapters: the weight of what method {name!r} retains may be 0, and then nothing says which {part.adapters!r} chooses; "
+            "set adapters=none or language" + ("" if method.forget.dual else ", or a retain_weight above 0")
+        )
+    for what, own in (("projection", part.projection), ("subspace", part.subspace), ("branches", part.branches)):
+        if own != "none":
+            problems.append(f"unlearning.adapters: adapters of languages do not go with {what}; set one of the two to none")
+    if weights == "lora":
+        problems.append(
+            "unlearning.adapters: they stand beside weights that all languages share and train, which 'lora' leaves as they are; "
+            "set trainable.weights=body or unlearning.adapters=none"
+        )
+    if part.retain_crossed:
+        problems.append(
+            "unlearning.adapters: a question that is asked in one language and answered in another has no adapter of its own; "
+            "set unlearning.retain_crossed=false"
+        )
+    if part.mixing in ("sentence", "chunk"):
+        problems.append(
+            f"unlearning.adapters: a text with a language a {part.mixing} has no adapter of its own; set unlearning.mixing=fact or token"
+        )
     return problems
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from polyunlearn.languages import LANGUAGES, PAPER_LANGUAGES, get_language
 from polyunlearn.study.checks import contradictions, problems_of, told_strategies
+from polyunlearn.training.adapters import Adapters
 from polyunlearn.training.mixtures import strategy_languages
 from polyunlearn.training.objectives import get_method
 from polyunlearn.training.telling import Form, Mixing
@@ -70,6 +71,7 @@ STAGE_SETTINGS = (
     "mixing",
     "language_weights",
     "branches",
+    "adapters",
 )
 """What `unlearning.settings` may change of the stage for one method: how it trains, not on how much, nor what is measured."""
 
@@ -95,7 +97,9 @@ class UnlearningConfig(_Section):
 
     `mixing` says what the languages of a strategy share (`training.telling`), `language_weights` how much each counts: equally, by what is left
     in it, or by a weight for each, 1 where none is given (`training.weighting`). With `branches` each language is unlearned on its own, and the
-    branches are merged or distilled into one model (`training.branches`); the end alone is measured then, since no branch is on the way to it.
+    branches are merged or distilled into one model (`training.branches`); the end alone is measured then, since no branch is on the way to it. With
+    `adapters` each language has one beside the weights that train, of the rank and alpha of `trainable`, and their mean is merged into the one model that
+    is measured (`training.adapters`).
     """
 
     from_layer: int = Field(0, ge=0)
@@ -117,6 +121,7 @@ class UnlearningConfig(_Section):
     mixing: Mixing = "fact"
     language_weights: dict[str, float] | Literal["equal", "residual"] = "equal"
     branches: Literal["none", "merge", "distil"] = "none"
+    adapters: Adapters = "none"
     wordings: int = Field(2, ge=1)
     measure_every: int = Field(4, ge=1)
     trajectory_languages: tuple[str, ...] = ()
@@ -125,6 +130,11 @@ class UnlearningConfig(_Section):
     projection: Literal["none", "language"] = "none"
     subspace: Literal["none", "shared", "specific"] = "none"
     settings: dict[str, dict[str, Any]] = {}
+
+    @property
+    def merged(self) -> Literal["branches", "adapters", ""]:
+        """What is added up in the weights when they have trained, if anything."""
+        return "adapters" if self.adapters != "none" else "branches" if self.branches == "merge" else ""
 
     def of_method(self, name: str) -> "UnlearningConfig":
         """The stage as the method of this name has it; raises pydantic's `ValidationError` where its settings are none of the stage's."""

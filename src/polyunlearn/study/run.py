@@ -27,7 +27,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         states = States.load(config, store, watcher)
         todo = [cell for cell in study_cells(config) if not store.is_done(cell)]
         for method in dict.fromkeys(cell.method for cell in todo if cell.method):
-            check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).branches == "merge")
+            check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).merged)
         store.open(study_manifest(states))
         for own in ("cells", "states", "references", OWN_ANSWERS):
             for part in (store.folder / own).glob(".*.part"):

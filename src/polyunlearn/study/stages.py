@@ -23,6 +23,7 @@ from polyunlearn.study.config import StudyConfig, UnlearningConfig
 from polyunlearn.study.materials import Stories
 from polyunlearn.study.reading import reading
 from polyunlearn.tracing.subspaces import story_subspaces
+from polyunlearn.training.adapters import adapted
 from polyunlearn.training.branches import distil, merge, student_steps
 from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.subspace import within_subspace
@@ -163,7 +164,7 @@ def train_stage(
     rule: Rule = plain
     procedure: Procedure = trained
     if unlearns:
-        check_precision(str(cell.method), parameters.values(), merged=part.branches == "merge")
+        check_precision(str(cell.method), parameters.values(), merged=part.merged)
         method, on_card, to_layer = get_method(str(cell.method)), config.unlearning.on_card(str(cell.method)), part.to_layer
         # What is watched is what leaves the last layer that trains.
         watched = (to_layer or len(decoder_layers(loaded.model))) - 1
@@ -181,6 +182,9 @@ def train_stage(
     chosen = train_band(parameters, part.from_layer, to_layer)
     optimiser = Optimiser(part.rate, part.warm_up, decay=part.decay if unlearns else True)
     training = Training(loaded.body, head, chosen, steps, objective, optimiser, generator, after_step, reference, rule)
+    if unlearns and part.adapters != "none":
+        seed = _seed(f"adapters-{cell.seed}")
+        return adapted(training, part.adapters, rank=config.trainable.rank, alpha=config.trainable.alpha, seed=seed)
     if unlearns and part.branches != "none":
         return (merge if part.branches == "merge" else distil)(training, procedure)
     return procedure(training)

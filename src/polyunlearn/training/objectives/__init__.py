@@ -116,14 +116,14 @@ def get_method(name: str) -> Method:
     return Method(forget, None if wanted == NO_RETAIN else _card(RETAIN_TERMS, wanted, f"method {name!r}: retain term"))
 
 
-def check_precision(name: str, weights: Iterable[Tensor], merged: bool = False) -> None:
-    """Raise `UserError` where the method of this name, or its branches where they are `merged`, would move weights by less than their numbers tell
-    apart, or add up such moves: it needs fp32, whatever trains them."""
+def check_precision(name: str, weights: Iterable[Tensor], merged: str = "") -> None:
+    """Raise `UserError` where the method of this name would move weights by less than their numbers tell apart, or add up such moves where its branches or
+    adapters are `merged`, which says which of them: it needs fp32, whatever trains them."""
     coarse = next((str(own.dtype).removeprefix("torch.") for own in weights if own.dtype.itemsize < 4), None)
     forget = get_method(name).forget
     if not coarse or not (forget.fp32_alone or merged):
         return
-    what = f"method {name!r}" if forget.fp32_alone else f"method {name!r} in branches that are merged"
+    what = f"method {name!r}" if forget.fp32_alone else f"method {name!r}, whose {merged} are merged,"
     raise UserError(
         f"{what} moves weights by less than {coarse} tells apart; hold them in fp32: "
         "on a GPU with more free memory, on the CPU (CUDA_VISIBLE_DEVICES= before the command), or in Python by model.float()"
