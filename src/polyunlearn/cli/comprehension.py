@@ -53,7 +53,9 @@ def comprehend(
     if unknown:
         raise UserError(f"--language {unknown[0]!r}: the newsroom writes in {', '.join(PAPER_LANGUAGES)}")
     if candidates > stories:
-        raise UserError(f"--candidates {candidates}: answers are ranked among those of {stories} stories; give --stories {candidates} or more")
+        raise UserError(
+            f"--candidates {candidates}: answers are ranked among those of {stories} stories; give --stories {candidates} or more"
+        )
     if not ways:
         refuse(context, "taught", "steps", "rate", "seeds", "out", beside="without --teach nothing is taught")
     teaching = Teaching(tuple(dict.fromkeys(ways)), taught, steps, rate, seeds)

@@ -15,7 +15,7 @@ INTRODUCTION = (
     "`polyunlearn score DIR --metric NAME` scores the stored answers of a study with any metric of an answer, without asking its models again; "
     "those by a judge take `--judge FOLDER`, a model of natural language inference (`entailment`), or `--judge URL --model NAME`, an "
     "OpenAI-compatible endpoint (the others), and keep what it found in the study's folder, in `judgements/`, under the model's name: where a server has since come "
-    "to serve another model by that name, remove this. `line_pass_rate` needs the extra `langid`, which `make` installs.\n\n"
+    "to serve another model by that name, remove this. `line_pass_rate` needs the extra `langid`, which `make .venv/installed` installs.\n\n"
     "`polyunlearn study knowledge DIR` measures the states of a finished study by those that need their weights: answers forced on them, eight sampled "
     "answers to each claim at temperature 1, the claim beside the truth and beside other names, and membership inference, in which the stories' false "
     "articles, in every language, stand against those of as many stories that the study never read. Everything is asked in the first wording; `--cell ID` "
