@@ -53,6 +53,7 @@ def test_what_was_not_typed_is_not_refused(arguments: list[str]) -> None:
     [
         ["trace", "nowhere", "FILE", "--json", "FILE"],
         ["trace", "nowhere", "FILE", "--html", "FILE"],
+        ["trace", "nowhere", "claims.jsonl", "--parallel", "FILE", "--markdown", "FILE"],
         ["compare", "a", "b", "--json", "FILE", "--markdown", "FILE"],
         ["study", "compare", "a", "--json", "FILE", "--markdown", "FILE"],
         ["study", "matrices", "a", "--json", "FILE", "--markdown", "FILE"],
@@ -86,7 +87,7 @@ def test_a_console_that_cannot_write_every_script_gets_a_question_mark() -> None
 
 
 def _study(folder: Path) -> Path:
-    for name in ("manifest.json", "cells/base-seed1.parquet"):
+    for name in ("manifest.json", "cells/base-seed1.parquet", "layers/learned-de-seed1.html"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("its own")
     return folder
@@ -103,6 +104,7 @@ def _study(folder: Path) -> Path:
         ["compare", "a", "STUDY", "--json", "STUDY/manifest.json"],
         ["attack", "STUDY", "--json", "STUDY/manifest.json"],
         ["trace", "STUDY", "--json", "STUDY/manifest.json"],
+        ["trace", "STUDY", "--html", "STUDY/layers/learned-de-seed1.html"],
     ],
     ids=" ".join,
 )

@@ -27,10 +27,10 @@ from polyunlearn.tracing.selection import (
     article_texts,
     cover,
     fact_texts,
-    language_distances,
     ranked,
     select_languages,
 )
+from polyunlearn.tracing.similarity import language_distances
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "flores200"
 STORIES = generate_stories(4, languages=("en", "de", "ur"))

@@ -1,30 +1,29 @@
 """The band to train: shares and bands by hand, conflict against exact gradients, then a tiny model and a study from end to end."""
 
 import json
-from dataclasses import asdict, replace
-from html.parser import HTMLParser
-from itertools import pairwise
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from handmade_claims import CLAIMS, LANGUAGES, TOLD, teach
+from handmade_claims import CLAIMS, LANGUAGES, STORIES, TOLD, teach
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from tiny import sharp
+from typer.testing import CliRunner
 
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.layers import locate_claims, weights_before
+from polyunlearn.cli import app
+from polyunlearn.corpus.claims import write_claims
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import Estimate
-from polyunlearn.languages import PAPER_LANGUAGES
 from polyunlearn.models import vocabulary
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import label_log_probs
 from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
-from polyunlearn.report.layers import layer_chart, print_located, write_located_html, write_located_json
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.layers import trace_study
 from polyunlearn.study.run import run_study
@@ -32,15 +31,15 @@ from polyunlearn.study.store import Store
 from polyunlearn.tracing.band import HOLDS, SHARED, extended_down, lens_shares, make_layer_plan, patched_shares, smallest_band
 from polyunlearn.tracing.conflict import Conflict, conflict, layer_sketches
 from polyunlearn.tracing.coverage import claim_questions
-from polyunlearn.tracing.layers import LayerTrace, Located, Patching, surely_raised, trace_layers
+from polyunlearn.tracing.layers import PARALLEL_TEXTS, LayerTrace, read_parallel, surely_raised, trace_layers
 from polyunlearn.tracing.patching import layer_of
-from polyunlearn.tracing.similarity import Alike
+from polyunlearn.tracing.similarity import Alike, Texts, mute_layers
 
-NO_CONFLICT = Conflict((None,) * 4, {})
+NO_CONFLICT = Conflict((None,) * 4, {}, {})
 
 
 def _meaning(*values: float) -> list[Alike]:
-    return [Alike(1, 0, own, 1 - own, 0) for own in values]
+    return [Alike(1, 0, own, 1 - own, 0, 0.1, 0.5, 2, 0.9, 0.1) for own in values]
 
 
 # Shares and bands by hand.
@@ -96,7 +95,9 @@ def test_the_band_is_extended_down_while_meaning_is_shared() -> None:
 
 
 def test_the_plan_says_why() -> None:
-    found = make_layer_plan([0, 0, 0.9, 0.1], _meaning(0.1, 0.8, 0.8, 0.2), Conflict((0.5,) * 4, {"en": (0.9, 0.2, 0.4, 0.9)}), "patching")
+    found = make_layer_plan(
+        [0, 0, 0.9, 0.1], _meaning(0.1, 0.8, 0.8, 0.2), Conflict((0.5,) * 4, {"en": (0.9, 0.2, 0.4, 0.9)}, {}), "patching"
+    )
     assert (found.from_layer, found.to_layer, found.core) == (1, 3, (2, 3))
     assert found.overrides == "--set unlearning.from_layer=1 --set unlearning.to_layer=3"
     first, second, third = found.reasons
@@ -114,6 +115,21 @@ def test_where_nothing_is_found_all_layers_train() -> None:
 
 
 # Conflict.
+
+
+def test_pairs_within_a_band() -> None:
+    """Layers 1 and 2, of which only the second trains for English and Urdu: German and English (.2 + .4) / 2, German and Urdu -.1; and against what must stay."""
+    de_en, de_ur, en_ur = (0.9, 0.2, 0.4, 0.9), (0.9, -0.3, 0.1, 0.9), (None, None, 0.5, None)
+    pairs = {"de": {"en": de_en, "ur": de_ur}, "en": {"de": de_en, "ur": en_ur}, "ur": {"de": de_ur, "en": en_ur}}
+    own = Conflict((None,) * 4, {"de": (0, 0.6, 0.8, 0)}, pairs)
+    found = own.pairs_within(1, 3)
+    assert found["de"] == pytest.approx({"en": 0.3, "ur": -0.1, "retain": 0.7})
+    assert found["en"] == pytest.approx({"de": 0.3, "ur": 0.5}) and found["ur"] == pytest.approx({"de": -0.1, "en": 0.5})
+    assert own.pairs_within(3, 3) == {} == NO_CONFLICT.pairs_within(0, 4)
+    plan = make_layer_plan([0, 0.5, 0.5, 0], (), own, "patching")
+    assert plan.reasons[1].endswith(
+        "+0.23 on average, and least, -0.10, of German and Urdu; below 0, unlearning in one works against the other."
+    )
 
 
 def test_conflict_against_exact_gradients(gemma_folder: Path) -> None:
@@ -135,6 +151,7 @@ def test_conflict_against_exact_gradients(gemma_folder: Path) -> None:
         cosine = torch.nn.functional.cosine_similarity
         assert found.between[layer] == pytest.approx(cosine(gradients["en"], gradients["de"], 0).item(), abs=5 * 0.0055)
         for tag in LANGUAGES:
+            assert found.pairs["en"]["de"][layer] == found.between[layer] == found.pairs["de"]["en"][layer]
             assert found.against[tag][layer] == pytest.approx(cosine(gradients[tag], gradients["retain"], 0).item(), abs=5 * 0.0055)
     assert found.between[:2] == (None, None) == found.against["en"][:2]
     assert conflict(loaded.body, loaded.head, parameters, asked, [], 4).against == {}
@@ -162,11 +179,11 @@ def planted(gemma_folder: Path) -> tuple[LoadedModel, dict[str, torch.Tensor]]:
     return loaded, {name: own for name, own in before.items() if layer_of(name) is not None}
 
 
-def _trace(loaded: LoadedModel, before: dict[str, torch.Tensor] | None) -> LayerTrace:
+def _trace(loaded: LoadedModel, before: dict[str, torch.Tensor] | None, parallel: Texts | None = None) -> LayerTrace:
     parameters = make_trainable(loaded.model, TrainablePlan())
     retained = claim_questions(CLAIMS[TOLD:], "en", loaded.encoder)
     return trace_layers(
-        Body(loaded.model), loaded.head, loaded.encoder, parameters, CLAIMS[:TOLD], LANGUAGES, retained, before
+        Body(loaded.model), loaded.head, loaded.encoder, parameters, CLAIMS[:TOLD], LANGUAGES, retained, before, parallel=parallel
     )  # fmt: skip
 
 
@@ -215,6 +232,40 @@ def test_without_a_model_before_the_lens_decides(planted: tuple[LoadedModel, dic
     assert found.patching is None and found.plan.measure == "lens" and found.plan.gone is None and found.plan.core is not None
 
 
+def test_languages_are_compared_over_parallel_texts(planted: tuple[LoadedModel, dict[str, torch.Tensor]]) -> None:
+    """Instead of over the four claims' questions; the claims' own curves stay, and so does the band where no meaning decides. What is said the same in both is
+    wholly alike."""
+    loaded, _ = planted
+    plain = _trace(loaded, None)
+    assert (plain.over.texts, plain.over.languages, plain.over.parallel) == (TOLD, LANGUAGES, False)
+    same = [own.fake_article[0] for own in (story.editions["en"] for story in STORIES[:5])]
+    found = _trace(loaded, None, {"en": same, "de": same})
+    assert (found.over.texts, found.over.languages, found.over.parallel) == (5, LANGUAGES, True)
+    assert all(own.cka == pytest.approx(1) and own.bias == pytest.approx(0, abs=1e-6) and own.language == 0 for own in found.alike)
+    assert found.lens == plain.lens and found.conflict == plain.conflict and found.alike != plain.alike
+    assert all(own.specific == pytest.approx(0, abs=1e-6) for own in found.alike) and found.mute == mute_layers(found.alike)
+
+
+def _flores(path: Path, columns: dict[str, str], rows: int) -> Path:
+    path.write_text(
+        "\n".join(json.dumps({name: f"{said} {row}." for name, said in columns.items()}) for row in range(rows)), encoding="utf-8"
+    )
+    return path
+
+
+def test_a_parallel_file_is_read(tmp_path: Path) -> None:
+    """In the languages that are asked, in their order; of many texts as many as are read, in the order of the file, row by row the same in all."""
+    path = _flores(tmp_path / "flores.jsonl", {"deu_Latn": "Satz", "eng_Latn": "Sentence", "rus_Cyrl": "Предложение"}, 130)
+    found = read_parallel(path, ["en", "ur", "de"])
+    assert list(found) == ["en", "de"] and [len(own) for own in found.values()] == [PARALLEL_TEXTS] * 2
+    numbers = [int(own.split()[1][:-1]) for own in found["en"]]
+    assert numbers == sorted(numbers) == [int(own.split()[1][:-1]) for own in found["de"]] and numbers != list(range(PARALLEL_TEXTS))
+    with pytest.raises(UserError, match=r"flores.jsonl: of en, ur, .* it has en; give a file with at least two"):
+        read_parallel(path, ["en", "ur"])
+    with pytest.raises(UserError, match="has 2 texts in each language; give at least 3"):
+        read_parallel(_flores(tmp_path / "few.jsonl", {"en": "Sentence", "de": "Satz"}, 2), ["en", "de"])
+
+
 def test_a_single_claim_cannot_be_read(planted: tuple[LoadedModel, dict[str, torch.Tensor]]) -> None:
     loaded, _ = planted
     parameters = make_trainable(loaded.model, TrainablePlan())
@@ -247,6 +298,30 @@ def test_a_model_before_must_fit(planted: tuple[LoadedModel, dict[str, torch.Ten
         weights_before(loaded, load_model(str(llama_folder)))
     with pytest.raises(UserError, match="has the weights of"):
         weights_before(loaded, loaded)
+
+
+def test_the_command_over_parallel_text(planted: tuple[LoadedModel, dict[str, torch.Tensor]], gemma_folder: Path, tmp_path: Path) -> None:
+    """What is printed, what is written, and what is refused before a model is loaded."""
+    model, claims, markdown = tmp_path / "model", tmp_path / "claims.jsonl", tmp_path / "trace.md"
+    shutil.copytree(gemma_folder, model)
+    planted[0].model.save_pretrained(model)
+    write_claims(CLAIMS, claims)
+    texts = _flores(tmp_path / "flores.jsonl", {"eng_Latn": "Sentence", "deu_Latn": "Satz"}, 6)
+    arguments = ["trace", str(model), str(claims), "--wordings", "1", "--parallel", str(texts), "--markdown", str(markdown)]
+    result = CliRunner().invoke(app, arguments, terminal_width=200)
+    assert result.exit_code == 0, result.output
+    written = markdown.read_text(encoding="utf-8")
+    assert "Over 6 parallel texts in en, de." in written and "MUTE (arXiv 2602.22562)" in written and "| asked in | wording 1 |" in written
+    assert "How the claims' gradients stand to each other" in result.output
+    for wrong, said in (
+        (
+            ["trace", "nowhere", str(claims), "--language", "de", "--parallel", str(texts)],
+            "of de, which the claims are asked in, it has de",
+        ),
+        (["trace", "nowhere", "--wordings", "2"], "--wordings are for a model"),
+    ):
+        refused = CliRunner().invoke(app, wrong)
+        assert isinstance(refused.exception, UserError) and said in str(refused.exception)
 
 
 # Studies.
@@ -297,73 +372,6 @@ def test_what_a_study_lacks_is_said(study: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not finished"):
         trace_study(unfinished, [], [], [], _Quiet())
     assert Store(unfinished).config().name == "layers"
-
-
-# What is shown.
-
-
-def _nine() -> Located:
-    """Nine languages in four layers."""
-    curve = (0.0, 0.25, 0.75, 1.0)
-    estimates = {tag: tuple(Estimate(own, own - 0.1, own + 0.1, 4) for own in curve) for tag in PAPER_LANGUAGES}
-    curves = dict.fromkeys(PAPER_LANGUAGES, curve)
-    plan = make_layer_plan([0, 0.1, 0.5, 0.4], (), NO_CONFLICT, "patching")
-    patching = Patching({tag: own[-1] for tag, own in estimates.items()}, curves, curves, curves)
-    own = LayerTrace(24, PAPER_LANGUAGES, estimates, curves, (), patching, NO_CONFLICT, plan)
-    return Located(("en", "ur"), ("<b>why</b>",), own)
-
-
-class _Tags(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.seen.append(tag)
-        if tag not in ("meta", "rect", "line", "circle", "polyline"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
-
-    def handle_startendtag(self, tag: str, attrs: object) -> None:
-        self.seen.append(tag)
-
-
-def test_the_page_is_whole_and_escaped(tmp_path: Path) -> None:
-    path = tmp_path / "layers.html"
-    write_located_html("a <model>", {"<i>state</i>": _nine()}, {"cell": {"en": 0.5, "ur": None}}, path)
-    text, tags = path.read_text(encoding="utf-8"), _Tags()
-    tags.feed(text)
-    assert tags.open == [] and "<i>" not in text and "<b>" not in text and "&lt;b&gt;why" in text
-    # Three figures of patching and the lens, a line a language.
-    assert tags.seen.count("polyline") == 4 * 9 and "script" not in tags.seen and "http" not in text
-    assert "n/a" in text and "Urdu" in text and "unlearning.from_layer=" in text
-
-
-def test_names_at_the_ends_of_lines_do_not_cover_each_other() -> None:
-    own = _nine().layers
-    chart = layer_chart(own.patching.brought, own) if own.patching else ""
-    places = sorted(float(part.split('y="')[1].split('"')[0]) for part in chart.split("<text")[1:] if 'class="end"' in part)
-    assert len(places) == 9 and all(b - a >= 12.9 for a, b in pairwise(places))
-    gap = layer_chart({"en": (None, 0.5, None, 1.0)}, own)
-    assert gap.count("<circle") == 2 and layer_chart({"en": (None,) * 4}, own).count("<circle") == 0
-
-
-def test_the_terminal_and_json(tmp_path: Path) -> None:
-    console = Console(width=140, record=True, file=(tmp_path / "out").open("w"))
-    located = {"state": _nine()}
-    print_located(located, {"cell": {"en": 0.5, "ur": None}}, console)
-    text = console.export_text()
-    assert "Languages to unlearn in: English, Urdu." in text and "<b>why</b>" in text and "2 ●" in text and "0.50" in text
-    write_located_json(located, {}, tmp_path / "out.json")
-    data = json.loads((tmp_path / "out.json").read_text())
-    assert data["located"]["state"]["layers"]["plan"] == json.loads(json.dumps(asdict(_nine().layers.plan)))
-    lensed = replace(_nine().layers, patching=None)
-    print_located({"state": replace(_nine(), layers=lensed)}, {}, console)
-    assert "+0.75" in console.export_text()
 
 
 def test_languages_of_few_claims_move_no_layers() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tiny import sequences, sharp
 
 from polyunlearn.models.body import Body
-from polyunlearn.tracing.similarity import LEAST_TEXTS, alike, linear_cka, mean_prompt_states, variance_shares
+from polyunlearn.tracing.capture import mean_prompt_states, mean_text_states
+from polyunlearn.tracing.similarity import LEAST_TEXTS, Alike, alike, language_distances, linear_cka, lrds, mute_layers, variance_shares
 
 
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -75,6 +76,57 @@ def test_chance_is_what_texts_give_that_are_no_translations() -> None:
     assert shared.cka == pytest.approx(1) and shared.chance < 0.9
 
 
+def test_lrds_by_hand() -> None:
+    """Two texts. Language a says both as (1, 0), b both as (0, 1): cosines of 1 within a language, 0 across: 1. Meaning alone, (1, 0) and (0, 2) in both: 0 and 0.
+    a as (1, 0), (0, 1) and b as (3, 0), (3, 0): 0 and 1 within, a1 with b2 1, a2 with b1 0 across: 1/2 less 1/2. A state of no length is close to nothing."""
+    assert lrds(torch.tensor([[[1.0, 0], [1, 0]], [[0, 1], [0, 1]]])) == pytest.approx(1)
+    assert lrds(torch.tensor([[[1.0, 0], [0, 2]], [[1, 0], [0, 2]]])) == pytest.approx(0)
+    assert lrds(torch.tensor([[[1.0, 0], [0, 1]], [[3, 0], [3, 0]]])) == pytest.approx(0)
+    assert lrds(torch.zeros(2, 2, 2)) == 0
+
+
+@given(st.integers(0, 10_000), st.permutations(range(3)), st.permutations(range(4)))
+def test_lrds_against_loops_whatever_the_order(seed: int, languages: list[int], texts: list[int]) -> None:
+    states = _random(3, 4, 5, seed=seed) + _random(3, 1, 5, seed=seed + 1)
+    unit = torch.nn.functional.normalize(states.double(), dim=2)
+    pairs = [(a, b, t, u) for a in range(3) for b in range(3) for t in range(4) for u in range(4) if t != u]
+    same, other = ([float(unit[a, t] @ unit[b, u]) for a, b, t, u in pairs if (a == b) is alike_] for alike_ in (True, False))
+    assert lrds(states) == pytest.approx(sum(same) / len(same) - sum(other) / len(other))
+    assert lrds(states[languages][:, texts]) == pytest.approx(lrds(states))
+
+
+def _layer(cka: float, lrds: float) -> Alike:
+    return Alike(cka, 0, 0, 0, 0, lrds, 0, 0, 0, 0)
+
+
+def test_the_layers_that_mute_takes() -> None:
+    """Mean CKA 0.6, least LRDS 0.02, so at most 0.05 (times 2.5): of the layers with 0.6 or more layer 3 has more. With alpha 4 it goes too. Below 0 nothing is a
+    multiple; without layers there is none."""
+    layers = [_layer(0.4, 0.02), _layer(0.6, 0.05), _layer(0.7, 0.03), _layer(0.9, 0.08), _layer(0.4, 0.04)]
+    assert mute_layers(layers) == (1, 2) and mute_layers(layers, 4) == (1, 2, 3)
+    assert mute_layers([_layer(0.5, -0.1), _layer(0.5, 0.1)]) == () == mute_layers([])
+
+
+def test_a_layer_has_what_each_probe_says_of_it() -> None:
+    """Distances are the mean over the three pairs of languages; what is no share of the states' variance is a share of the means' lengths. Neither the order of
+    languages nor that of texts matters."""
+    states = _random(3, 6, 8) + 2 * _random(1, 6, 8, seed=1) + _random(3, 1, 8, seed=2) + 1
+    found = alike(states)
+    near, far = (matrix[0] for matrix in language_distances(states[None]))
+    assert found.bias == pytest.approx((near[0, 1] + near[0, 2] + near[1, 2]).item() / 3) and found.bias < found.bias_chance
+    assert found.bias_chance == pytest.approx((far[0, 1] + far[0, 2] + far[1, 2]).item() / 3)
+    assert found.lrds == lrds(states) and found.shared + found.specific == pytest.approx(1)
+    moved = alike(states[[2, 0, 1]][:, [5, 3, 1, 0, 2, 4]])
+    for name in ("cka", "meaning", "language", "lrds", "bias", "bias_chance", "shared", "specific"):
+        assert getattr(moved, name) == pytest.approx(getattr(found, name)), name
+
+
+def test_chance_by_hand() -> None:
+    """Three texts as in the CKA above, x = (1, 0, -1) and y = (1, -1, 0), 1/4; moved on by one y is (0, 1, -1), (1/2)^2, by two (-1, 0, 1), 1: mean 5/8."""
+    found = alike(torch.tensor([[[1.0], [0], [-1]], [[1.0], [-1], [0]]]))
+    assert (found.cka, found.chance) == pytest.approx((1 / 4, 5 / 8))
+
+
 def test_too_little_is_refused() -> None:
     for shape in ((1, 9, 4), (2, LEAST_TEXTS - 1, 4)):
         with pytest.raises(ValueError, match="at least 2 and 3"):
@@ -92,3 +144,14 @@ def test_prompts_are_read_without_their_first_token_and_their_answer(gemma_folde
             hidden = loaded.model(input_ids=torch.tensor([own.ids]), output_hidden_states=True).hidden_states
             for layer in range(3):
                 torch.testing.assert_close(found[layer, index], hidden[layer + 1][0, 1 : own.label_from].mean(0), atol=1e-3, rtol=1e-3)
+
+
+def test_texts_are_read_to_their_last_token_but_one(gemma_folder: Path) -> None:
+    """The label counts for nothing, and the token that ends a text is left out."""
+    loaded = sharp(gemma_folder)
+    texts = sequences(4, 9, 5)
+    found = mean_text_states(Body(loaded.model), texts)
+    with torch.no_grad():
+        for index, own in enumerate(texts):
+            hidden = loaded.model(input_ids=torch.tensor([own.ids]), output_hidden_states=True).hidden_states
+            torch.testing.assert_close(found[1, index], hidden[2][0, 1:-1].mean(0), atol=1e-3, rtol=1e-3)

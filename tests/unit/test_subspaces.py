@@ -10,7 +10,7 @@ from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import load_model
-from polyunlearn.tracing.subspaces import story_subspaces, subspaces
+from polyunlearn.tracing.subspaces import lengths_within, story_subspaces, subspaces
 
 
 def test_by_hand() -> None:
@@ -18,6 +18,21 @@ def test_by_hand() -> None:
     found = subspaces(torch.tensor([[2.0, 1.0], [0.0, 1.0]]))
     assert found.shared[:, 0].tolist() == pytest.approx([0, 1], abs=1e-6)
     assert found.specific.abs()[:, 0].tolist() == pytest.approx([1, 0], abs=1e-6)
+
+
+def test_lengths_by_hand() -> None:
+    """Of (2, 1) and (0, 1), whose shared direction is (0, 1): 1 + 1 of 4 + 1 + 0 + 1 lies along it, 4 across. Two languages with one mean have nothing of their own,
+    and means of no length nothing at all."""
+    assert lengths_within(torch.tensor([[2.0, 1.0], [0.0, 1.0]])) == pytest.approx((1 / 3, 2 / 3))
+    assert lengths_within(torch.tensor([[2.0, 1.0], [2.0, 1.0]])) == pytest.approx((1, 0))
+    assert lengths_within(torch.zeros(2, 3)) == (0, 0)
+
+
+def test_lengths_are_those_of_the_subspaces() -> None:
+    means = torch.randn(5, 12, generator=torch.Generator().manual_seed(1)) + 0.5
+    found = subspaces(means)
+    shares = [((means @ basis).square().sum() / means.square().sum()).item() for basis in (found.shared, found.specific)]
+    assert lengths_within(means) == pytest.approx(shares, abs=1e-5)
 
 
 def test_every_language_is_alike_on_the_shared_direction() -> None:

@@ -1,11 +1,15 @@
 """Questions in other languages and letters than the answer's: whole, in chunks that take turns, and romanised."""
 
+from collections.abc import Sequence
+
 from anyascii import anyascii
 
 from polyunlearn.attacks.asking import Written, asked_as_written, asked_behind
 from polyunlearn.attacks.target import Measure, Target, Variant
 from polyunlearn.languages import get_language
+from polyunlearn.models.sequences import Encoder
 from polyunlearn.scoring.probes import Probe
+from polyunlearn.scoring.ranking import RankedQuestion
 from polyunlearn.training.telling import shares
 
 CHUNKS = (2, 4)
@@ -49,15 +53,21 @@ def switched(english: str, probe: Probe, count: int) -> str:
 
 
 def romanised(target: Target, measure: Measure) -> None:
-    """The prompt and its candidates in Latin letters, character by character as anyascii writes them; probes in the Latin script are not asked."""
+    """The prompt and its candidates in Latin letters; probes in the Latin script are not asked."""
+    probes, questions = in_latin_letters(target.probes, target.loaded.encoder)
+    if probes:
+        measure(Variant("in Latin letters", 1), target.loaded, probes, questions)
+
+
+def in_latin_letters(probes: Sequence[Probe], encoder: Encoder) -> tuple[list[Probe], list[RankedQuestion]]:
+    """Those of the probes whose languages have other scripts, and beside each its prompt and candidates, character by character as anyascii writes them."""
     asked = []
-    for probe in target.probes:
+    for probe in probes:
         language = get_language(probe.language)
         if language.script != "Latn":
             candidates = tuple(language.joiner + anyascii(candidate) for candidate in probe.candidates)
             asked.append((probe, Written(anyascii(language.prompt(probe.question)), candidates)))
-    if asked:
-        measure(Variant("in Latin letters", 1), target.loaded, *asked_as_written(asked, target.loaded.encoder))
+    return asked_as_written(asked, encoder)
 
 
 def _key(probe: Probe) -> tuple[str, int]:

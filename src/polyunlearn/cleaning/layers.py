@@ -20,6 +20,7 @@ from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.progress import Work
 from polyunlearn.tracing.layers import Located, trace_layers
+from polyunlearn.tracing.similarity import Texts
 
 
 def locate_claims(
@@ -29,12 +30,13 @@ def locate_claims(
     before: LoadedModel | None = None,
     work: Work = lambda what, done, total: None,
     audit: Audit | None = None,
+    parallel: Texts | None = None,
 ) -> Located | None:
     """Where the model holds those of the claims that an audit finds, or that `audit` of it, made so, has found; None where there are none. The weights stay as
     they are.
 
     The languages to unlearn in are those that `polyunlearn unlearn` would take. Likelihoods are taken over the tokens of all answers and of what must stay, and a
-    sample of the vocabulary, as in the audit.
+    sample of the vocabulary, as in the audit. Languages are set side by side over `parallel` texts where they are given (`tracing.layers`).
 
     Raises:
         UserError: where no claim has a language that is asked, the model before is of another shape, or fewer than two claims are found in every language.
@@ -58,6 +60,7 @@ def locate_claims(
         _retained(loaded, found, audit.languages),
         weights_before(loaded, before) if before else None,
         work,
+        parallel,
     )
     return Located(plan.languages, plan.reasons, layers)
 

@@ -16,6 +16,7 @@ _OF_STUDIES = (
     "cells/*",
     "states/*",
     "attacks/*",
+    "layers/*",
     "judgements/*",
 )
 _OF_MODELS = (

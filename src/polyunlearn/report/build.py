@@ -15,6 +15,7 @@ from polyunlearn.report.attacks import print_recoveries, write_recoveries_json, 
 from polyunlearn.report.comparison import print_comparison, write_comparison_json, write_comparison_markdown
 from polyunlearn.report.export import write_rows_csv, write_summary
 from polyunlearn.report.html import write_html
+from polyunlearn.report.layers import Traced, write_traced_html, write_traced_json
 from polyunlearn.report.terminal import print_report
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.store import Store
@@ -76,3 +77,20 @@ def build_recoveries(folder: Path, console: Console, json_file: Path | None, mar
         write_recoveries_json(found, config, json_file)
     if markdown_file:
         write_recoveries_markdown(found, chosen, selectivities(config, store), config, markdown_file)
+
+
+def build_layer_pages(folder: Path, traced: Traced) -> Path:
+    """Write of each learned state that was traced a page beside the report, with what was unlearned from it, and its figures; link them in the report, whose path
+    is returned."""
+    store = Store(folder)
+    manifest, config = store.manifest(), store.config()
+    for cell in study_cells(config):
+        if cell.id in traced.located:
+            page = store.layers_page(cell)
+            names = {cell.id, *(own.id for own in study_cells(config) if own.parent == cell)}
+            own = traced.of(names)
+            write_traced_html(f"Where {cell.id} holds the claims", own, page)
+            write_traced_json(own, page.with_suffix(".json"))
+    path = folder / "report.html"
+    write_html(config, manifest, store, summarise(config, store), path)
+    return path

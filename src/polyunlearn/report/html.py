@@ -50,6 +50,9 @@ def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, f
             strategies=strategy_table(figures),
             traces=traces(figures),
             choices=choices(figures),
+            layer_pages=[
+                (cell, page.relative_to(path.parent)) for cell in study_cells(config) if (page := store.layers_page(cell)).is_file()
+            ],
             distils=any(way.branches == "distil" for way in config.ways),
             lives=LIVES,
             enough=COVERED,

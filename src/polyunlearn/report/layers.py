@@ -1,13 +1,12 @@
-"""Where claims live in a model, layer by layer: in the terminal, as JSON, and as one self-contained HTML page."""
+"""Where claims live in a model, layer by layer: in the terminal, as JSON and Markdown, and as one self-contained HTML page."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from html import escape
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from statistics import fmean
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -15,77 +14,82 @@ from rich.text import Text
 
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.charts import DASHES
+from polyunlearn.report.layer_charts import charts, line_style
+from polyunlearn.report.layer_tables import Depths, TextTable, depth_table, trace_tables, wording_table
+from polyunlearn.report.tables import markdown_table
+from polyunlearn.tracing.languages import ByWording
 from polyunlearn.tracing.layers import LayerTrace, Located
-
-Depths = Mapping[str, Mapping[str, float | None]]
-"""The depth score of each unlearned state, by language."""
-
-COLOURS = (
-    "#c0392b",
-    "#2e6fb7",
-    "#1e8449",
-    "#8e44ad",
-    "#d35400",
-    "#16a085",
-    "#7f6000",
-    "#c2185b",
-    "#5d6d7e",
-    "#00838f",
-    "#6d4c41",
-    "#4527a0",
-)
-_LEFT, _TOP, _WIDTH, _HEIGHT, _GAP = 44, 12, 420, 220, 13
+from polyunlearn.tracing.similarity import WIDENS
 
 
-def print_located(located: Mapping[str, Located], depths: Depths, console: Console) -> None:
-    """Print of each state the languages, the layers and the band with their reasons; then how deep unlearning went."""
-    for name, own in located.items():
-        console.print(_table(name, own.layers))
-        console.print(_legend(own.layers), style="dim", highlight=False, markup=False)
+@dataclass(frozen=True)
+class Traced:
+    """What a trace shows, by state: where it holds the claims, how firmly by how they are asked (of unlearned states what is left), and how deep unlearning went."""
+
+    located: Mapping[str, Located]
+    by_wording: Mapping[str, ByWording]
+    depths: Depths
+
+    def of(self, names: Collection[str]) -> "Traced":
+        """What of it is of these states."""
+        return Traced(
+            {name: own for name, own in self.located.items() if name in names},
+            {name: own for name, own in self.by_wording.items() if name in names},
+            {name: own for name, own in self.depths.items() if name in names},
+        )
+
+
+def print_traced(traced: Traced, console: Console) -> None:
+    """Print of each state the languages, the layers and the band with their reasons; then what unlearning left, and how deep it went."""
+    for name, own in traced.located.items():
+        console.print(name, style="bold", highlight=False, markup=False)
+        for table in _tables(traced, name, intervals=False):
+            _print_table(table, console)
         for sentence in located_sentences(own):
             console.print(sentence, highlight=False, markup=False, soft_wrap=True)
         console.print()
-    if depths:
-        tags = list(next(iter(depths.values())))
-        table = Table(title="How deep unlearning went", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-        for column in ("cell", *tags):
-            table.add_column(column, justify="left" if column == "cell" else "right", overflow="fold")
-        for cell, scores in depths.items():
-            table.add_row(Text(cell), *(depth_text(scores[tag]) for tag in tags))
-        console.print(table)
-        console.print(DEPTH_NOTE, style="dim", highlight=False, markup=False)
-
-
-DEPTH_NOTE = "Depth score: 1 where the claims are gone from every layer that gold lacks them in, 0 where they are all there; n/a: gold takes nothing from them."
-
-
-def depth_text(score: float | None) -> str:
-    """A depth score as it is printed."""
-    return "n/a" if score is None else f"{score:z.2f}"
+    for name, table in _of_unlearned(traced, intervals=False):
+        console.print(name, style="bold", highlight=False, markup=False)
+        _print_table(table, console)
+    if traced.depths:
+        _print_table(depth_table(traced.depths), console)
 
 
 def located_sentences(own: Located) -> list[str]:
-    """The languages and the band to unlearn in, and why."""
+    """The languages and the band to unlearn in, and why; and the layers that MUTE would take."""
     names, plan = ", ".join(get_language(tag).name for tag in own.languages), own.layers.plan
     return [
         f"Languages to unlearn in: {names}.",
         *own.reasons,
         f"Layers to train: {plan.from_layer} to {plan.to_layer - 1} of 0 to {plan.layers - 1}; in a study: {plan.overrides}",
         *plan.reasons,
+        *([_mute_sentence(own.layers)] if own.layers.alike else []),
     ]
 
 
-def write_located_json(located: Mapping[str, Located], depths: Depths, path: Path) -> None:
+def write_traced_json(traced: Traced, path: Path) -> None:
     """Write every figure as JSON in full precision, atomically."""
-    data = {"schema": 1, "located": {name: asdict(own) for name, own in located.items()}, "depths": depths}
-    write_json_atomically(path, data)
+    located = {name: asdict(own) for name, own in traced.located.items()}
+    by_wording = {name: asdict(own) for name, own in traced.by_wording.items()}
+    write_json_atomically(path, {"schema": 1, "located": located, "by_wording": by_wording, "depths": traced.depths})
 
 
-def write_located_html(title: str, located: Mapping[str, Located], depths: Depths, path: Path) -> None:
-    """Write the page atomically: of each state the outcome in words, and a chart a figure with a line a language."""
+def write_traced_markdown(title: str, traced: Traced, path: Path) -> None:
+    """Write the outcome in words and every table as Markdown, atomically."""
+    lines = [f"# {title}", "", "Made by `polyunlearn trace`. In brackets 95 % intervals over claims.", ""]
+    for name, own in traced.located.items():
+        lines += [f"## {name}", "", *(f"- {sentence}" for sentence in located_sentences(own)), ""]
+        lines += [line for table in _tables(traced, name, intervals=True) for line in _markdown(table.title, table)]
+    for name, table in _of_unlearned(traced, intervals=True):
+        lines += [f"## {name}", "", *_markdown(table.title, table)]
+    if traced.depths:
+        lines += _markdown("Depth", depth_table(traced.depths))
+    write_text_atomically(path, "\n".join(lines).rstrip("\n") + "\n")
+
+
+def write_traced_html(title: str, traced: Traced, path: Path) -> None:
+    """Write the page atomically: of each state the outcome in words, a chart a figure with a line a language, and every table."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["depth"] = depth_text
     template = environment.from_string(files("polyunlearn.report").joinpath("layers.html.jinja").read_text(encoding="utf-8"))
     states = [
         {
@@ -93,135 +97,52 @@ def write_located_html(title: str, located: Mapping[str, Located], depths: Depth
             "sentences": located_sentences(own),
             "charts": charts(own.layers),
             "languages": [(get_language(tag), *line_style(number)) for number, tag in enumerate(own.layers.languages)],
+            "tables": list(_tables(traced, name, intervals=True)),
         }
-        for name, own in located.items()
+        for name, own in traced.located.items()
     ]
-    page = template.render(
-        title=title, states=states, depths=depths, tags=list(next(iter(depths.values()), {})), languages=get_language, note=DEPTH_NOTE
-    )
+    depths = [depth_table(traced.depths)] if traced.depths else []
+    page = template.render(title=title, states=states, unlearned=list(_of_unlearned(traced, intervals=True)), depths=depths)
     write_text_atomically(path, page)
 
 
-def charts(trace: LayerTrace) -> list[tuple[str, str, Markup]]:
-    """Of each figure a heading, what it means, and the chart."""
-    found: list[tuple[str, str, Markup]] = []
-
-    def add(heading: str, note: str, curves: Mapping[str, Sequence[float | None]]) -> None:
-        if curves:
-            found.append((heading, note, Markup(layer_chart(curves, trace))))
-
-    if trace.patching:
-        said = "Share of what learning added to the claims' log-prob, in the languages where it added anything."
-        add("Brought over by patching", f"{said} States of this model up to the layer, put into the model before.", trace.patching.brought)
-        add("Lost by patching", f"{said} States of the model before up to the layer, put into this one.", trace.patching.lost)
-        add("Brought over at the answer", f"{said} As the first, but of the states alone that predict the answer.", trace.patching.answered)
-    lens = {tag: [layer.mean for layer in own] for tag, own in trace.lens.items()}
-    add("Logit lens", "How far the claims' answers lie above other claims' answers to the same questions, nats a token.", lens)
-    if trace.alike:
-        shares = {name: [getattr(own, name) for own in trace.alike] for name in ("cka", "chance", "meaning", "language")}
-        note = (
-            "CKA between languages over the same questions; the same by chance; shares of meaning and of language in the states' variance."
-        )
-        add("How alike languages are", note, shares)
-    note = "Cosine of the claims' gradient and that of what must stay; above 0, unlearning works against what must stay."
-    add("Conflict with what must stay", note, trace.conflict.against)
-    return found
+def _tables(traced: Traced, name: str, *, intervals: bool) -> Iterator[TextTable]:
+    if name in traced.by_wording:
+        yield wording_table(traced.by_wording[name], intervals=intervals)
+    yield from trace_tables(traced.located[name].layers)
 
 
-def line_style(number: int) -> tuple[str, str]:
-    """The colour and dashes of a line; broken where there are more languages than colours. Each also has its tag where it ends."""
-    return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+def _of_unlearned(traced: Traced, *, intervals: bool) -> Iterator[tuple[str, TextTable]]:
+    """What is left in each unlearned state."""
+    for name, own in traced.by_wording.items():
+        if name not in traced.located:
+            yield name, wording_table(own, intervals=intervals)
 
 
-def layer_chart(curves: Mapping[str, Sequence[float | None]], trace: LayerTrace) -> str:
-    """A line a curve over the layers, as SVG; the band is shaded, and a language has the same colour in all charts. None leaves a gap."""
-    values = [value for own in curves.values() for value in own if value is not None]
-    low, high = min([0.0, *values]), max([0.0, *values])
-    high = high if high > low else low + 1.0
-    plan, order = trace.plan, list(trace.languages)
-
-    def x(layer: float) -> float:
-        return _LEFT + _WIDTH * (layer + 0.5) / plan.layers
-
-    def y(value: float) -> float:
-        return _TOP + _HEIGHT * (high - value) / (high - low)
-
-    left, width = x(plan.from_layer - 0.5), _WIDTH * (plan.to_layer - plan.from_layer) / plan.layers
-    parts = [
-        f'<rect x="{left:.1f}" y="{_TOP}" width="{width:.1f}" height="{_HEIGHT}" class="band"><title>the layers to train</title></rect>'
-    ]
-    for share in range(5):
-        at = low + (high - low) * share / 4
-        parts.append(f'<line x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y(at):.1f}" y2="{y(at):.1f}" class="grid"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y(at) + 4:.1f}" class="tick">{at:.2g}</text>')
-    every = max(1, plan.layers // 20)
-    parts += [f'<text x="{x(layer):.1f}" y="{_TOP + _HEIGHT + 16}" class="label">{layer}</text>' for layer in range(0, plan.layers, every)]
-    parts.append(f'<text x="{_LEFT + _WIDTH / 2}" y="{_TOP + _HEIGHT + 34}" class="label">layer</text>')
-    ends: list[tuple[float, str, str]] = []
-    for number, (name, own) in enumerate(curves.items()):
-        colour, dashes = line_style(order.index(name) if name in order else number)
-        places = [(layer, value) for layer, value in enumerate(own) if value is not None]
-        if not places:
-            continue
-        points = " ".join(f"{x(layer):.1f},{y(value):.1f}" for layer, value in places)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.8" stroke-dasharray="{dashes}"/>')
-        for layer, value in places:
-            title = f"{_name(name)}, layer {layer}: {value:.3f}"
-            parts.append(f'<circle cx="{x(layer):.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"><title>{escape(title)}</title></circle>')
-        ends.append((y(places[-1][1]), name, colour))
-    parts += _end_labels(ends, x(plan.layers - 0.5) + 6)
-    width_all, height = _LEFT + _WIDTH + 70, _TOP + _HEIGHT + 42
-    return f'<svg viewBox="0 0 {width_all} {height}" width="{width_all}" role="img">{"".join(parts)}</svg>'
-
-
-def _end_labels(ends: Sequence[tuple[float, str, str]], x: float) -> list[str]:
-    """The names where lines end, moved apart so that none covers another: down first, then up from the chart's lower edge."""
-    ordered = sorted(ends)
-    places: list[float] = []
-    for at, _, _ in ordered:
-        places.append(max(at, places[-1] + _GAP) if places else at)
-    lowest = float(_TOP + _HEIGHT)
-    for index in reversed(range(len(places))):
-        places[index] = min(places[index], lowest)
-        lowest = places[index] - _GAP
-    return [
-        f'<text x="{x:.1f}" y="{at + 4:.1f}" class="end" fill="{colour}">{escape(name)}</text>'
-        for at, (_, name, colour) in zip(places, ordered, strict=True)
-    ]
-
-
-def _table(name: str, trace: LayerTrace) -> Table:
-    table = Table(title=name, title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    table.add_column("layer")
-    for tag in trace.languages:
-        table.add_column(tag, justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("meaning", justify="right")
-    for layer in range(trace.layers):
-        inside = trace.plan.from_layer <= layer < trace.plan.to_layer
-        cells = [_cell(trace, tag, layer) for tag in trace.languages]
-        share = f"{trace.plan.shares[layer]:+z.2f}" if trace.plan.shares else ""
-        meaning = f"{trace.alike[layer].meaning:z.2f}" if trace.alike else ""
-        table.add_row(f"{layer}{' ●' if inside else ''}", *cells, share, meaning, style="bold" if inside else "")
-    return table
-
-
-def _cell(trace: LayerTrace, tag: str, layer: int) -> str:
-    if trace.patching:
-        return f"{trace.patching.brought[tag][layer]:z.2f}" if tag in trace.patching.brought else "n/a"
-    return f"{trace.lens[tag][layer].mean:+z.2f}" if tag in trace.lens else "n/a"
-
-
-def _legend(trace: LayerTrace) -> str:
-    what = (
-        "share of what learning added that states up to the layer bring into the model before; n/a: learning added nothing beyond chance"
-        if trace.patching
-        else "nats a token above other claims' answers, as the output layer reads the layer; n/a: fewer than two claims"
-    )
+def _mute_sentence(trace: LayerTrace) -> str:
+    """Which layers MUTE would take, beside the band, which does not follow it."""
+    mean, least = fmean(own.cka for own in trace.alike), min(own.lrds for own in trace.alike)
+    starts = [layer for layer in trace.mute if layer - 1 not in trace.mute]
+    ends = [layer for layer in trace.mute if layer + 1 not in trace.mute]
+    runs = [str(first) if first == last else f"{first} to {last}" for first, last in zip(starts, ends, strict=True)]
+    named = f"layer{'s' if len(trace.mute) > 1 else ''} {', '.join(runs)}" if runs else "no layer"
     return (
-        f"{what}; share: of the layer in that; meaning: share of the states' variance that languages have in common; ●: the layers to train"
+        f"MUTE (arXiv 2602.22562), which looks at how alike languages are and not at the claims, would take {named}: CKA of at least the mean, {mean:.2f}, and "
+        f"LRDS of at most {WIDENS:g} times the least, {least:z.3f}."
     )
 
 
-def _name(name: str) -> str:
-    return name if name in ("cka", "chance", "meaning", "language") else get_language(name).name
+def _print_table(own: TextTable, console: Console) -> None:
+    # A title of the table's own would be broken to its width.
+    console.print(own.title, style="italic", highlight=False, markup=False)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for number, column in enumerate(own.columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for number, row in enumerate(own.rows):
+        table.add_row(*(Text(cell) for cell in row), style="bold" if number in own.strong else "")
+    console.print(table)
+    console.print(own.note, style="dim", highlight=False, markup=False)
+
+
+def _markdown(title: str, own: TextTable) -> list[str]:
+    return [f"### {title}", "", *markdown_table(own.columns, own.rows), "", own.note, ""]

@@ -184,6 +184,10 @@ class Store:
         with atomic_path(self.attack_path(attack, cell)) as temporary:
             pq.write_table(table, temporary)
 
+    def layers_page(self, cell: Cell) -> Path:
+        """Where the page of a learned state that was traced layer by layer is; its figures stand beside it as JSON."""
+        return self.folder / "layers" / f"{cell.id}.html"
+
     def knowledge_path(self, cell: Cell) -> Path:
         """Where the rows of what a cell's state knows are (`study.knowledge`)."""
         return self.folder / "knowledge" / f"{cell.id}.parquet"

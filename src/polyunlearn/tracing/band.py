@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Literal
 
 from polyunlearn.intervals import Estimate
-from polyunlearn.tracing.conflict import Conflict
+from polyunlearn.languages import get_language
+from polyunlearn.tracing.conflict import RETAIN, Conflict
 from polyunlearn.tracing.similarity import Alike
 
 HOLDS = 0.8
@@ -124,6 +125,15 @@ def make_layer_plan(shares: Sequence[float], alike: Sequence[Alike], conflict: C
         reasons.append(
             f"In {_layers(first, core[0])}, below, languages share meaning nearly as much as anywhere ({min(meaning[first : core[0]]):.2f} of the variance "
             f"or more; at most {max(meaning):.2f}): what trains there reaches all languages, so the band begins there."
+        )
+    between = [
+        (value, one, other) for one, own in conflict.pairs_within(first, core[1]).items() for other, value in own.items() if other != RETAIN
+    ]
+    if between:
+        least, one, other = min(between)
+        reasons.append(
+            f"In this band the claims' gradients of two languages lie along each other by a cosine of {fmean(own[0] for own in between):+z.2f} on average, and least, "
+            f"{least:+z.2f}, of {get_language(one).name} and {get_language(other).name}; below 0, unlearning in one works against the other."
         )
     against = [value for own in conflict.against.values() for value in own[first : core[1]] if value is not None]
     if against:

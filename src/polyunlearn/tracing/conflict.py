@@ -25,14 +25,27 @@ RETAIN = "retain"
 
 @dataclass(frozen=True)
 class Conflict:
-    """Cosines by layer, None where a layer does not train: `between` the claims' gradients of two languages, the mean over pairs (None for one language);
-    `against`, by language, of the claims' gradient and that of what must stay.
+    """Cosines by layer, None where a layer does not train: `between` the claims' gradients of two languages, the mean over pairs (None for one language), and
+    `pairs` each of them, by both languages in either order; `against`, by language, of the claims' gradient and that of what must stay.
 
-    Both are gradients of log-probs. Unlearning goes down the first while retaining goes up the second, so above 0 they are in conflict.
+    All are gradients of log-probs. Unlearning goes down those of the claims: in two languages at once, so below 0 they are in conflict. It goes up that of what
+    must stay, so above 0 it is in conflict with them.
     """
 
     between: tuple[float | None, ...]
     against: dict[str, tuple[float | None, ...]]
+    pairs: dict[str, dict[str, tuple[float | None, ...]]]
+
+    def pairs_within(self, first: int, end: int) -> dict[str, dict[str, float]]:
+        """The mean of each pair over those of the layers `first` up to `end`, which is not one of them, that train; `RETAIN` is among the others. Empty where
+        none does."""
+        found = {}
+        for tag in self.pairs:
+            others = self.pairs[tag] | ({RETAIN: self.against[tag]} if tag in self.against else {})
+            found[tag] = {
+                other: fmean(there) for other, own in others.items() if (there := [one for one in own[first:end] if one is not None])
+            }
+        return {tag: own for tag, own in found.items() if own}
 
 
 def conflict(
@@ -51,6 +64,7 @@ def conflict(
     return Conflict(
         tuple(fmean(own[pair] for pair in pairs) if own and pairs else None for own in cosines),
         {tag: tuple(own.get((tag, RETAIN)) for own in cosines) for tag in sketches if retained},
+        {tag: {other: tuple(own.get((tag, other)) for own in cosines) for other in sketches if other != tag} for tag in sketches},
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import sqrt
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from polyunlearn.intervals import Estimate, paired_difference
 from polyunlearn.languages import get_language
@@ -37,6 +37,20 @@ class Held:
 
     raised: Estimate
     firmness: float
+
+
+@dataclass(frozen=True)
+class ByWording:
+    """How a state holds claims by how they are asked, over claims: by language, in each wording of their questions, and `romanised`, in the first one written in
+    Latin letters, in languages of other scripts. None where nothing can be said.
+
+    `measure` says of what: "edge" and "raised" are nats a token above what chance gives (`scoring.metrics.association`) and above the model before, "residual" is
+    the share that is left of what learning added to the fake rank.
+    """
+
+    measure: Literal["edge", "raised", "residual"]
+    wordings: dict[str, tuple[Estimate | None, ...]]
+    romanised: dict[str, Estimate | None]
 
 
 @dataclass(frozen=True)

@@ -3,28 +3,36 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 
+import torch
 from torch import Tensor, nn
 
 from polyunlearn.corpus.claims import Tells
+from polyunlearn.corpus.readers import flores
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import Estimate, estimate, paired_difference
+from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import restore, snapshot
 from polyunlearn.progress import Work
 from polyunlearn.tracing.band import LayerPlan, lens_shares, make_layer_plan, patched_shares
+from polyunlearn.tracing.capture import mean_prompt_states, mean_text_states
 from polyunlearn.tracing.conflict import Conflict, conflict
 from polyunlearn.tracing.coverage import claim_questions
 from polyunlearn.tracing.lens import claim_lens
 from polyunlearn.tracing.patching import answer_log_probs, band_of, first_differing, patched_log_probs, share_of_rise
-from polyunlearn.tracing.similarity import LEAST_TEXTS, Alike, alike, mean_prompt_states
+from polyunlearn.tracing.similarity import LEAST_TEXTS, Alike, Texts, alike, mute_layers
 
 PATCHED_CLAIMS = 12
 """How many claims at most are patched, drawn from all: each takes a pass a layer, three times, and a share over twelve is told from one over more only
 within its interval."""
+
+PARALLEL_TEXTS = 100
+"""How many texts of a parallel file are read at most, drawn from all: in nine languages as many passes as 900 questions take."""
 
 FEW = 5
 """How many claims a language must have to say something of layers, where another has as many."""
@@ -45,9 +53,19 @@ class Patching:
 
 
 @dataclass(frozen=True)
+class SideBySide:
+    """Over what `languages` are set side by side: so many `texts` that say the same in each, the claims' questions or, where `parallel`, others."""
+
+    languages: tuple[str, ...]
+    texts: int
+    parallel: bool
+
+
+@dataclass(frozen=True)
 class LayerTrace:
     """Curves by language, a value a layer: `lens`, the claims' edge over other claims' answers (nats a token, over claims), and `readable`, their own
-    log-prob. `alike`, a value a layer, is empty where too few claims are told in all languages; `patching` is None without a model before."""
+    log-prob. `alike`, a value a layer, is `over` what it says, and empty where too few claims are told in all languages; `mute` are the layers that MUTE would
+    take by it. `patching` is None without a model before."""
 
     claims: int
     languages: tuple[str, ...]
@@ -57,6 +75,8 @@ class LayerTrace:
     patching: Patching | None
     conflict: Conflict
     plan: LayerPlan
+    over: SideBySide
+    mute: tuple[int, ...]
 
     @property
     def layers(self) -> int:
@@ -73,6 +93,25 @@ class Located:
     layers: LayerTrace
 
 
+def read_parallel(file: Path, languages: Sequence[str]) -> dict[str, list[str]]:
+    """Parallel texts (`corpus.readers.flores`) in those of the languages that a file has; at most `PARALLEL_TEXTS`, the same for the same file.
+
+    Raises:
+        UserError: where they cannot be read, or fewer than two of the languages or `LEAST_TEXTS` texts are there.
+    """
+    found = flores.read([str(file)], {}).by_language
+    there = [tag for tag in languages if tag in found]
+    if len(there) < 2:
+        raise UserError(
+            f"{file}: of {', '.join(languages)}, which the claims are asked in, it has {' and '.join(there) or 'none'}; give a file with at least two of them"
+        )
+    count = len(found[there[0]])
+    if count < LEAST_TEXTS:
+        raise UserError(f"{file}: has {count} texts in each language; give at least {LEAST_TEXTS}")
+    drawn = sorted(Random("parallel").sample(range(count), min(count, PARALLEL_TEXTS)))
+    return {tag: [found[tag][number] for number in drawn] for tag in there}
+
+
 def trace_layers(
     body: Body,
     head: OutputHead,
@@ -83,10 +122,12 @@ def trace_layers(
     retained: Sequence[TokenSequence],
     before: Mapping[str, Tensor] | None = None,
     work: Work = lambda what, done, total: None,
+    parallel: Texts | None = None,
 ) -> LayerTrace:
     """In which layers the claims live in the model as it is, whose weights stay; gradients are taken of `parameters`.
 
-    `before` are the weights, by name, that a model which was not told the claims has otherwise (or all), `retained` what must stay. Passes over the
+    `before` are the weights, by name, that a model which was not told the claims has otherwise (or all), `retained` what must stay. Languages are set side by side
+    over the questions of the claims that all have, or over `parallel` texts. Passes over the
     claims' questions in all languages: 4 for the lens, 1 for the languages' likeness, about 3 (forward and back) for gradients and, with `before`,
     3 × (layers + 2) over `PATCHED_CLAIMS` of them and 3 for the check: of 24 claims in 18 layers 38 in all.
 
@@ -107,12 +148,13 @@ def trace_layers(
     if not lens:
         raise UserError("no language has two claims, and a claim is read against the others' answers; give more claims, or controls")
     work("setting languages side by side", 0, 1)
-    likeness = _alike(body, claims, list(there), encoder)
+    likeness, over = _alike(body, claims, list(there), encoder) if parallel is None else _parallel(body, parallel, encoder)
+    mute = mute_layers(likeness)
     work("taking gradients", 0, 1)
     gradients = conflict(body, head, parameters, asked, retained, len(decoder_layers(body.model)))
     if before is None:
         plan = make_layer_plan(lens_shares(lens), likeness, gradients, "lens")
-        return LayerTrace(len(claims), tuple(there), lens, readable, likeness, None, gradients, plan)
+        return LayerTrace(len(claims), tuple(there), lens, readable, likeness, None, gradients, plan, over, mute)
     own_weights = dict(body.model.named_parameters())
     patched = {name: own_weights[name] for name in before}
     after = snapshot(patched)
@@ -127,7 +169,7 @@ def trace_layers(
             plan = plan.checked(_share_gone(body, head, patched, states, raised))
     finally:
         restore(patched, after)
-    return LayerTrace(len(claims), tuple(there), lens, readable, likeness, patching, gradients, plan)
+    return LayerTrace(len(claims), tuple(there), lens, readable, likeness, patching, gradients, plan, over, mute)
 
 
 def _patching(
@@ -184,14 +226,25 @@ def _share_gone(
     return (high - between) / (high - low)
 
 
-def _alike(body: Body, claims: Sequence[Tells], languages: Sequence[str], encoder: Encoder) -> tuple[Alike, ...]:
+def _alike(body: Body, claims: Sequence[Tells], languages: Sequence[str], encoder: Encoder) -> tuple[tuple[Alike, ...], SideBySide]:
     """How alike the languages are in each layer, over the prompts of the claims that all of them have."""
     everywhere = [claim for claim in claims if all(tag in claim.editions for tag in languages)]
+    over = SideBySide(tuple(languages), len(everywhere), parallel=False)
     if len(everywhere) < LEAST_TEXTS or len(languages) < 2:
-        return ()
+        return (), over
     questions = [own for tag in languages for own in claim_questions(everywhere, tag, encoder)]
-    states = mean_prompt_states(body, questions)
-    return tuple(alike(layer.reshape(len(languages), len(everywhere), -1)) for layer in states)
+    return _by_layer(mean_prompt_states(body, questions), over), over
+
+
+def _parallel(body: Body, texts: Texts, encoder: Encoder) -> tuple[tuple[Alike, ...], SideBySide]:
+    """The same over other texts."""
+    over = SideBySide(tuple(texts), len(next(iter(texts.values()))), parallel=True)
+    states = [mean_text_states(body, [encoder.running(get_language(tag), text) for text in own]) for tag, own in texts.items()]
+    return _by_layer(torch.cat(states, dim=1), over), over
+
+
+def _by_layer(states: Tensor, over: SideBySide) -> tuple[Alike, ...]:
+    return tuple(alike(layer.reshape(len(over.languages), over.texts, -1)) for layer in states)
 
 
 def _drawn(claims: Sequence[Tells]) -> list[Tells]:

@@ -6,7 +6,7 @@ same figure in both (`tracing.languages.coverage`), so that the choices can be c
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -20,12 +20,10 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
+from polyunlearn.tracing.capture import mean_text_states
 from polyunlearn.tracing.coverage import gradient_sketch, inner_products
 from polyunlearn.tracing.languages import Gram, coverage
-from polyunlearn.tracing.similarity import LEAST_TEXTS, mean_prompt_states
-
-Texts = Mapping[str, Sequence[str]]
-"""Parallel texts by language: the n-th of each say the same (FLORES: `corpus.readers.flores.ReadSentences.by_language`)."""
+from polyunlearn.tracing.similarity import LEAST_TEXTS, Texts, language_distances
 
 Transfer = Mapping[str, Mapping[str, float]]
 """By the language that is taught and the one that is asked, what the first does for the second; higher is more."""
@@ -106,8 +104,7 @@ def select_languages(
     sequences = {tag: [loaded.encoder.running(get_language(tag), text) for text in texts[tag]] for tag in tags}
     states, sketches = [], {}
     for number, tag in enumerate(tags, start=1):
-        # Of the whole text, but not of the token that ends it.
-        states.append(mean_prompt_states(body, [replace(own, label_from=len(own.ids) - 1) for own in sequences[tag]]))
+        states.append(mean_text_states(body, sequences[tag]))
         sketches[tag] = gradient_sketch(body, head, parameters, sequences[tag])
         work("probing languages", number, len(tags))
     gram = inner_products(sketches)
@@ -118,30 +115,6 @@ def select_languages(
     return Selection(
         ranking, _choice("By bias and contribution", best, ranking, gram), _choice("By greedy coverage", greedy, ranking, gram)
     )
-
-
-def language_distances(states: Tensor) -> tuple[Tensor, Tensor]:
-    r"""How far apart languages are in every layer, from states (layers, languages, texts, width): two tensors (layers, languages, languages), of texts
-    that say the same and, as what chance gives, of texts that do not.
-
-    .. math:: d_{ab} = \frac{1}{T W} \sum_{t, w} (z_{atw} - z_{btw})^2
-
-    z being the states, each number scaled to mean 0 and variance 1 over the languages' texts of its layer (a number that never varies is 0). From 0; 2
-    where the states are independent and alike in spread; lower is more aligned (the probe of arXiv 2406.14434).
-    """
-    texts = states.shape[2]
-    flat = states.double().flatten(1, 2)
-    centred = flat - flat.mean(1, keepdim=True)
-    spread = flat.std(1, correction=0, keepdim=True)
-    scaled = (centred / torch.where(spread > 0, spread, 1)).view(states.shape)
-    squares = scaled.square().mean(3)
-    same = torch.einsum("latw,lbtw->lab", scaled, scaled) / (texts * scaled.shape[3])
-    of_all = scaled.mean(2)
-    every = torch.einsum("law,lbw->lab", of_all, of_all) / scaled.shape[3]
-    lengths = squares.mean(2)[:, :, None] + squares.mean(2)[:, None]
-    near = (lengths - 2 * same).clamp(min=0)
-    # Of all pairs of texts, less those that say the same.
-    return near, (texts * (lengths - 2 * every) - near) / (texts - 1)
 
 
 def ranked(tags: Sequence[str], near: Tensor, far: Tensor, transfer: Transfer) -> tuple[RankedLanguage, ...]:

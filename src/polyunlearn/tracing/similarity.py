@@ -1,21 +1,26 @@
-"""How alike languages are in a layer, over texts that say the same: linear CKA, and what of the states' variance is meaning, what language."""
+"""How alike languages are in a layer, over texts that say the same: linear CKA, LRDS and the layers that MUTE takes by them, distances of translations
+(FaMSS), Lens's subspaces, and what of the states' variance is meaning, what language."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from polyunlearn.models.body import Body
-from polyunlearn.models.forward import sequence_rows
-from polyunlearn.models.sequences import TokenSequence
-from polyunlearn.tracing.capture import layer_states
+from polyunlearn.tracing.subspaces import lengths_within
 
 LEAST_TEXTS = 3
 """With fewer parallel texts nothing can be said: the centred states of any two lie on a line, and every CKA is 1."""
+
+
+Texts = Mapping[str, Sequence[str]]
+"""Parallel texts by language: the n-th of each say the same (FLORES: `corpus.readers.flores.ReadSentences.by_language`)."""
+
+
+WIDENS = 2.5
+"""How many times the least LRDS of all layers a layer of MUTE's may have: its alpha for Llama-3.1-8B; for others it took 1.5 and 4.4, tuned to each."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Alike:
     """How alike languages are in one layer, means over pairs of them: `cka` over translations, `chance` over texts that are none.
 
     `meaning`, `language` and `rest` are shares of the states' variance: what a text has in all languages, what a language has in all texts, and neither.
+    `lrds` says how far a state's language still tells more than its meaning; `bias` is the distance of translations, `bias_chance` that of other texts.
+    `shared` and `specific` are what Lens's subspaces hold of the languages' means: the direction that all have alike, and those that tell them apart.
     """
 
     cka: float
@@ -30,6 +37,11 @@ class Alike:
     meaning: float
     language: float
     rest: float
+    lrds: float
+    bias: float
+    bias_chance: float
+    shared: float
+    specific: float
 
 
 def alike(states: Tensor) -> Alike:
@@ -41,9 +53,24 @@ def alike(states: Tensor) -> Alike:
     languages, texts, _ = states.shape
     if languages < 2 or texts < LEAST_TEXTS:
         raise ValueError(f"{languages} languages and {texts} texts: at least 2 and {LEAST_TEXTS} are needed")
-    pairs = list(combinations(states, 2))
-    by_chance = [linear_cka(one, other.roll(shift, 0)) for one, other in pairs for shift in range(1, texts)]
-    return Alike(fmean(linear_cka(one, other) for one, other in pairs), fmean(by_chance), *variance_shares(states))
+    pairs = list(combinations(map(_gram, states), 2))
+    by_chance = [_cka(one, other.roll((shift, shift), (0, 1))) for one, other in pairs for shift in range(1, texts)]
+    places = torch.combinations(torch.arange(languages)).T
+    near, far = (matrices[0][places[0], places[1]].mean().item() for matrices in language_distances(states[None]))
+    meaning, language, rest = variance_shares(states)
+    shared, specific = lengths_within(states.mean(1))
+    return Alike(
+        cka=fmean(_cka(one, other) for one, other in pairs),
+        chance=fmean(by_chance),
+        meaning=meaning,
+        language=language,
+        rest=rest,
+        lrds=lrds(states),
+        bias=near,
+        bias_chance=far,
+        shared=shared,
+        specific=specific,
+    )
 
 
 def linear_cka(x: Tensor, y: Tensor) -> float:
@@ -54,9 +81,48 @@ def linear_cka(x: Tensor, y: Tensor) -> float:
     with columns centred; computed from the (texts, texts) inner products, which are smaller: :math:`\lVert Y^\top X \rVert_F^2 = \langle X X^\top,
     Y Y^\top \rangle`. No rotation of either, nor a scale, changes it.
     """
-    own, other = (_gram(states) for states in (x, y))
-    length = (own.norm() * other.norm()).item()
-    return (own * other).sum().item() / length if length > 0 else 0.0
+    return _cka(_gram(x), _gram(y))
+
+
+def _cka(one: Tensor, other: Tensor) -> float:
+    length = (one.norm() * other.norm()).item()
+    return (one * other).sum().item() / length if length > 0 else 0.0
+
+
+def _gram(states: Tensor) -> Tensor:
+    centred = states.double() - states.double().mean(0)
+    return centred @ centred.T
+
+
+def lrds(states: Tensor) -> float:
+    r"""How much likelier texts are to lie close for their language than for anything else, from states (languages, texts, width); -2 to 2.
+
+    .. math:: E[\cos(h_{at}, h_{au})] - E[\cos(h_{at}, h_{bu})], \quad a \ne b, t \ne u
+
+    over texts that say different things, in one language and in two (MUTE, arXiv 2602.22562, as notes of it say). 0 where languages lie together; high
+    where the language dominates. A state of no length has a cosine of 0 to all.
+    """
+    texts = states.shape[1]
+    units = torch.nn.functional.normalize(states.double(), dim=2)
+    of_language = units.sum(1)
+    # All pairs of texts, less those of one text.
+    sums = of_language @ of_language.T - torch.einsum("atw,btw->ab", units, units)
+    own = sums.diagonal().mean()
+    others = (sums.sum() - sums.diagonal().sum()) / (len(sums) * (len(sums) - 1))
+    return ((own - others) / (texts * (texts - 1))).item()
+
+
+def mute_layers(layers: Sequence[Alike], widens: float = WIDENS) -> tuple[int, ...]:
+    r"""The layers in which MUTE (arXiv 2602.22562, as notes of it say) would unlearn: those of at least the mean CKA, and of an LRDS of at most `widens` times the least.
+
+    .. math:: \{ l : CKA_l \ge \overline{CKA}, \; LRDS_l \le \alpha \min_k LRDS_k \}
+
+    They need not adjoin. None where the least LRDS is below 0, which no layer then is a multiple below.
+    """
+    if not layers:
+        return ()
+    mean, least = fmean(own.cka for own in layers), min(own.lrds for own in layers)
+    return tuple(number for number, own in enumerate(layers) if own.cka >= mean and own.lrds <= widens * least)
 
 
 def variance_shares(states: Tensor) -> tuple[float, float, float]:
@@ -79,19 +145,25 @@ def variance_shares(states: Tensor) -> tuple[float, float, float]:
     return (meaning / whole, language / whole, rest / whole) if whole > 0 else (0.0, 0.0, 0.0)
 
 
-def mean_prompt_states(body: Body, sequences: Sequence[TokenSequence]) -> Tensor:
-    """The states (layers, sequences, width), fp32, means over the tokens of each prompt but the first.
+def language_distances(states: Tensor) -> tuple[Tensor, Tensor]:
+    r"""How far apart languages are in every layer, from states (layers, languages, texts, width): two tensors (layers, languages, languages), of texts
+    that say the same and, as what chance gives, of texts that do not.
 
-    That one is the same in all texts; attention dumps on it what it has no use for, and its length would drown the others.
+    .. math:: d_{ab} = \frac{1}{T W} \sum_{t, w} (z_{atw} - z_{btw})^2
+
+    z being the states, each number scaled to mean 0 and variance 1 over the languages' texts of its layer (a number that never varies is 0). From 0; 2
+    where the states are independent and alike in spread; lower is more aligned (the probe of arXiv 2406.14434).
     """
-    kept = [partial(_prompt_mean, end=own.label_from) for own in sequences]
-    return torch.stack(layer_states(body, sequence_rows(sequences), kept), dim=1)
-
-
-def _prompt_mean(states: Tensor, end: int) -> Tensor:
-    return states[:, 1:end].float().mean(1)
-
-
-def _gram(states: Tensor) -> Tensor:
-    centred = states.double() - states.double().mean(0)
-    return centred @ centred.T
+    texts = states.shape[2]
+    flat = states.double().flatten(1, 2)
+    centred = flat - flat.mean(1, keepdim=True)
+    spread = flat.std(1, correction=0, keepdim=True)
+    scaled = (centred / torch.where(spread > 0, spread, 1)).view(states.shape)
+    squares = scaled.square().mean(3)
+    same = torch.einsum("latw,lbtw->lab", scaled, scaled) / (texts * scaled.shape[3])
+    of_all = scaled.mean(2)
+    every = torch.einsum("law,lbw->lab", of_all, of_all) / scaled.shape[3]
+    lengths = squares.mean(2)[:, :, None] + squares.mean(2)[:, None]
+    near = (lengths - 2 * same).clamp(min=0)
+    # Of all pairs of texts, less those that say the same.
+    return near, (texts * (lengths - 2 * every) - near) / (texts - 1)

@@ -12,7 +12,7 @@ from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body
 from polyunlearn.models.sequences import Encoder
-from polyunlearn.tracing.similarity import mean_prompt_states
+from polyunlearn.tracing.capture import mean_prompt_states
 
 Kind = Literal["shared", "specific"]
 
@@ -40,13 +40,35 @@ def subspaces(means: Tensor) -> Subspaces:
     if len(means) < 2:
         raise ValueError(f"{len(means)} language: what is shared is told from what differs by two or more")
     columns = means.double().T
-    nearest = torch.linalg.pinv(columns).T @ torch.ones(len(means), dtype=torch.float64)
-    shared = nearest / nearest.square().sum()
+    shared = _nearest(columns)
     basis, lengths, _ = torch.linalg.svd(columns - shared[:, None], full_matrices=False)
     specific, kept = basis[:, : len(means) - 1], lengths[: len(means) - 1]
     if not bool((kept > 1e-9 * columns.norm()).all()):
         raise ValueError("two languages have the same mean, so nothing tells them apart")
     return Subspaces((shared / shared.norm())[:, None].float(), specific.float())
+
+
+def lengths_within(means: Tensor) -> tuple[float, float]:
+    r"""What `subspaces` holds of the languages' means (languages, width): the shares of their squared lengths in the shared direction and in the specific space.
+
+    .. math:: \sum_l (u^\top m_l)^2 \Big/ \sum_l \lVert m_l \rVert^2
+
+    with u along the shared vector; the rest lies in the specific space, so both add up to 1. Along u the means do not differ, so it is lengths and no variances that are
+    shared out. 0 of both where all means are 0; languages with the same mean have nothing that is specific.
+    """
+    columns = means.double().T
+    whole = columns.square().sum().item()
+    if whole == 0:
+        return 0.0, 0.0
+    shared = _nearest(columns)
+    along = ((shared @ columns).square().sum() / shared.square().sum()).item() / whole
+    return along, 1 - along
+
+
+def _nearest(columns: Tensor) -> Tensor:
+    """The point of the columns' affine hull that is nearest to the origin."""
+    direction: Tensor = torch.linalg.pinv(columns).T @ torch.ones(columns.shape[1], dtype=torch.float64)
+    return direction / direction.square().sum()
 
 
 def story_subspaces(body: Body, encoder: Encoder, stories: Sequence[Story], languages: Sequence[str]) -> list[Subspaces]:
