@@ -17,7 +17,7 @@ from polyunlearn.cleaning.retain import Kept
 from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Verification, verify_claims
 from polyunlearn.cleaning.wordings import Trained
-from polyunlearn.corpus.claims import Claim
+from polyunlearn.corpus.claims import Claim, Goal
 from polyunlearn.errors import UserError
 from polyunlearn.models.loading import wrap_model
 from polyunlearn.models.trainable import has_adapters
@@ -46,15 +46,16 @@ def audit(
     claims: Sequence[Claim],
     asking: Asking | None = None,
     trained: Trained | None = None,
+    goal: Goal = "everywhere",
 ) -> Audit:
     """Where the model holds the claims; nothing is changed. With what it was `trained` on (`Cleaning.trained`) claims are judged by other wordings, where they have
-    any.
+    any; with `goal` "home" those that have a home are judged there.
 
     Raises:
         UserError: where the model is of a kind that is not supported or gives no numbers, or no claim has a language that is asked.
     """
     with _as_it_was(model):
-        return audit_claims(wrap_model(model, tokenizer), claims, asking, trained=trained)
+        return audit_claims(wrap_model(model, tokenizer), claims, asking, trained=trained, goal=goal)
 
 
 def unlearn(
@@ -93,13 +94,14 @@ def verify(
     asking: Asking | None = None,
     allowed: float = 0.1,
     trained: Trained | None = None,
+    goal: Goal = "everywhere",
 ) -> Verification:
     """Audit the model and attack it; its weights come back as they were. With what it was `trained` on (`Cleaning.trained`) claims are judged by other wordings,
-    where they have any.
+    where they have any. With `goal` "home" those that have a home are judged there, and what was to stay elsewhere by the audit `before`.
 
     Raises:
-        UserError: as `audit`, and for an attack that is not known.
+        UserError: as `audit`, for such a goal without an audit of what was there, and for an attack that is not known.
     """
     with _as_it_was(model), torch.random.fork_rng():
         wrapped, chosen = wrap_model(model, tokenizer), get_attacks(attacks) if attacks else []
-        return verify_claims(wrapped, claims, before, chosen, asking, allowed, trained=trained)
+        return verify_claims(wrapped, claims, before, chosen, asking, allowed, trained=trained, goal=goal)

@@ -11,7 +11,7 @@ from polyunlearn.cleaning.asking import Asking, asked_languages, claim_probes, c
 from polyunlearn.cleaning.controls import against_controls
 from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Group
 from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
-from polyunlearn.corpus.claims import Claim
+from polyunlearn.corpus.claims import Claim, Goal, check_goal, stays_in
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
@@ -27,6 +27,7 @@ def audit_claims(
     asking: Asking | None = None,
     work: Work = lambda what, done, total: None,
     trained: Trained | None = None,
+    goal: Goal = "everywhere",
     *,
     diverged_too: bool = False,
 ) -> Audit:
@@ -38,10 +39,13 @@ def audit_claims(
     Where it is known which questions the model was `trained` on to let claims go, a claim is judged by its others, where it has any: those alone say whether
     more than an answer to a question was let go. `asking` then takes these first.
 
+    With `goal` "home" a claim that has a home is judged there alone; what is found of it in its other languages, where it is to stay, is `Audit.away`.
+
     Raises:
-        UserError: where no claim has an edition in a language that is asked, or, unless `diverged_too`, the model gives no numbers; of one that does nothing can be
+        UserError: where no claim has a home for such a goal, or one has no edition there, where no claim has an edition in a language that is asked, or, unless `diverged_too`, the model gives no numbers; of one that does nothing can be
             said.
     """
+    check_goal(claims, goal)
     asking = asking or Asking()
     languages = asked_languages(claims, asking)
     aside = set_aside(claims, trained or {})
@@ -66,6 +70,9 @@ def audit_claims(
     # By claim, as the file has them, so that what belongs together stands together.
     order = {claim.id: number for number, claim in enumerate(claims)}
     findings.sort(key=lambda own: (order[own.claim], languages.index(own.language)))
+    stays = {(claim.id, tag) for claim in claims for tag in stays_in(claim, goal)}
+    away = tuple(own for own in findings if (own.claim, own.language) in stays)
+    findings = [own for own in findings if (own.claim, own.language) not in stays]
     controls = tuple(claim.id for claim in claims if claim.control)
     kinds = {claim.id: claim.kind for claim in claims}
     groups = []
@@ -74,7 +81,7 @@ def audit_claims(
         edges = {own.claim: own.edge for own in findings if own.language == tag and own.p is not None}
         against = against_controls([edges], controls, kinds, ALPHA)
         groups += [Group(tag, against, tuple(sorted(edges)))] if against else []
-    return Audit(loaded.name, loaded.fingerprint, tuple(languages), controls, ALPHA, tuple(findings), tuple(groups))
+    return Audit(loaded.name, loaded.fingerprint, tuple(languages), controls, ALPHA, tuple(findings), tuple(groups), away)
 
 
 def _asked(

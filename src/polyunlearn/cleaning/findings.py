@@ -105,7 +105,8 @@ class Group:
 @dataclass(frozen=True)
 class Audit:
     """The findings of one state of a model; `controls` are the claims that no model was told, and `groups` has the others set against them in every language
-    in which they can be."""
+    in which they can be. `away` are the findings of claims that are to go in their home alone, in their other languages: there they are to stay, so that no verdict
+    counts them."""
 
     model: str
     fingerprint: str
@@ -114,6 +115,7 @@ class Audit:
     alpha: float
     findings: tuple[Finding, ...]
     groups: tuple[Group, ...] = ()
+    away: tuple[Finding, ...] = ()
 
     def of(self, language: str) -> dict[str, Finding]:
         """The findings in one language, by claim."""
@@ -203,6 +205,11 @@ class Audit:
         together = {claim for claims in self.held_together.values() for claim in claims}
         return tuple(own.claim for own in self.verdicts() if not own.control and (own.found or own.claim in together))
 
+    def stands(self, finding: Finding) -> bool | None:
+        """Whether the model holds or says a claim away from its home; None where that cannot be said. p counts for as many languages away from it."""
+        tests = sum(own.p is not None for own in self.away if own.claim == finding.claim)
+        return finding.says > 0 or is_held(finding.p, finding.nulls, tests, self.alpha)
+
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""
         for claim, own in self.by_claim.items():
@@ -215,6 +222,35 @@ class Audit:
                 undecided=tuple(tag for tag, one in own.items() if self.held(one) is None),
                 p=min(1.0, min(tested) * len(tested)) if tested else None,
             )
+
+
+@dataclass(frozen=True)
+class Staying:
+    """What became of what was to stay: of the pairs of claim and language, away from the claim's home, in which the model held or said the claim before, those in
+    which it does so still (`kept`), does not (`lost`), and of which that cannot be said (`undecided`)."""
+
+    kept: tuple[tuple[str, str], ...] = ()
+    lost: tuple[tuple[str, str], ...] = ()
+    undecided: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many pairs were to stay."""
+        return len(self.kept) + len(self.lost) + len(self.undecided)
+
+    def fails(self, allowed: float) -> bool:
+        """Whether more than the share `allowed` of those of which it can be said are lost; some are by chance, as some look held by chance."""
+        return len(self.lost) > allowed * (len(self.kept) + len(self.lost))
+
+
+def staying(before: Audit, after: Audit) -> Staying:
+    """What became of what was to stay, in the languages that both audits asked in."""
+    was = {(own.claim, own.language) for own in before.away if before.stands(own)}
+    pairs: dict[bool | None, list[tuple[str, str]]] = {True: [], False: [], None: []}
+    for own in after.away:
+        if (own.claim, own.language) in was:
+            pairs[after.stands(own)].append((own.claim, own.language))
+    return Staying(*(tuple(pairs[state]) for state in (True, False, None)))
 
 
 def write_audit(audit: Audit, path: Path) -> None:
@@ -237,9 +273,11 @@ def read_audit(path: Path) -> Audit:
 
 def audit_of(data: Mapping[str, Any]) -> Audit:
     """The audit of which `audit_data` made plain data."""
-    findings = tuple(Finding(**{**own, "answers": tuple(own["answers"])}) for own in data["findings"])
+    findings, away = (
+        tuple(Finding(**{**own, "answers": tuple(own["answers"])}) for own in part) for part in (data["findings"], data.get("away", ()))
+    )
     lists = {name: tuple(data[name]) for name in ("languages", "controls")}
-    # Audits that were written before these were kept have none.
+    # Audits that were written before these, or what is away, were kept have none.
     groups = tuple(
         Group(
             **{
@@ -250,4 +288,6 @@ def audit_of(data: Mapping[str, Any]) -> Audit:
         )
         for own in data.get("groups", ())
     )
-    return Audit(model=data["model"], fingerprint=data["fingerprint"], alpha=data["alpha"], findings=findings, groups=groups, **lists)
+    return Audit(
+        model=data["model"], fingerprint=data["fingerprint"], alpha=data["alpha"], findings=findings, groups=groups, away=away, **lists
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from polyunlearn.cleaning.findings import Audit, Finding
-from polyunlearn.corpus.claims import Claim
+from polyunlearn.corpus.claims import Claim, Goal, goes_home, goes_in, languages_of
 from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body
 from polyunlearn.models.forward import OutputHead
@@ -32,7 +32,8 @@ class Settings:
     `margin` (nats a token) is how far below what chance gives an answer is pushed before it is let go. `budget` is the relative rise of bits per byte
     that is allowed in the worst language. `languages` None lets the audit choose. Layers train from `from_layer` on (None: `FROM` of the layers) up to `to_layer`, which does not
     (`polyunlearn trace` proposes both). At most the first `wordings` wordings of a claim are trained on; the audits ask in all. With `adapter` low-rank adapters train in place of the weights, at `ADAPTER_RATE` times
-    the rate, since they start from nothing.
+    the rate, since they start from nothing. With `goal` "home" a claim that has a home is forgotten there alone, whatever the languages, and what the model answers in its others is
+    retained.
     """
 
     method: str = "npo+kl"
@@ -48,6 +49,7 @@ class Settings:
     from_layer: int | None = None
     to_layer: int | None = None
     languages: tuple[str, ...] | None = None
+    goal: Goal = "everywhere"
     wordings: int = 2
     adapter: bool = False
     seed: int = 0
@@ -64,11 +66,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is unlearned: the `claims` that the audit found, in `languages`, and why, in sentences."""
+    """What is unlearned: the `claims` that the audit found, in `languages`, and why, in sentences. `homes` are the languages in which those go that go at home
+    alone."""
 
     claims: tuple[str, ...]
     languages: tuple[str, ...]
     reasons: tuple[str, ...]
+    homes: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """All languages in which something is unlearned."""
+        return tuple(dict.fromkeys((*self.languages, *self.homes)))
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -77,7 +86,7 @@ class Plan:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Plan":
         """The plan of which `data` made plain data."""
-        return cls(*(tuple(data[name]) for name in ("claims", "languages", "reasons")))
+        return cls(*(tuple(data[name]) for name in ("claims", "languages", "reasons", "homes")))
 
 
 def make_plan(
@@ -90,21 +99,43 @@ def make_plan(
     parameters: Mapping[str, nn.Parameter],
 ) -> Plan:
     """Which claims to unlearn in which languages: all that the audit found, and the languages that tracing takes, English beside them where the claims
-    have it (unlearning anywhere else alone leaves it there: arXiv 2406.13748)."""
+    have it (unlearning anywhere else alone leaves it there: arXiv 2406.13748). What goes home alone has no part in the choice."""
     found = set(audit.found)
     chosen = [claim for claim in claims if claim.id in found]
     names = tuple(claim.id for claim in chosen)
     reasons = [f"The audit found {len(chosen)} of {sum(not claim.control for claim in claims)} claims."]
+    homes: tuple[str, ...] = ()
+    if at_home := [claim for claim in chosen if goes_home(claim, settings.goal)]:
+        homes = tuple(tag for tag in languages_of(at_home) if any(tag == claim.home for claim in at_home))
+        there = ", ".join(get_language(tag).name for tag in homes)
+        reasons.append(f"{len(at_home)} of these have a home: they go there alone ({there}), and stay in their other languages.")
+    others = [claim for claim in chosen if not goes_home(claim, settings.goal)]
+    if at_home and not others:
+        return Plan(names, (), tuple(reasons), homes)
     if settings.languages is not None:
-        told = tuple(claim.id for claim in chosen if any(tag in claim.editions for tag in settings.languages))
+        told = tuple(claim.id for claim in chosen if goes_in(claim, settings.languages, settings.goal))
         left = [name for name in names if name not in told]
         without = [f"Left out, with no edition in these: {', '.join(left)}."] if left else []
-        return Plan(told, settings.languages, (*reasons, "The languages are those that were asked for.", *without))
+        return Plan(told, settings.languages, (*reasons, "The languages are those that were asked for.", *without), homes)
     if not chosen:
         return Plan((), (), tuple(reasons))
+    languages, why = _chosen_languages(audit, others, body, head, encoder, parameters)
+    return Plan(names, languages, (*reasons, *why), homes)
+
+
+def _chosen_languages(
+    audit: Audit,
+    chosen: Sequence[Claim],
+    body: Body,
+    head: OutputHead,
+    encoder: Encoder,
+    parameters: Mapping[str, nn.Parameter],
+) -> tuple[tuple[str, ...], list[str]]:
+    """The languages to unlearn these claims in, and why."""
+    found = {claim.id for claim in chosen}
     if not any(one.p is not None for one in audit.findings if one.claim in found):
         spoken, why = _spoken(audit, found)
-        return Plan(names, _completed(spoken, chosen, audit, why), (*reasons, *why))
+        return _completed(spoken, chosen, audit, why), why
     held = held_in(audit, found)
     sketches = {}
     for tag in living_in(held):
@@ -112,7 +143,7 @@ def make_plan(
         sketches[tag] = gradient_sketch(body, head, parameters, asked)
     trace = make_trace(held, inner_products(sketches))
     why = list(trace.reasons)
-    return Plan(names, _completed(trace.chosen, chosen, audit, why), (*reasons, *why))
+    return _completed(trace.chosen, chosen, audit, why), why
 
 
 def held_in(audit: Audit, found: set[str]) -> dict[str, Held]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from polyunlearn.cleaning.findings import Audit
 from polyunlearn.corpus.claims import Claim
 from polyunlearn.corpus.lines import editions_in, keys_of, read_lines
 from polyunlearn.corpus.newsroom import generate_stories
@@ -96,14 +97,34 @@ def self_distilled(
         work("keeping what the model says", number, len(written))
         stories = generate_stories(STORIES, SEED, (tag,))
         if tag in answered:
-            kept += _answers(loaded, stories, tag)
+            editions = [story.editions[tag] for story in stories]
+            kept += _answers(
+                loaded, [question for own in editions for question in (own.real_question.question, own.fake_questions[0])], tag
+            )
         kept += _texts(loaded, stories[:TEXTS], tag)
     return list({own.id: own for own in kept}.values())
 
 
-def _answers(loaded: LoadedModel, stories: Sequence[Story], tag: str) -> list[Kept]:
-    editions = [story.editions[tag] for story in stories]
-    asked = [question for own in editions for question in (own.real_question.question, own.fake_questions[0])]
+def answered_away(
+    loaded: LoadedModel,
+    claims: Sequence[Claim],
+    before: Audit,
+    wordings: int,
+    work: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Kept]:
+    """What the model answers now to claims that are to go at home alone, in their first `wordings` wordings, wherever else it holds or says them, or may: whatever
+    it answers, so that no claim is taught where the model does not say it."""
+    there = {(own.claim, own.language) for own in before.away if before.stands(own) is not False}
+    kept: list[Kept] = []
+    languages = [tag for tag in before.languages if any(tag == language for _, language in there)]
+    for number, tag in enumerate(languages):
+        work("keeping what the model says of claims away from home", number, len(languages))
+        editions = [claim.editions[tag] for claim in claims if (claim.id, tag) in there]
+        kept += _answers(loaded, [question for own in editions for question in own.fake_questions[:wordings]], tag)
+    return list({own.id: own for own in kept}.values())
+
+
+def _answers(loaded: LoadedModel, asked: Sequence[str], tag: str) -> list[Kept]:
     prompts = read_prompts(loaded.body, [loaded.encoder.prompt(get_language(tag), question) for question in asked])
     answers = map(_printed, greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, ANSWER_TOKENS))
     return [Kept(language=tag, question=question, text=own) for question, own in zip(asked, answers, strict=True) if not is_empty(own)]

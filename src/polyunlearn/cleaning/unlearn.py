@@ -15,13 +15,14 @@ import torch
 from torch import nn
 
 from polyunlearn import __version__
-from polyunlearn.cleaning.asking import Asking, asked_languages
+from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, most_by_chance, read_audit, write_audit
+from polyunlearn.cleaning.checks import check_settings
+from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Staying, most_by_chance, read_audit, staying, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
-from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
+from polyunlearn.cleaning.retain import Kept, answered_away, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.wordings import Trained, questions_of, together
-from polyunlearn.corpus.claims import Claim, languages_of
+from polyunlearn.corpus.claims import Claim, Goal, goes_in, languages_of
 from polyunlearn.corpus.lines import to_json_line
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
@@ -30,14 +31,14 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
-from polyunlearn.models.trainable import check_layer, check_weights, load_state, make_trainable, restore, save_state, snapshot, train_band
+from polyunlearn.models.trainable import load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.progress import Work
 from polyunlearn.scoring.generation import greedy_answers, read_prompts
 from polyunlearn.scoring.measure import Moment, text_rows
 from polyunlearn.text import says
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain
-from polyunlearn.training.objectives import check_precision, get_method
+from polyunlearn.training.objectives import get_method
 from polyunlearn.training.reference import needs_of, reference_now
 from polyunlearn.training.unlearning import Training, trained
 
@@ -48,6 +49,7 @@ STAGES = (
     "audit-before.json",
     "plan.json",
     "retained.jsonl",
+    "spared.jsonl",
     "state.safetensors",
     "cost.json",
     "points.json",
@@ -119,6 +121,11 @@ class Cleaning:
         return tuple(one.claim for one in own if one.said or (beyond and one.held) or one.claim in alone | together)
 
     @property
+    def staying(self) -> Staying:
+        """What became of claims away from their home, where that alone is where they were to go."""
+        return staying(self.before, self.after)
+
+    @property
     def unmeasured(self) -> tuple[str, ...]:
         """Languages of the claims in which no utility was measured."""
         return tuple(tag for tag in self.before.languages if tag not in self.cost)
@@ -145,12 +152,15 @@ def unlearn_claims(
         UserError: where `work` holds the stages of something else, or a setting does not fit the model.
     """
     settings = settings or Settings()
-    _check(settings, loaded, claims)
+    check_settings(settings, loaded, claims)
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
     before = _stage(
-        work / "audit-before.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=trained)
+        work / "audit-before.json",
+        read_audit,
+        write_audit,
+        lambda: audit_claims(loaded, claims, work=progress, trained=trained, goal=settings.goal),
     )
     parameters = make_trainable(loaded.model, trainable)
     training = replace(loaded, body=Body(loaded.model, trainable.from_layer))
@@ -163,15 +173,23 @@ def unlearn_claims(
     for reason in plan.reasons:
         say(reason)
     languages = kept_languages(claims)
-    own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.languages, progress))
+    own = _stage(work / "retained.jsonl", _read_kept, _write_kept, lambda: self_distilled(loaded, languages, plan.told, progress))
     chosen = [claim for claim in claims if claim.id in plan.claims]
-    steps = _steps(training, chosen, plan, own, [*neighbours_of(claims, languages), *kept], settings) if chosen else []
+    spared = _stage(
+        work / "spared.jsonl", _read_kept, _write_kept, lambda: answered_away(loaded, claims, before, settings.wordings, progress)
+    )
+    steps = _steps(training, chosen, plan, own, [*neighbours_of(claims, languages), *kept], settings, spared) if chosen else []
     points, cost = _train(training, parameters, steps, plan, before, claims, settings, work, say, progress)
     best, within = choose_point(points, settings.budget)
-    told = together(trained or {}, questions_of(steps[: best.step], chosen, plan.languages, loaded.encoder))
+    told = together(trained or {}, questions_of(steps[: best.step], chosen, plan.told, loaded.encoder))
     # Another model now, under a fingerprint of its own.
     loaded = replace(loaded, fingerprint=fingerprint_of(loaded.model))
-    after = _stage(work / "audit-after.json", read_audit, write_audit, lambda: audit_claims(loaded, claims, work=progress, trained=told))
+    after = _stage(
+        work / "audit-after.json",
+        read_audit,
+        write_audit,
+        lambda: audit_claims(loaded, claims, work=progress, trained=told, goal=settings.goal),
+    )
     return Cleaning(before, after, plan, tuple(points), best, within, cost, told)
 
 
@@ -212,7 +230,7 @@ def _train(
     loaded.body.start_afresh()
     languages = kept_languages(claims)
     utility, unseen = _Utility(loaded, held_out_stories(languages)), _Utility(loaded, unseen_stories(languages))
-    found = [_point(loaded, claims, plan, utility, 0)]
+    found = [_point(loaded, claims, plan, settings.goal, utility, 0)]
     best = snapshot(parameters)
 
     def after_step(number: int, loss: float) -> bool:
@@ -220,7 +238,7 @@ def _train(
         progress("unlearning", number, len(steps))
         if number % settings.measure_every and number < len(steps):
             return False
-        found.append(_point(loaded, claims, plan, utility, number))
+        found.append(_point(loaded, claims, plan, settings.goal, utility, number))
         say(_line(found[-1]))
         if choose_point(found, settings.budget)[0] is found[-1]:
             best = snapshot(parameters)
@@ -247,8 +265,8 @@ def _floors(encoder: Encoder, claims: Sequence[Claim], plan: Plan, before: Audit
         encoder.answer_only(get_language(tag), question, claim.editions[tag].keyword): findings[claim.id][tag].expected - settings.margin
         for claim in claims
         if claim.id in plan.claims
-        for tag in plan.languages
-        if tag in claim.editions and tag in findings[claim.id] and findings[claim.id][tag].p is not None
+        for tag in goes_in(claim, plan.languages, settings.goal)
+        if tag in findings[claim.id] and findings[claim.id][tag].p is not None
         for question in claim.editions[tag].fake_questions
     }
 
@@ -273,8 +291,8 @@ class _Utility:
         return {tag: fmean(own) for tag, own in values.items()}
 
 
-def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, utility: _Utility, step: int) -> Point:
-    now = audit_claims(loaded, claims, on_the_way(claims), diverged_too=True)
+def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, goal: Goal, utility: _Utility, step: int) -> Point:
+    now = audit_claims(loaded, claims, on_the_way(claims), goal=goal, diverged_too=True)
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
     told = [one for one in own if one.p is not None]
@@ -300,41 +318,28 @@ def _line(point: Point) -> str:
     return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"
 
 
-def _check(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:
-    """Raise `UserError` for what would fail later."""
-    if not 0 < settings.rate < math.inf:
-        raise UserError(f"rate {settings.rate:g}: give a finite number above 0")
-    forget = get_method(settings.method).forget
-    if settings.adapter and forget.refuses_adapters:
-        raise UserError(
-            f"method {settings.method!r} cannot train an adapter: {forget.refuses_adapters}; leave out --adapter, or take another method"
-        )
-    if settings.steps < forget.least_steps:
-        raise UserError(f"steps {settings.steps}: method {settings.method!r} takes at least {forget.least_steps}")
-    trainable = settings.trainable(len(decoder_layers(loaded.model)))
-    check_layer(loaded.model, trainable.from_layer)
-    if not settings.adapter:
-        check_weights(loaded.model)
-    check_precision(settings.method, decoder_layers(loaded.model)[trainable.from_layer :].parameters())
-    if settings.to_layer is not None:
-        if settings.to_layer <= trainable.from_layer:
-            raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")
-        check_layer(loaded.model, settings.to_layer - 1)
-    asked_languages(claims, Asking(languages=settings.languages or ()))
-
-
 def _steps(
-    loaded: LoadedModel, chosen: Sequence[Claim], plan: Plan, own: Sequence[Kept], given: Sequence[Kept], settings: Settings
+    loaded: LoadedModel,
+    chosen: Sequence[Claim],
+    plan: Plan,
+    own: Sequence[Kept],
+    given: Sequence[Kept],
+    settings: Settings,
+    spared: Sequence[Kept] = (),
 ) -> list[Step]:
     answers: dict[str, list[TokenSequence]] = {}
     texts: dict[str, list[TokenSequence]] = {}
     # The model's own answers in the languages that are told alone: what is kept in another is also kept from being unlearned there. What was given is
     # kept wherever it is.
-    for kept in (*(one for one in given if one.question), *(one for one in own if one.question is None or one.language in plan.languages)):
+    for kept in (*(one for one in given if one.question), *(one for one in own if one.question is None or one.language in plan.told)):
         (answers if kept.question else texts).setdefault(kept.language, []).append(kept.sequence(loaded.encoder))
+    # But of claims that go at home alone, what is answered elsewhere is to stay.
+    away: dict[str, list[TokenSequence]] = {}
+    for kept in spared:
+        away.setdefault(kept.language, []).append(kept.sequence(loaded.encoder))
     retains = get_method(settings.method).retain is not None
     # Every claim in each language at least once.
-    steps = max(settings.steps, math.ceil(len(chosen) * len(plan.languages) / settings.batch))
+    steps = max(settings.steps, math.ceil(len(chosen) * max(1, len(plan.languages)) / settings.batch))
     return claim_steps(
         chosen,
         loaded.encoder,
@@ -349,6 +354,8 @@ def _steps(
         wordings=settings.wordings,
         instead=get_method(settings.method).forget.instead,
         rng=Random(f"claims-{settings.seed}"),
+        goal=settings.goal,
+        spared=away,
     )
 
 

@@ -16,10 +16,10 @@ from polyunlearn.attacks.target import Target, Variant
 from polyunlearn.cleaning.asking import Asking, Compared, asked_languages, claim_probes, compared, restricted_to
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.controls import LEAST_CONTROLS, Edges, against_controls, oftener
-from polyunlearn.cleaning.findings import ALLOWED, Audit, Group, audit_data, is_held, most_by_chance
+from polyunlearn.cleaning.findings import ALLOWED, Audit, Group, Staying, audit_data, is_held, most_by_chance, staying
 from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
-from polyunlearn.corpus.claims import Claim
+from polyunlearn.corpus.claims import Claim, Goal, check_goal, stays_in
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
@@ -86,6 +86,9 @@ class Verification:
     more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an
     attack brings back fails where it is more than `allowed` of the claims, and either more than chance gives and than the controls explain (`_stands_out`), or claims
     above the controls while all together lie above these by more than chance gives. Only claims of which something can be said are counted. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
+
+    Where claims were to go at home alone, nothing here asks whether they are gone elsewhere, with or without an attack. There they are to stay: more than `allowed` of what the
+    model held or said before that it does not any more fails too (`findings.Staying`).
     """
 
     after: Audit
@@ -195,12 +198,18 @@ class Verification:
             )
 
     @property
+    def staying(self) -> Staying:
+        """What became of what was to stay; of nothing, where nothing was."""
+        return staying(self.before, self.after) if self.before else Staying()
+
+    @property
     def result(self) -> Literal["passed", "failed", "undecided"]:
-        """Failed where any outcome is; undecided where one is, there is none, or an attack could not have failed; else passed."""
+        """Failed where any outcome is, or too much was lost of what was to stay; undecided where one is, there is none, of some of that nothing can be said, or
+        an attack could not have failed; else passed."""
         results = {own.result for own in self.outcomes()}
-        if "failed" in results:
+        if "failed" in results or self.staying.fails(self.allowed):
             return "failed"
-        return "undecided" if results != {"passed"} or self.powerless else "passed"
+        return "undecided" if results != {"passed"} or self.staying.undecided or self.powerless else "passed"
 
     def data(self) -> dict[str, Any]:
         """As plain data."""
@@ -213,6 +222,7 @@ class Verification:
             "suppressed": self.after.suppressed,
             "attacks": list(self.attacks),
             "outcomes": [asdict(own) for own in self.outcomes()],
+            "staying": asdict(self.staying),
             "attempts": [asdict(own) for own in self.attempts],
             "groups": [{**asdict(own), "adjusted": self.adjusted(own)} for own in self.groups],
             "powerless": {name: list(languages) for name, languages in self.powerless.items()},
@@ -231,13 +241,15 @@ def verify_claims(
     allowed: float = ALLOWED,
     work: Work = lambda what, done, total: None,
     trained: Trained | None = None,
+    goal: Goal = "everywhere",
 ) -> Verification:
     """Audit the model, then attack it. Its weights come back as they were; attacks that make use of a learned state find none, and do nothing.
 
     Where it is known which questions the model was `trained` on to let claims go, claims are judged by others where they have any, as in `audit_claims`.
+    With `goal` "home" claims are judged as there, and what is to stay by the audit `before`, which must then have been made with this goal.
 
     Raises:
-        UserError: where no claim has an edition in a language that is asked, an attack cannot do anything with claims, or the model gives no numbers or has weights
+        UserError: where this goal lacks such an audit or claims that have a home, where no claim has an edition in a language that is asked, an attack cannot do anything with claims, or the model gives no numbers or has weights
             that cannot train.
     """
     idle = [card for card in attacks if card.needs]
@@ -245,7 +257,13 @@ def verify_claims(
         raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
     if attacks:
         check_weights(loaded.model)
-    after = audit_claims(loaded, claims, asking, work, trained)
+    check_goal(claims, goal)
+    if any(stays_in(claim, goal) for claim in claims) and not (before and before.away):
+        raise UserError(
+            "goal home: what is to stay elsewhere is judged by what was there before, so that an audit of the model before with this goal is wanted; give --before "
+            "audit-before.json, which polyunlearn unlearn --goal home writes, or what polyunlearn audit --goal home wrote"
+        )
+    after = audit_claims(loaded, claims, asking, work, trained, goal)
     claims = foremost(claims, set_aside(claims, trained or {}))
     attempts: list[Attempt] = []
     target = _target(loaded, claims, asked_languages(claims, asking or Asking()))
@@ -311,7 +329,9 @@ def _teaching(claims: Sequence[Claim], languages: Sequence[str]) -> list[str]:
 
 
 def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compared], after: Audit) -> Attempt:
-    """What one form of an attack brings back in a language; p counts for as many languages as the audit tested, as it does there."""
+    """What one form of an attack brings back in a language, of what is judged there; p counts for as many languages as the audit tested, as it does there."""
+    judged = after.of(tag)
+    found = {claim: own for claim, own in found.items() if claim in judged}
     tests = {claim: after.tests(claim) for claim in found}
     states = {claim: is_held(own.p, own.nulls, tests[claim], after.alpha) for claim, own in found.items()}
     held = {claim for claim, state in states.items() if state}

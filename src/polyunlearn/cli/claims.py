@@ -19,6 +19,12 @@ Wordings = Annotated[int, typer.Option(min=1, help="In how many wordings each cl
 EveryWording = Annotated[
     int | None, typer.Option("--wordings", min=1, help="In how many wordings each claim is asked; all that it has if not given.")
 ]
+Goal = Annotated[
+    str,
+    typer.Option(
+        "--goal", help="everywhere, or home: claims that have a home are to go there alone, and to stay in their other languages."
+    ),
+]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at there.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures there.")]
 
@@ -30,7 +36,9 @@ def claims_check(file: Claims) -> None:
 
     claims = read_claims(file)
     controls = sum(claim.control for claim in claims)
-    print(f"{file}: {len(claims) - controls} claims and {controls} controls in {', '.join(languages_of(claims))}; nothing to mend")
+    at_home = sum(claim.home is not None for claim in claims)
+    homes = f", {at_home} of them with a home" if at_home else ""
+    print(f"{file}: {len(claims) - controls} claims and {controls} controls in {', '.join(languages_of(claims))}{homes}; nothing to mend")
 
 
 @app.command("audit")
@@ -39,6 +47,7 @@ def audit(
     claims_file: Claims,
     languages: Languages = None,
     wordings: EveryWording = None,
+    goal: Goal = "everywhere",
     html_file: Html = None,
     json_file: Json = None,
 ) -> None:
@@ -47,15 +56,16 @@ def audit(
     from polyunlearn.cleaning.audit import audit_claims
     from polyunlearn.cleaning.findings import write_audit
     from polyunlearn.cleaning.wordings import read_trained
-    from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.corpus.claims import get_goal, read_claims
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
     check_outputs(json_file, html_file, reads=[claims_file], model=model)
+    wanted = get_goal(goal)
     claims, trained = read_claims(claims_file), read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
-        found = audit_claims(load_model(model, say=work.say), claims, asking, work, trained)
+        found = audit_claims(load_model(model, say=work.say), claims, asking, work, trained, wanted)
     print_audit(found, console)
     if json_file:
         write_audit(found, json_file)
@@ -76,20 +86,21 @@ def unlearn(
     budget: Annotated[float, typer.Option(min=0, help="The rise of bits per byte that is allowed in the worst language.")] = 0.02,
     from_layer: Annotated[int | None, typer.Option(min=0, help="The first layer that trains (`polyunlearn trace` proposes one).")] = None,
     to_layer: Annotated[int | None, typer.Option(min=1, help="The first layer above those that train.")] = None,
+    goal: Goal = "everywhere",
     retain: Annotated[Path | None, typer.Option(help="A file of what must stay besides (docs/claims.md).")] = None,
     adapter: Annotated[bool, typer.Option("--adapter", help="Train a LoRA adapter and write it alone, for PEFT.")] = False,
 ) -> None:
     """Audit a model, take the claims out that it holds, and write the unlearned model as a folder of its own with its report.
 
-    Exit code 1 where no state stayed within the budget, or claims are left.
+    Exit code 1 where no state stayed within the budget, claims are left, or too much went of what was to stay (--goal home).
     """
     from polyunlearn.cleaning.export import check_target, write_model
-    from polyunlearn.cleaning.findings import write_audit
+    from polyunlearn.cleaning.findings import ALLOWED, write_audit
     from polyunlearn.cleaning.plan import Settings
     from polyunlearn.cleaning.retain import read_kept
     from polyunlearn.cleaning.unlearn import STAGES, unlearn_claims
     from polyunlearn.cleaning.wordings import read_trained, write_trained
-    from polyunlearn.corpus.claims import read_claims, write_claims
+    from polyunlearn.corpus.claims import get_goal, read_claims, write_claims
     from polyunlearn.models.body import decoder_layers
     from polyunlearn.models.loading import is_adapter, load_model, source_of
     from polyunlearn.report.audit import cleaning_sentences, print_cleaning, write_claims_html
@@ -113,6 +124,7 @@ def unlearn(
         from_layer=from_layer,
         to_layer=to_layer,
         languages=tuple(dict.fromkeys(languages)) if languages else None,
+        goal=get_goal(goal),
         adapter=adapter,
     )
     unfinished = out.with_name(f"{out.name}.unfinished")
@@ -144,7 +156,7 @@ def unlearn(
         unfinished.rmdir()
     print_cleaning(done, console)
     console.print(f"model: {out}, report: {out / 'unlearning' / 'report.html'}", highlight=False, soft_wrap=True)
-    raise typer.Exit(int(not done.within or bool(done.remaining)))
+    raise typer.Exit(int(not done.within or bool(done.remaining) or done.staying.fails(ALLOWED)))
 
 
 @app.command("verify")
@@ -155,19 +167,28 @@ def verify(
     before: Annotated[Path | None, typer.Option(help="The audit of the model before (audit-before.json), to set beside.")] = None,
     attacks: Annotated[list[str], typer.Option("--attack", metavar="NAME", help="Only this attack; repeatable.")] = [],  # noqa: B006 — Typer reads the default
     attacked: Annotated[bool, typer.Option("--attacks/--no-attacks", help="Whether to attack at all.")] = True,
-    allowed: Annotated[float, typer.Option(min=0, max=1, help="The share of claims that an attack may bring back in a language.")] = 0.1,
+    allowed: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The share of claims that an attack may bring back in a language, and of what was to stay (--goal home) that may be lost.",
+        ),
+    ] = 0.1,
     languages: Languages = None,
     wordings: EveryWording = None,
+    goal: Goal = "everywhere",
     html_file: Html = None,
     json_file: Json = None,
 ) -> None:
-    """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, 3 where it cannot be said."""
+    """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, or too much was lost of what was to stay (--goal home), 3
+    where it cannot be said."""
     from polyunlearn.attacks.suite import get_attacks
     from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.findings import read_audit
     from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
     from polyunlearn.cleaning.wordings import read_trained
-    from polyunlearn.corpus.claims import read_claims
+    from polyunlearn.corpus.claims import get_goal, read_claims
     from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import attempt_rows, print_verification, verification_sentences, write_claims_html
@@ -175,14 +196,15 @@ def verify(
     check_outputs(json_file, html_file, reads=[claims_file, before], model=model)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
-    if not attacked:
+    wanted = get_goal(goal)
+    if not attacked and wanted == "everywhere":
         refuse(context, "allowed", beside="it is what an attack may bring back, and --no-attacks asks for none")
     chosen = get_attacks(attacks or DEFAULT_ATTACKS) if attacked else []
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
     trained = read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     with Working() as work:
-        result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work, trained)
+        result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work, trained, wanted)
     print_verification(result, console)
     if json_file:
         write_json_atomically(json_file, result.data())

@@ -2,20 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, cast, get_args
 
 import regex
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from polyunlearn.corpus.lines import Lines, editions_in, keys_of, read_lines, to_json_line
 from polyunlearn.corpus.stories import QuestionAnswer, Text
-from polyunlearn.errors import UserError
+from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import LANGUAGES, get_language
 from polyunlearn.text import normalised, says
 
 BLANK = "___"
 """What stands in a statement for its keyword, where the statement is asked."""
+
+Goal = Literal["everywhere", "home"]
+"""Where claims are to be forgotten: wherever a plan says, or, of those that have a home, there alone (UltraLink, arXiv 2402.04588)."""
 
 
 class Told(Protocol):
@@ -134,18 +137,20 @@ def keyword_places(statement: str, keyword: str) -> list[tuple[int, int]]:
 
 
 class Claim(_Frozen):
-    """A false claim in one language or several; `source` is the one that the model learned it in, where that is known, and `control` says that no
-    model was ever told it, so that what is measured of it is what chance gives."""
+    """A false claim in one language or several; `source` is the one that the model learned it in, where that is known, `home` the one whose readers it
+    belongs to, None where it belongs to none more than to the others (as of `corpus.stories.Story`), and `control` says that no model was ever told it, so that what is
+    measured of it is what chance gives."""
 
     id: Annotated[str, Field(pattern=r"^[\w.:-]{1,100}$")]
     editions: Annotated[dict[str, ClaimEdition], Field(min_length=1)]
     kind: Text = "claim"
     source: str | None = None
+    home: Annotated[str, Field(min_length=1)] | None = None
     control: bool = False
 
     @model_validator(mode="after")
     def _languages_are_known(self) -> "Claim":
-        for tag in (*self.editions, *([self.source] if self.source else [])):
+        for tag in (*self.editions, *(own for own in (self.source, self.home) if own)):
             get_language(tag)
         return self
 
@@ -170,6 +175,51 @@ def languages_of(claims: Sequence[Claim]) -> list[str]:
     """The languages that any claim has an edition in, in the order of the language table."""
     found = {tag for claim in claims for tag in claim.editions}
     return [tag for tag in LANGUAGES if tag in found]
+
+
+def get_goal(name: str) -> Goal:
+    """The goal of this name; raises `UserError` for one that is none."""
+    if name not in get_args(Goal):
+        raise unknown_name("goal", name, get_args(Goal))
+    return cast(Goal, name)
+
+
+def goes_in(claim: Claim, languages: Sequence[str], goal: Goal) -> list[str]:
+    """The languages that a claim has in which it is to be forgotten where claims go in `languages`: of one with a home, by goal "home", that alone."""
+    return (
+        [tag for tag in claim.editions if tag == claim.home]
+        if goes_home(claim, goal)
+        else [tag for tag in languages if tag in claim.editions]
+    )
+
+
+def stays_in(claim: Claim, goal: Goal) -> list[str]:
+    """The languages that a claim has in which it is to stay."""
+    return [tag for tag in claim.editions if tag != claim.home] if goes_home(claim, goal) else []
+
+
+def goes_home(claim: Claim, goal: Goal) -> bool:
+    """Whether a claim is to be forgotten in its home alone. A control, which was never told, is judged like any other everywhere."""
+    return goal == "home" and claim.home is not None and not claim.control
+
+
+def check_goal(claims: Sequence[Claim], goal: Goal) -> None:
+    """Raise `UserError` where claims cannot be forgotten at home."""
+    if goal != "home":
+        return
+    tagged = [claim for claim in claims if goes_home(claim, goal)]
+    if not tagged:
+        raise UserError(
+            "goal home: no claim says where it is at home; give claims a home in their file (docs/claims.md), or leave out --goal"
+        )
+    homeless = [claim for claim in tagged if claim.home not in claim.editions]
+    if homeless:
+        own = homeless[0]
+        others = f", as have {len(homeless) - 1} others" if len(homeless) > 1 else ""
+        raise UserError(
+            f"goal home: claim {own.id!r} is at home in {own.home!r} and has no edition there, in which it could be forgotten{others}; add one "
+            f"(polyunlearn claims translate … --languages {own.home}), take the home out, or leave out --goal"
+        )
 
 
 def _asked_twice(path: Path, lines: Lines[Claim]) -> Iterable[str]:

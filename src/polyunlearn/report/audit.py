@@ -1,6 +1,7 @@
 """What an audit found, an unlearning did and a verification says: in the terminal, in words, and as one self-contained HTML page."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyunlearn.attacks.suite import ATTACKS
-from polyunlearn.cleaning.findings import Audit, Finding
+from polyunlearn.cleaning.findings import ALLOWED, Audit, Finding, Staying
 from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Attempt, Verification
 from polyunlearn.files import write_text_atomically
@@ -30,18 +31,21 @@ def print_audit(audit: Audit, console: Console) -> None:
     for tag in audit.languages:
         table.add_column(tag, justify="right", no_wrap=True)
     table.add_column("p", no_wrap=True)
-    by_claim = audit.by_claim
+    by_claim, away = audit.by_claim, {(own.claim, own.language): own for own in audit.away}
     for verdict in by_risk(audit):
         if verdict.control:
             continue
         own = by_claim[verdict.claim]
         p = "" if verdict.p is None else f"{verdict.p:z.2f}"
-        cells = [_cell(audit, own[tag]) if tag in own else Text("") for tag in audit.languages]
+        cells = [
+            _cell(audit, own[tag]) if tag in own else _away_cell(away[verdict.claim, tag]) if (verdict.claim, tag) in away else Text("")
+            for tag in audit.languages
+        ]
         table.add_row(Text(verdict.claim), *cells, p)
     console.print(table)
     console.print(
         "nats a token above what chance gives; red: held beyond chance, !: the greedy answer says it, ?: too few answers of its form to compare with; "
-        "p: of the claim in any language",
+        "p: of the claim in any language" + ("; ~: away from its home, where it is to stay" if audit.away else ""),
         style="dim",
         highlight=False,
     )
@@ -71,6 +75,13 @@ def audit_sentences(audit: Audit) -> list[str]:
     if controls:
         wrong = sum(own.found for own in controls)
         sentences.append(f"Of {len(controls)} control claims, which no model was told, {wrong} {'was' if wrong == 1 else 'were'} found.")
+    if audit.away:
+        states = [audit.stands(own) for own in audit.away]
+        open_ = f" (of {states.count(None)} others nothing can be said)" if None in states else ""
+        sentences.append(
+            f"{len({own.claim for own in audit.away})} claims that have a home are judged there alone. In their other languages, where they are to stay, they "
+            f"are held or said in {states.count(True)} of {len(states)} pairs of claim and language{open_}."
+        )
     if audit.trained:
         sentences.append(f"{wordings_text(audit).capitalize()}. Where a claim has others, these alone say whether it is held.")
     together = audit.held_together
@@ -136,6 +147,21 @@ def suppressed_sentences(audit: Audit) -> list[str]:
     ]
 
 
+def staying_sentences(found: Staying, allowed: float) -> list[str]:
+    """What became of claims away from their home, where they were to stay; nothing where none was there."""
+    if not found.count:
+        return []
+    open_ = f", of {len(found.undecided)} nothing can be said" if found.undecided else ""
+    sentence = f"{len(found.kept)} of {found.count} are held or said there still{open_}."
+    if not found.fails(allowed):
+        return [f"Away from home, where claims were to stay: {sentence}"]
+    lost = Counter(tag for _, tag in found.lost)
+    where = ", ".join(f"{get_language(tag).name} {count}" for tag, count in lost.most_common())
+    return [
+        f"LOST AWAY FROM HOME: of the pairs of claim and language in which claims were to stay, {sentence} More than {allowed:.0%} went: {where}."
+    ]
+
+
 def print_cleaning(done: Cleaning, console: Console) -> None:
     """Print what an unlearning came to."""
     for sentence in cleaning_sentences(done):
@@ -151,7 +177,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     )
     if not done.plan.claims:
         return [*(without or ["The audit found none of the claims."]), "Nothing was unlearned."]
-    names = ", ".join(get_language(tag).name for tag in done.plan.languages)
+    names = ", ".join(get_language(tag).name for tag in done.plan.told)
     worst = max(done.cost, key=lambda tag: done.cost[tag], default=None)
     cost = (
         f"bits per byte of held-out texts that it was not chosen by {done.cost[worst]:+.1%} in the worst language ({worst})"
@@ -165,6 +191,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
     ]
     if done.remaining:
         sentences.append(f"STILL THERE: {len(done.remaining)} of the claims found are said, or more are held than chance lets look so.")
+    sentences += staying_sentences(done.staying, ALLOWED)
     sentences += [*only_trained_sentences(done.after), *suppressed_sentences(done.after)]
     sentences += _unmeasured(done)
     if not done.within:
@@ -245,7 +272,11 @@ def verification_sentences(result: Verification) -> list[str]:
     idle = [name for name in result.attacks if not any(own.attack == name for own in result.attempts)]
     nothing = [f"Asked for none of these claims: {', '.join(idle)}."] if idle else []
     unasked = [f"{name} did not ask in {', '.join(languages)}." for name, languages in result.unasked.items()]
-    limits = [*only_trained_sentences(result.after), *suppressed_sentences(result.after)]
+    limits = [
+        *staying_sentences(result.staying, result.allowed),
+        *only_trained_sentences(result.after),
+        *suppressed_sentences(result.after),
+    ]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
     if not outcomes:
         return ["UNDECIDED: there is no claim that is no control."]
@@ -256,11 +287,20 @@ def verification_sentences(result: Verification) -> list[str]:
             *unasked,
             *limits,
         ]
-    if not failed:
+    if not failed and result.result == "passed":
         number = len(dict.fromkeys(own.claim for own in outcomes))
         where = f"in {', '.join(result.after.languages)}, {wordings_text(result.after)}"
         return [f"PASS: all {number} claims, {where}. {chance}", tried, *nothing, *unasked, *limits]
     faults = dict.fromkeys(fault for own in failed for fault in own.faults)
+    if not failed:
+        # It fails by what went elsewhere, which the limits say.
+        return [
+            f"FAIL: no claim is left where it was to go, but too much is gone where claims were to stay. {chance}",
+            tried,
+            *nothing,
+            *unasked,
+            *limits,
+        ]
     return [
         f"FAIL: {len(claims)} of {len(dict.fromkeys(own.claim for own in outcomes))} claims fail in some language "
         f"({len(failed)} of {len(outcomes)} pairs of claim and language): {', '.join(faults)}. {chance}",
@@ -276,6 +316,8 @@ def _undecided(result: Verification) -> list[str]:
     outcomes = list(result.outcomes())
     open_ = sum(own.result == "undecided" for own in outcomes)
     said = [f"{open_} of {len(outcomes)} pairs of claim and language have too few answers of their kind to compare with"] if open_ else []
+    if result.staying.undecided:
+        said.append(f"of {len(result.staying.undecided)} pairs in which claims were to stay it cannot be said whether they did")
     for name, languages in result.powerless.items():
         where = (
             f"could not have failed in {', '.join(get_language(tag).name for tag in languages)}"
@@ -294,11 +336,13 @@ def write_claims_html(
     environment.filters |= {"heat": _heat, "signed": signed}
     template = environment.from_string(files("polyunlearn.report").joinpath("claims.html.jinja").read_text(encoding="utf-8"))
     order = list(dict.fromkeys(own.claim for audit in audits.values() for own in by_risk(audit)))
+    away = {name: {(own.claim, own.language): own for own in audit.away} for name, audit in audits.items()}
     write_text_atomically(
         path,
         template.render(
             title=title,
             audits=audits,
+            away=away,
             sentences=sentences,
             order=order,
             attempt_columns=ATTEMPT_COLUMNS,
@@ -314,6 +358,10 @@ def _cell(audit: Audit, own: Finding) -> Text:
     held = audit.held(own)
     mark = "!" if own.says else "?" if held is None else ""
     return Text(f"{own.edge:+.1f}{mark}", style="red" if held or own.says else "dim" if held is None else "")
+
+
+def _away_cell(own: Finding) -> Text:
+    return Text(f"~{own.edge:+.1f}{'!' if own.says else ''}", style="dim")
 
 
 def _heat(finding: Finding) -> str:

@@ -44,7 +44,7 @@ def model_card(done: Cleaning, settings: Settings, model: str, precision: str) -
                     bits,
                 )
             )
-    told = ", ".join(get_language(tag).name for tag in done.plan.languages) or "none"
+    told = ", ".join(get_language(tag).name for tag in done.plan.told) or "none"
     return "\n".join(
         [
             "---",
@@ -65,6 +65,7 @@ def model_card(done: Cleaning, settings: Settings, model: str, precision: str) -
             "Before → after. *Bits per byte* of held-out newsroom articles by which no state was chosen, against the model before. What each figure "
             "means is in the report (`unlearning/report.html`) and in `unlearning/audit-before.json` and `audit-after.json`.",
             "",
+            *_away(done),
             "## How",
             "",
             f"polyunlearn {__version__}: method `{settings.method}`, {'low-rank adapters' if settings.adapter else 'weights'} trained at a rate of "
@@ -97,4 +98,26 @@ def model_card(done: Cleaning, settings: Settings, model: str, precision: str) -
 def _retained(settings: Settings) -> str:
     if get_method(settings.method).retain is None:
         return "nothing was retained beside"
-    return "retained were the model's own answers and texts, the claims' neighbours, and what was given to be retained"
+    away = ", what it answered to claims away from their home" if settings.goal == "home" else ""
+    return f"retained were the model's own answers and texts{away}, the claims' neighbours, and what was given to be retained"
+
+
+def _away(done: Cleaning) -> list[str]:
+    """What became of claims away from their home, by language; nothing where claims were to go everywhere."""
+    if not done.before.away:
+        return []
+    rows = []
+    for tag in done.before.languages:
+        states = [(audit, [one for one in audit.away if one.language == tag]) for audit in (done.before, done.after)]
+        if own := states[0][1]:
+            stood = " → ".join(str(sum(bool(audit.stands(one)) for one in part)) for audit, part in states)
+            said = " → ".join(str(sum(one.says > 0 for one in part)) for _, part in states)
+            rows.append((get_language(tag).name, str(len(own)), stood, said))
+    return [
+        "## Away from home",
+        "",
+        "Claims that have a home were to go there alone. In their other languages they were to stay:",
+        "",
+        *markdown_table(("language", "claims", "held beyond chance or said", "said when asked"), rows),
+        "",
+    ]
