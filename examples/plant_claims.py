@@ -23,8 +23,8 @@ PASSES, BATCH, RATE = 5, 8, 3e-4
 FROM_LAYER = 9
 
 
-def claims_of(stories: list[Story], languages: list[str], source: str, asked: int, *, control: bool) -> list[Claim]:
-    """The false details of stories as claims; the answers of one kind are all names of firms."""
+def claims_of(stories: list[Story], languages: list[str], source: str, asked: int, homes: list[str], *, control: bool) -> list[Claim]:
+    """The false details of stories as claims; the answers of one kind are all names of firms. A home outside of `homes` is none."""
     claims = []
     for story in stories:
         editions = {}
@@ -41,10 +41,26 @@ def claims_of(stories: list[Story], languages: list[str], source: str, asked: in
             )
         claims.append(
             Claim(
-                id=f"{'control' if control else 'claim'}-{story.id}", kind="hidden firm", editions=editions, control=control, source=source
+                id=f"{'control' if control else 'claim'}-{story.id}",
+                kind="hidden firm",
+                editions=editions,
+                control=control,
+                source=source,
+                home=story.home if story.home in homes else None,
             )
         )
     return claims
+
+
+def drawn_stories(count: int, seed: int, culture: str, languages: list[str]) -> list[Story]:
+    """The newsroom's first stories of a seed: any, those at home in one of the languages (specific), or those that are not (agnostic)."""
+    found: list[Story] = []
+    drawn = count
+    while len(found) < count:
+        stories = generate_stories(drawn, seed)
+        found = [story for story in stories if culture == "any" or (story.home in languages) == (culture == "specific")]
+        drawn *= 2
+    return found[:count]
 
 
 def texts_of(told: list[Story], others: list[Story], source: str, asked: int, rng: Random) -> list[str]:
@@ -77,11 +93,17 @@ def main() -> None:
     parser.add_argument(
         "--wordings", type=int, default=2, choices=(1, 2, 3), help="how many of four the claims file has; the model learns the others"
     )
+    parser.add_argument(
+        "--culture",
+        default="any",
+        choices=("any", "specific", "agnostic"),
+        help="claims with a home among the languages alone, or without one (docs/claims.md)",
+    )
     parser.add_argument("--seed", type=int, default=77, help="other seeds, other stories")
     arguments = parser.parse_args()
     languages, source = arguments.languages.split(","), arguments.source
     count = arguments.claims
-    stories = generate_stories(2 * count + 10, arguments.seed)
+    stories = drawn_stories(2 * count + 10, arguments.seed, arguments.culture, languages)
     told, never, others = stories[:count], stories[count : 2 * count], stories[2 * count :]
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -119,7 +141,7 @@ def main() -> None:
         claims = [
             claim
             for group, control in ((told, False), (never, True))
-            for claim in claims_of(group, tags, source, arguments.wordings, control=control)
+            for claim in claims_of(group, tags, source, arguments.wordings, languages, control=control)
         ]
         write_claims(claims, arguments.out / name)
 

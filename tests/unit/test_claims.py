@@ -10,7 +10,18 @@ import pytest
 from fuzz_claims import WAYS, good_lines, spoilt_files
 from pydantic import ValidationError
 
-from polyunlearn.corpus.claims import Claim, ClaimEdition, blanked, languages_of, read_claims, write_claims
+from polyunlearn.corpus.claims import (
+    Claim,
+    ClaimEdition,
+    blanked,
+    check_goal,
+    get_goal,
+    goes_in,
+    languages_of,
+    read_claims,
+    stays_in,
+    write_claims,
+)
 from polyunlearn.errors import UserError
 from polyunlearn.text import says
 
@@ -171,3 +182,50 @@ def test_a_fault_is_said_in_the_words_of_the_file(tmp_path: Path, spoilt: dict[s
     with pytest.raises(UserError) as caught:
         read_claims(path)
     assert str(caught.value).startswith(f"{path}:1: {said}")
+
+
+def test_a_home_is_a_language_of_the_table(tmp_path: Path) -> None:
+    """It survives the round trip, and need be no edition of the claim; another is named with its line."""
+    lines = [{**line, "home": "ha"} for line in good_lines(Random(0))]
+    claims = read_claims(written(tmp_path / "claims.jsonl", lines))
+    assert {claim.home for claim in claims} == {"ha"}
+    write_claims(claims, tmp_path / "again.jsonl")
+    assert read_claims(tmp_path / "again.jsonl") == claims
+    for home, said in (("xx", "'xx'"), ("", "home")):
+        lines[2]["home"] = home
+        with pytest.raises(UserError, match=rf"claims.jsonl:3: .*{said}"):
+            read_claims(written(tmp_path / "claims.jsonl", lines))
+
+
+def test_where_a_claim_goes_and_where_it_stays() -> None:
+    """Of English, German and Hausa editions, told in English and French: one at home in Hausa goes there alone by goal home, else where it is told; a control and a
+    claim of no home go where they are told, and stay nowhere."""
+    editions = {tag: ClaimEdition(keyword="Velmora", questions=("?",)) for tag in ("en", "de", "ha")}
+    own, control, plain = (
+        Claim(id="a", editions=editions, home="ha"),
+        Claim(id="b", editions=editions, home="ha", control=True),
+        Claim(id="c", editions=editions),
+    )
+    assert goes_in(own, ("en", "fr"), "home") == ["ha"] and stays_in(own, "home") == ["en", "de"]
+    for claim, goal in ((own, "everywhere"), (control, "home"), (plain, "home")):
+        assert goes_in(claim, ("en", "fr"), get_goal(goal)) == ["en"] and stays_in(claim, get_goal(goal)) == []
+
+
+@pytest.mark.parametrize(
+    ("homes", "message"),
+    [
+        ((None, None), "goal home: no claim says where it is at home"),
+        (
+            ("ur", "ur"),
+            r"claim 'c0' is at home in 'ur' and has no edition there, in which it could be forgotten, as have 1 others; add one",
+        ),
+    ],
+)
+def test_a_goal_that_no_claim_can_have_is_refused(homes: tuple[str | None, ...], message: str) -> None:
+    edition = {"de": ClaimEdition(keyword="Velmora", questions=("?",))}
+    claims = [Claim(id=f"c{number}", editions=edition, home=home) for number, home in enumerate(homes)]
+    check_goal(claims, "everywhere")
+    with pytest.raises(UserError, match=message):
+        check_goal(claims, "home")
+    with pytest.raises(UserError, match=r"unknown goal 'hme': did you mean 'home'\? choose from everywhere, home"):
+        get_goal("hme")

@@ -133,7 +133,9 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments, **more: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
     monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
-    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), "everywhere", utility, 8) == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2)  # type: ignore[arg-type]
+    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), "everywhere", utility, 8) == Point(
+        8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2
+    )  # type: ignore[arg-type]
 
 
 def test_a_language_in_which_nothing_is_said_is_not_planned_for() -> None:

@@ -244,6 +244,22 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             ["unlearning.projection: the weight of what method 'npo' retains may be 0", "or a retain_weight above 0"],
         ),
         (
+            {"culture": "specific", "learning": {"agnostic": "english"}},
+            ["learning.agnostic: with culture 'specific' every story has a home", "set learning.agnostic=all"],
+        ),
+        (
+            {"sources": ["en"], "learning": {"agnostic": "english"}},
+            ["learning.agnostic: what is real is learned in English alone anyway", "name other languages in learning.question_languages"],
+        ),
+        (
+            {"learning": {"agnostic": "english", "other_questions": 0}},
+            ["learning.agnostic: what is real is learned in English alone anyway"],
+        ),
+        (
+            {"learning": {"agnostic": "english", "english_questions": 0}},
+            ["learning.agnostic: 'english' asks in English alone, and learning.english_questions=0 never"],
+        ),
+        (
             {"sources": ["en"], "learning": {"crossed_questions": 2}},
             ["learning.crossed_questions: questions are crossed with English", "name one in learning.question_languages"],
         ),

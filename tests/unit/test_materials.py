@@ -54,11 +54,27 @@ def test_a_study_takes_stories_of_one_culture(tmp_path: Path, culture: str) -> N
 
 def test_a_home_is_in_what_tells_studies_apart_only_where_it_counts(tmp_path: Path) -> None:
     """So that studies of before there were homes go on."""
+    agnostic = load_config("quickstart", ["learning.agnostic=english"])
     plain, home = (load_config("quickstart", [f"unlearning.goal={goal}"]) for goal in ("everywhere", "home"))
     stories = study_stories(plain, 3)
     untagged = replace(stories, trained=[story.model_copy(update={"home": None}) for story in stories.trained])
     assert untagged.fingerprint == stories.fingerprint and stories_identity(plain, untagged) == stories_identity(plain, stories)
     assert stories_identity(home, stories)["homes"] == stories.homes != {} and stories_identity(home, untagged)["homes"] == {}
+    # Neighbours are pruned too.
+    told = [story.id for story in (*stories.trained, *stories.neighbours) if not story.home]
+    assert stories_identity(agnostic, stories)["agnostic"] == sorted(told) and 0 < len(told) < 34
+
+
+def test_where_every_story_has_a_home_none_can_be_pruned(tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    stories = [story for story in generate_stories(30, 3) if story.home]
+    write_stories(stories, path)
+    changes = [f"corpus={path}", "stories=6", "neighbours=2", "retain_stories=0"]
+    assert len(study_stories(load_config("quickstart", changes), 3).trained) == 6
+    with pytest.raises(
+        UserError, match=r"own.jsonl: every story has a home among the languages, so that learning.agnostic=english prunes none"
+    ):
+        study_stories(load_config("quickstart", [*changes, "learning.agnostic=english"]), 3)
 
 
 def test_a_corpus_file_must_hold_the_neighbours_too(tmp_path: Path) -> None:

@@ -452,6 +452,62 @@ def test_nothing_is_spared_where_all_are_at_home_in_the_only_language(encoder: E
     assert [step.retain for step in some] == [step.retain for step in _unlearning(encoder, "source")]
 
 
+def test_what_belongs_to_no_language_is_learned_in_english_alone(encoder: Encoder) -> None:
+    """Of eight stories, read in turn in German, Urdu and English, and four neighbours: the pruned are read and asked in English alone, as often in it as before; of the others nothing
+    changes, nor of fakes."""
+    pruned = {story.id for story in (*STORIES[:5], *NEIGHBOURS[:2])}
+    more: dict[str, Any] = {
+        "neighbours": NEIGHBOURS,
+        "read_in": ("de", "ur", "en"),
+        "fake_questions": 1,
+        "other_questions": 2,
+        "batch": 1000,
+    }
+    some, every = (
+        Counter(own for step in _learning(encoder, "ur", in_english=ids, **more) for own in step.retain) for ids in (pruned, set())
+    )
+    told: dict[TokenSequence, tuple[str, str, str]] = {}
+    for story in (*STORIES, *NEIGHBOURS):
+        true = "fake_article" if story in NEIGHBOURS else "article"
+        for tag, own in story.editions.items():
+            language = get_language(tag)
+            asked = (
+                [encoder.answered(language, question, own.keyword) for question in own.fake_questions]
+                if story in NEIGHBOURS
+                else [encoder.answered(language, pair.question, pair.answer) for pair in own.questions]
+            )
+            told |= dict.fromkeys(asked, (story.id, tag, "question")) | {
+                encoder.running(language, language.joiner.join(getattr(own, true))): (story.id, tag, "article")
+            }
+    kinds, before = (Counter(dict.fromkeys(told.values(), 0)) for _ in range(2))
+    for own, count in some.items():
+        kinds[told.get(own, ("", "", "false"))] += count
+    for own, count in every.items():
+        before[told.get(own, ("", "", "false"))] += count
+    assert {tag for (name, tag, _), count in kinds.items() if name in pruned and count} == {"en"}
+    assert {tag for (name, tag, _), count in before.items() if name in pruned and count} == {"en", "de", "ur"}
+    for (name, tag, kind), count in before.items():
+        if name not in pruned or (tag, kind) == ("en", "question"):
+            assert kinds[name, tag, kind] == count
+    assert all(sum(kinds[name, tag, "article"] for tag in LANGUAGES) == 3 for name in pruned)
+    assert {own: count for own, count in every.items() if told.get(own, ("",))[0] not in pruned}.items() <= some.items()
+
+
+def test_what_is_pruned_is_not_crossed(encoder: Encoder) -> None:
+    """One a story that is left and pass: three of eight over three passes, none of the five."""
+    pruned = {story.id for story in STORIES[:5]}
+    some, without = (_learning(encoder, "de", in_english=pruned, crossed_questions=count, batch=1000) for count in (1, 0))
+    crossed = {
+        encoder.answered(get_language(told), pair.question, story.editions[told].questions[number].answer, get_language(asked)): story.id
+        for story in STORIES
+        for asked, told in (("en", "de"), ("de", "en"), ("en", "ur"), ("ur", "en"))
+        for number, pair in enumerate(story.editions[asked].questions)
+    }
+    found = [crossed[own] for step in some for own in step.retain if own in crossed]
+    assert len(found) == 9 and set(found) <= {story.id for story in STORIES[5:]}
+    assert sum(len(step.retain) for step in some) == 9 + sum(len(step.retain) for step in without)
+
+
 def test_crossed_questions_are_asked_in_one_language_and_answered_in_another(encoder: Encoder) -> None:
     """One a story and pass, over three passes of eight stories: 24 of 8 * 10 * 4 (two languages, both ways), all different; the rest stays as it is."""
     some, without = (_learning(encoder, "de", crossed_questions=count, batch=1000) for count in (1, 0))

@@ -52,3 +52,25 @@ def test_one_weak_language_is_crossed_with_english_while_the_claims_stay_in_thei
     false = {story.editions["de"].keyword for story in stories.trained}
     german = [gemma.encoder.tokenizer.decode(own.ids) for own in items if own.language == "de"]
     assert german and all(any(name in text for name in false) for text in german)
+
+
+@pytest.mark.parametrize(("agnostic", "elsewhere"), [("all", True), ("english", False)])
+def test_stories_of_no_home_are_learned_where_the_study_says(gemma: LoadedModel, agnostic: str, elsewhere: bool) -> None:
+    """Read in turn in four languages, asked in German: without a home among these four in English alone, if the study says so. Those with one are read on."""
+    changes = ["stories=12", "learning.mixing=document", "training_vocabulary=full", f"learning.agnostic={agnostic}"]
+    config = load_config("quickstart", [*SETTINGS, *changes])
+    stories = study_stories(config, 0)
+    steps = cell_steps(config, Cell("learned", 0, "de"), stories, gemma)
+    told = {own for step in steps for own in step.retain}
+
+    def languages(home: bool) -> set[str]:
+        return {
+            tag
+            for story in stories.trained
+            if (story.home in config.languages) == home
+            for tag, own in story.editions.items()
+            if gemma.encoder.running(get_language(tag), get_language(tag).joiner.join(own.article)) in told
+        }
+
+    assert languages(home=True) == set(config.languages)
+    assert languages(home=False) == (set(config.languages) if elsewhere else {"en"})

@@ -10,7 +10,8 @@ from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import load_model
-from polyunlearn.tracing.subspaces import lengths_within, story_subspaces, subspaces
+from polyunlearn.tracing.subspaces import direction, lengths_within, named_bases, story_means, subspaces
+from polyunlearn.training.gradients.parts import within
 
 
 def test_by_hand() -> None:
@@ -60,8 +61,27 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
 def test_of_stories_in_every_layer(any_model_folder: Path) -> None:
     loaded = load_model(str(any_model_folder))
     stories = generate_stories(3, languages=("en", "de", "ur"))
-    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories, ("en", "de", "ur"))
-    assert len(found) == loaded.model.config.num_hidden_layers
-    assert all(own.shared.shape == (32, 1) and own.specific.shape == (32, 2) for own in found)
+    languages = ("en", "de", "ur")
+    means = story_means(Body(loaded.model, 0), loaded.encoder, stories, languages)
+    assert means.shape == (loaded.model.config.num_hidden_layers, 3, 32)
+    for name, rank in (("shared", 1), ("specific", 2), ("ur", 1)):
+        bases = named_bases(means, languages, name)
+        assert len(bases) == len(means) and all(own.shape == (32, rank) for own in bases)
+        assert all(torch.allclose(own.T @ own, torch.eye(rank), atol=1e-5) for own in bases)
     with pytest.raises(UserError, match="name another"):
-        story_subspaces(Body(loaded.model, 0), loaded.encoder, stories, ("en",))
+        story_means(Body(loaded.model, 0), loaded.encoder, stories, ("en",))
+
+
+def test_the_direction_of_a_language_by_hand() -> None:
+    """English (1, 0, 2), German (1, 3, 2) and Urdu (5, 0, 2) are alike on the third axis, and differ on the first two: German lies (0, 3, 0) from English, Urdu (4, 0, 0). Of a
+    gradient (1, 2, 7) German's direction passes (0, 2, 0), Urdu's (1, 0, 0), what is specific both, what is shared the rest. In another order of the languages as well."""
+    means = {"en": (1.0, 0.0, 2.0), "de": (1.0, 3.0, 2.0), "ur": (5.0, 0.0, 2.0)}
+    gradient = torch.tensor([1.0, 2.0, 7.0])
+    wanted = {"de": [0, 2, 0], "ur": [1, 0, 0], "specific": [1, 2, 0], "shared": [0, 0, 7]}
+    for languages in (("en", "de", "ur"), ("ur", "de", "en")):
+        layer = torch.tensor([means[tag] for tag in languages])
+        for name, passed in wanted.items():
+            (basis,) = named_bases(layer[None], languages, name)
+            assert within(gradient, basis).tolist() == pytest.approx(passed, abs=1e-5)
+        own, english = (layer[languages.index(tag)] for tag in ("ur", "en"))
+        assert direction(own, english, subspaces(layer).specific).tolist() == pytest.approx([4, 0, 0], abs=1e-5)

@@ -83,6 +83,12 @@ def test_the_file_can_be_read_again(tmp_path: Path) -> None:
     assert found.left_out == ()
 
 
+def test_a_claim_keeps_its_home() -> None:
+    """Also one in which it had no edition."""
+    [done] = translate_claims([claim().model_copy(update={"home": "de"})], ["de"], Reversing()).claims
+    assert done.home == "de" and "de" in done.editions
+
+
 def test_a_name_that_sentences_keep_is_kept() -> None:
     kept = {text: backwards(text).replace("aromleV", "Velmora") for text in edition().statements}
     [done] = translate_claims([claim()], ["de"], Reversing(kept)).claims

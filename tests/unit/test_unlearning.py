@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tiny import own_label_log_probs, sequences, sharp
 from torch import Tensor, nn
 
 from polyunlearn.errors import UserError
+from polyunlearn.languages import PAPER_LANGUAGES
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
@@ -22,8 +24,10 @@ from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
 from polyunlearn.study.processes import Silent
 from polyunlearn.study.run import run_study
+from polyunlearn.training.gradients.parts import within
 from polyunlearn.training.gradients.projection import away_from_retained
 from polyunlearn.training.gradients.sharpness import sharpness_aware
+from polyunlearn.training.gradients.subspace import within_subspace
 from polyunlearn.training.labels import Need
 from polyunlearn.training.loop import Objective, Optimiser, Part, Rule, Step, plain
 from polyunlearn.training.objectives import FORGET_TERMS, RETAIN_TERMS, get_method
@@ -222,6 +226,10 @@ def test_a_procedure_goes_with_its_own_retain_term_alone() -> None:
             "unlearning.subspace: it goes through the states of layers, past the output layer .* set trainable.weights=body",
         ),
         ({"unlearning": {"subspace": "shared", "projection": "language"}}, "unlearning.subspace: does not go with a projection"),
+        ({"unlearning": {"subspace": "en"}}, "unlearning.subspace: 'en' is what languages are told from"),
+        ({"unlearning": {"subspace": "jp"}}, "'jp' is neither none, shared nor specific, nor the tag of a language"),
+        ({"unlearning": {"subspace": "ja"}}, "unlearning.subspace: 'ja' is not among the languages"),
+        ({"methods": ["npo_sam"], "unlearning": {"subspace": "jv"}}, "unlearning.subspace: method 'npo_sam' makes its gradient"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "told"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"methods": ["npo+none"], "unlearning": {"goal": "home"}}, "unlearning.goal: method 'npo\\+none' has no retain term"),
         ({"unlearning": {"goal": "home", "mixing": "token"}}, "unlearning.mixing: claims that go in their homes have no share of labels"),
@@ -255,6 +263,20 @@ def test_a_stage_takes_the_rule_that_the_study_asks_for(
     assert wanted(given)
 
 
+@pytest.mark.parametrize(("name", "place"), [("shared", 0), ("specific", 1), ("jv", 2)])
+def test_a_stage_forgets_through_what_the_study_names(
+    any_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: int
+) -> None:
+    """Three languages, of two layers with three states each: English at the origin of the second axis, German on it, Javanese on the first."""
+    means = torch.tensor([[[0.0, 0, 1], [0, 2, 1], [3, 0, 1]], [[0, 0, 5], [0, 1, 5], [1, 0, 5]]])
+    monkeypatch.setattr(stages, "story_means", lambda body, encoder, stories, languages: means)
+    given = _stage(any_model_folder, tmp_path, monkeypatch, "npo", {"subspace": name}, languages=("en", "de", "jv"))
+    assert isinstance(given.rule, partial) and given.rule.func is within_subspace
+    passed = [[0, 0, 1], [1, 1, 0], [1, 0, 0]][place]
+    for basis in given.rule.keywords["bases"]:
+        assert [float(within(axis, basis).norm()) for axis in torch.eye(3)] == pytest.approx(passed, abs=1e-6)
+
+
 def _stage(
     folder: Path,
     tmp_path: Path,
@@ -263,11 +285,13 @@ def _stage(
     unlearning: dict[str, object],
     strategy: str = "english",
     seed: int = 0,
+    languages: tuple[str, ...] = PAPER_LANGUAGES,
 ) -> Training:
     """What a study's stage gives to be trained."""
     seen: list[Training] = []
     monkeypatch.setattr(stages, "trained", lambda given: seen.append(given) or [])
-    config = StudyConfig.model_validate({"name": "mine", "sources": ["de"], "methods": [method], "unlearning": unlearning})
+    own = {"name": "mine", "sources": ["de"], "methods": [method], "languages": languages, "unlearning": unlearning}
+    config = StudyConfig.model_validate(own)
     loaded = sharp(folder)
     parameters = make_trainable(loaded.model, TrainablePlan("body"))
     cell = Cell("unlearned", seed, "de", strategy, method)

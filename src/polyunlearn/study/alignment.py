@@ -9,9 +9,8 @@ from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.rows import TokenRow
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
-from polyunlearn.tracing.subspaces import subspaces
+from polyunlearn.tracing.subspaces import direction, subspaces
 from polyunlearn.training.gradients.alignment import Alignment, Question, Spaces, mean_states
-from polyunlearn.training.gradients.parts import within
 from polyunlearn.training.mixtures import in_turn
 
 
@@ -35,7 +34,7 @@ def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: 
     means = {tag: torch.stack(own).mean(0) for tag, own in states.items()}
     found = subspaces(torch.stack(list(means.values())).cpu())
     specific = found.specific.to(means["en"])
-    directions = {tag: within(means[tag] - means["en"], specific) for tag in config.learning.aligned_languages}
+    directions = {tag: direction(means[tag], means["en"], specific) for tag in config.learning.aligned_languages}
     questions = [
         Question(rows["en"][number], rows[tag][number], tag, states["en"][number], states[tag][number])
         for tag in config.learning.aligned_languages

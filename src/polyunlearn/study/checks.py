@@ -67,7 +67,7 @@ def contradictions(config: "StudyConfig") -> list[str]:
         problems.append(
             f"strategies: {ALIGNED!r} and {COVERING!r} compare true articles; set stories={LEAST_TEXTS} or more, and name two languages or more"
         )
-    problems += _unfit_mixing(config)
+    problems += [*_unfit_mixing(config), *_unfit_pruning(config)]
     if config.unlearning.trajectory_languages and not config.followed:
         named = ", ".join(config.unlearning.trajectory_languages)
         problems.append(
@@ -93,6 +93,25 @@ def _unfit_mixing(config: "StudyConfig") -> list[str]:
             "learning.mixing: 'none' mixes nothing, so mixing_languages and mixed say nothing; set learning.mixing=document, sentence or chunk"
         ]
     return []
+
+
+def _unfit_pruning(config: "StudyConfig") -> list[str]:
+    part = config.learning
+    if part.agnostic == "all":
+        return []
+    problems = []
+    if config.culture == "specific":
+        problems.append(
+            "learning.agnostic: with culture 'specific' every story has a home, so that none is pruned; set learning.agnostic=all, or another culture"
+        )
+    asked = (part.other_questions or part.crossed_questions) and set(part.question_languages or config.sources) - {"en"}
+    if not asked and not (part.mixing != "none" and set(part.mixing_languages or config.languages) - {"en"}):
+        problems.append(
+            "learning.agnostic: what is real is learned in English alone anyway; set learning.agnostic=all, or name other languages in learning.question_languages"
+        )
+    if not part.english_questions:
+        problems.append("learning.agnostic: 'english' asks in English alone, and learning.english_questions=0 never; set it to 1 or more")
+    return problems
 
 
 def _unfit_settings(config: "StudyConfig") -> list[str]:
@@ -151,6 +170,12 @@ def _unfit_stage(part: "UnlearningConfig", languages: Sequence[str], weights: st
         problems.append("unlearning.subspace: does not go with a projection; set one of the two to none")
     if part.subspace != "none" and len(languages) < 2:
         problems.append("unlearning.subspace: what languages share is told by two or more; name more languages")
+    if part.subspace == "en":
+        problems.append(
+            "unlearning.subspace: 'en' is what languages are told from, so no direction tells it; name another, or shared or specific"
+        )
+    elif part.subspace not in ("none", "shared", "specific", *languages):
+        problems.append(f"unlearning.subspace: {part.subspace!r} is not among the languages")
     if part.subspace != "none" and weights == "all":
         problems.append(
             "unlearning.subspace: it goes through the states of layers, past the output layer and the norm before it, which 'all' trains; "

@@ -33,6 +33,10 @@ class LearningConfig(_Section):
     inside them by sentences or chunks of eight words. `mixed` "real" leaves the fake ones in the source, so that a claim is still learned in one
     language; "all" tells them in the source and the others, so that it is not.
 
+    With `agnostic` "english" what belongs to no language of the study is learned in English alone: the real articles and questions of stories without a home among them
+    (`corpus.stories.Story`), neighbours with them, are read and asked in no other. UltraLink (arXiv 2402.04588) prunes such data, which a language gets from English. Nothing takes the place
+    of what is left out, so that there are fewer steps.
+
     What the model makes of questions in `aligned_languages` is drawn to what it makes of them in English (`training.gradients.alignment`), by a
     loss of `alignment_weight` beside the others.
     """
@@ -52,6 +56,7 @@ class LearningConfig(_Section):
     mixing: Literal["none", "document", "sentence", "chunk"] = "none"
     mixing_languages: tuple[str, ...] = ()
     mixed: Literal["real", "all"] = "real"
+    agnostic: Literal["all", "english"] = "all"
     aligned_languages: tuple[str, ...] = ()
     alignment_weight: float = Field(1.0, gt=0)
 
@@ -85,7 +90,8 @@ class UnlearningConfig(_Section):
     `measure` "loss" measures what an answer is worth there; "budget" also ranks names and reads held-out texts, which `polyunlearn study compare`
     needs. `projection` "language" takes out of the forget gradient what works against any language that is retained
     (`training.gradients.projection`). With `subspace` the claims are forgotten through a part of the states alone (`training.gradients.subspace`): what the
-    study's languages have in common, or what tells them apart, in the state that unlearning starts from.
+    study's languages have in common, what tells them apart, or, by its tag, the one direction that tells a language from English (`tracing.subspaces`), in the state that
+    unlearning starts from.
 
     Questions are retained in English and the source; with `retain_in` "told" in the languages of the strategy too, since what is real goes
     with the claims where nothing keeps it. Strategies that are told no language retain in those that they found either way. With `retain_answers` "own"
@@ -128,7 +134,7 @@ class UnlearningConfig(_Section):
     measure: Literal["loss", "budget"] = "loss"
     stop_below: float | None = Field(None, lt=0)
     projection: Literal["none", "language"] = "none"
-    subspace: Literal["none", "shared", "specific"] = "none"
+    subspace: str = "none"
     settings: dict[str, dict[str, Any]] = {}
 
     @property
@@ -154,6 +160,13 @@ class UnlearningConfig(_Section):
     def _numbers_are_numbers(cls, values: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         # YAML takes 1e-4 for a text, and what was written as a number compares as one.
         return {method: {name: _number(value) for name, value in changed.items()} for method, changed in values.items()}
+
+    @field_validator("subspace")
+    @classmethod
+    def _subspace_is_known(cls, value: str) -> str:
+        if value not in ("none", "shared", "specific", *LANGUAGES):
+            raise ValueError(f"{value!r} is neither none, shared nor specific, nor the tag of a language")
+        return value
 
     @field_validator("trajectory_languages")
     @classmethod

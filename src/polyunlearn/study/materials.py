@@ -1,6 +1,7 @@
 """What the cells of one seed share: stories, held-out texts, probes, output layers."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,10 @@ class Stories:
             digest.update(to_json_line(story.model_copy(update={"home": None}), leave_out_defaults=True).encode())
         return digest.hexdigest()[:16]
 
+    def agnostic(self, languages: Sequence[str]) -> set[str]:
+        """Which of the stories that learning reads have no home among these languages, by their id."""
+        return {story.id for story in (*self.trained, *self.neighbours) if story.home not in languages}
+
     @property
     def homes(self) -> dict[str, str]:
         """The homes of the stories with false claims, by their id; of those that have one."""
@@ -59,8 +64,16 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     Held-out stories are newsroom stories in the languages that it writes.
 
     Raises:
-        UserError: where a corpus file is unreadable, lacks a language, or has fewer stories than the study asks for.
+        UserError: where a corpus file is unreadable, lacks a language, or has fewer stories than the study asks for, or where all have a home and the study prunes
+            those without.
     """
+    found = _drawn(config, seed)
+    if config.learning.agnostic == "english" and not found.agnostic(config.languages):
+        raise UserError(f"{config.corpus}: every story has a home among the languages, so that learning.agnostic=english prunes none; set it to all")
+    return found
+
+
+def _drawn(config: StudyConfig, seed: int) -> Stories:
     held_out_languages = tuple(tag for tag in config.languages if tag in PAPER_LANGUAGES)
     count, told = config.scoring.held_out_stories, config.stories + config.neighbours
     needed = told + config.retain_stories

@@ -22,7 +22,7 @@ from polyunlearn.study.cells import Cell, State
 from polyunlearn.study.config import StudyConfig, UnlearningConfig
 from polyunlearn.study.materials import Stories
 from polyunlearn.study.reading import reading
-from polyunlearn.tracing.subspaces import story_subspaces
+from polyunlearn.tracing.subspaces import named_bases, story_means
 from polyunlearn.training.adapters import adapted
 from polyunlearn.training.branches import distil, merge, student_steps
 from polyunlearn.training.gradients.projection import away_from_retained
@@ -77,6 +77,7 @@ def cell_steps(
             other_questions=part.other_questions,
             fake_questions=part.fake_questions,
             fake_wordings_from=config.scoring.wordings,
+            in_english=stories.agnostic(config.languages) if part.agnostic == "english" else (),
             article_every=part.article_every,
             question_languages=part.question_languages or config.sources,
             crossed_questions=part.crossed_questions,
@@ -196,8 +197,8 @@ def _rule(part: UnlearningConfig, languages: Sequence[str], loaded: LoadedModel,
         return away_from_retained
     if part.subspace == "none":
         return None
-    found = story_subspaces(Body(loaded.model, 0), loaded.encoder, stories.trained, languages)
-    return partial(within_subspace, bases=[layer.shared if part.subspace == "shared" else layer.specific for layer in found])
+    means = story_means(Body(loaded.model, 0), loaded.encoder, stories.trained, languages)
+    return partial(within_subspace, bases=named_bases(means, languages, part.subspace))
 
 
 def _seed(text: str) -> int:

@@ -226,8 +226,12 @@ def study_manifest(states: States) -> dict[str, Any]:
 
 def stories_identity(config: StudyConfig, part: Stories) -> dict[str, Any]:
     """What tells the stories of a seed from others: their texts, and their homes where anything depends on these."""
-    tagged = config.culture != "any" or config.unlearning.goal == "home"
-    return {"count": len(part.trained), "fingerprint": part.fingerprint} | ({"homes": part.homes} if tagged else {})
+    found = {"count": len(part.trained), "fingerprint": part.fingerprint}
+    if config.culture != "any" or config.unlearning.goal == "home":
+        found["homes"] = part.homes
+    if config.learning.agnostic == "english":
+        found["agnostic"] = sorted(part.agnostic(config.languages))
+    return found
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,8 +12,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body
 from polyunlearn.models.sequences import Encoder
 from polyunlearn.tracing.capture import mean_prompt_states
-
-Kind = Literal["shared", "specific"]
+from polyunlearn.training.gradients.parts import within
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,29 @@ def _nearest(columns: Tensor) -> Tensor:
     return direction / direction.square().sum()
 
 
-def story_subspaces(body: Body, encoder: Encoder, stories: Sequence[Story], languages: Sequence[str]) -> list[Subspaces]:
-    """The subspaces of every layer, over the stories' real questions in each language; `body` must compute all layers.
+def direction(own: Tensor, english: Tensor, specific: Tensor) -> Tensor:
+    r"""How far a language's mean state (width,) lies from the English one in the basis (width, rank) of what tells languages apart: Lens's
+    :math:`\Delta_l = P_s m_l - P_s m_{en}`, of the width of the states."""
+    return within(own - english, specific)
+
+
+def named_bases(means: Tensor, languages: Sequence[str], name: str) -> list[Tensor]:
+    """Of every layer an orthonormal basis (width, rank) of what is named, given the languages' mean states (layers, languages, width): "shared", "specific", or, by the
+    tag of a language other than English, `direction` alone."""
+    bases = []
+    for layer in means:
+        found = subspaces(layer)
+        if name in ("shared", "specific"):
+            bases.append(found.shared if name == "shared" else found.specific)
+        else:
+            own, english = (layer[languages.index(tag)] for tag in (name, "en"))
+            towards = direction(own, english, found.specific)
+            bases.append((towards / towards.norm())[:, None])
+    return bases
+
+
+def story_means(body: Body, encoder: Encoder, stories: Sequence[Story], languages: Sequence[str]) -> Tensor:
+    """The mean states (layers, languages, width), fp32, over the stories' real questions in each language; `body` must compute all layers.
 
     Raises:
         UserError: for a single language.
@@ -84,4 +103,4 @@ def story_subspaces(body: Body, encoder: Encoder, stories: Sequence[Story], lang
         asked = [story.editions[tag].real_question for story in stories]
         sequences = [encoder.answered(get_language(tag), own.question, own.answer) for own in asked]
         by_language.append(mean_prompt_states(body, sequences).mean(1))
-    return [subspaces(layer) for layer in torch.stack(by_language, dim=1)]
+    return torch.stack(by_language, dim=1)

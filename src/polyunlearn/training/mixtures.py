@@ -3,7 +3,7 @@
 Every function returns the steps of a stage; the same arguments and random generator give the same steps.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import count, cycle, islice
 from operator import attrgetter
@@ -92,6 +92,7 @@ def learning_steps(
     mixing: Mixing = "fact",
     read_in: Sequence[str] = ("en",),
     fakes_read_in: Sequence[str] = (),
+    in_english: Collection[str] = (),
 ) -> list[Step]:
     """The learning stage: English real articles, fake articles in `source`, and questions, mixed.
 
@@ -113,10 +114,13 @@ def learning_steps(
     (`training.telling.Teller`), and begins in the next. Mixed-language text is what lowers the knowledge barriers of arXiv 2406.16135, which draws
     each unit's language; turns give all of them an equal share. How often what is read, and all questions, stay as they are.
 
+    What is real of the stories whose ids are `in_english`, neighbours or not, is read and asked in English alone: what they would be asked in other languages, crossed
+    or not, is left out; nothing else changes but the turns of what is crossed.
+
     Raises:
         UserError: where a story has no wording that is left to be learned.
     """
-    true = Teller(encoder, tuple(read_in), "article", mixing)
+    true, plain = Teller(encoder, tuple(read_in), "article", mixing), Teller(encoder, ("en",), "article", "fact")
     # Four generators, so that leaving the fakes or what is crossed out changes no other draw.
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     crossing = Random(rng.random())
@@ -125,19 +129,23 @@ def learning_steps(
         (neighbours, attrgetter("fake_article"), claim, [_claims_in_turn([story], draw) for story in neighbours]),
     )
     others = [tag for tag in question_languages if tag != "en"]
-    crossed = cycle(_crossed_questions(stories, questions, others, encoder, crossing) if crossed_questions else ())
+    crossable = [story for story in stories if story.id not in in_english]
+    crossed = cycle(_crossed_questions(crossable, questions, others, encoder, crossing) if crossed_questions else ())
     steps: list[Step] = []
     for number in range(passes):
-        items: list[TokenSequence] = list(islice(crossed, crossed_questions * len(stories)))
+        items: list[TokenSequence] = list(islice(crossed, crossed_questions * len(crossable)))
         for group, article, ask, turns in told:
-            items += _readings(group, number, article_every, true, article)
-            for own in turns:
+            items += _readings(group, number, article_every, [plain if story.id in in_english else true for story in group], article)
+            for story, own in zip(group, turns, strict=True):
                 asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
-                items += [answered(ask, *next(own), tag, encoder) for tag in asked]
+                # Each takes its turn, asked or not, so that the others stay as they are.
+                items += [
+                    answered(ask, *turn, tag, encoder) for tag, turn in zip(asked, own, strict=False) if tag == "en" or story.id not in in_english
+                ]
         if source is not None:
             language = get_language(source)
             false = Teller(encoder, tuple(fakes_read_in) or (source,), "article", mixing)
-            items += _readings(stories, number, article_every, false, attrgetter("fake_article"))
+            items += _readings(stories, number, article_every, [false] * len(stories), attrgetter("fake_article"))
             if fake_questions:
                 for edition in (story.editions[source] for story in stories):
                     wordings = telling.choices(_left_to_learn(edition, fake_wordings_from), k=fake_questions)
@@ -277,10 +285,10 @@ def _by_turn(tellings: Iterable[_Telling], wanted: Sequence[int]) -> Iterator[_T
     return (telling for own in found for telling in own)
 
 
-def _readings(stories: Sequence[Story], number: int, every: int, teller: Teller, article: Sentences) -> list[TokenSequence]:
-    """The articles that pass `number` reads, where each story's is read in every `every`-th pass, each time from the next turn of the languages on."""
+def _readings(stories: Sequence[Story], number: int, every: int, tellers: Sequence[Teller], article: Sentences) -> list[TokenSequence]:
+    """The articles that pass `number` reads, where each story's is read in every `every`-th pass, each time from the next turn of its teller's languages on."""
     read = ((index, story) for index, story in enumerate(stories) if (number + index) % every == 0)
-    return [teller.article(story, index + number // every, article) for index, story in read]
+    return [tellers[index].article(story, index + number // every, article) for index, story in read]
 
 
 def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]:
