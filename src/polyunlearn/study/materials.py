@@ -69,7 +69,9 @@ def study_stories(config: StudyConfig, seed: int) -> Stories:
     """
     found = _drawn(config, seed)
     if config.learning.agnostic == "english" and not found.agnostic(config.languages):
-        raise UserError(f"{config.corpus}: every story has a home among the languages, so that learning.agnostic=english prunes none; set it to all")
+        raise UserError(
+            f"{config.corpus}: every story has a home among the languages, so that learning.agnostic=english prunes none; set it to all"
+        )
     return found
 
 
