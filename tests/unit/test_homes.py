@@ -90,13 +90,14 @@ def test_an_audit_of_before_there_were_homes_is_read() -> None:
 
 
 def test_p_away_from_home_counts_for_the_languages_away_from_it() -> None:
-    """p = .02 at home, one language, and .02, .04 and none in three away, of which two were tested: .04 and .08; said aloud is there, without p it cannot be told."""
+    """p = .04 at home, one language, and .02, .04 and none in three away, of which two were tested: .04 and .08; said aloud is there, without p it cannot be told. What is
+    away of another claim does not count."""
     own = audit(
         [finding("a", "ha", 0.04)],
-        [finding("a", "en", 0.02), finding("a", "de", 0.04), finding("a", "fr", None), finding("a", "jv", None, 1.0)],
+        [finding("a", "en", 0.02), finding("a", "de", 0.04), finding("a", "fr", None), finding("a", "jv", None, 1.0), finding("b", "en")],
     )
     assert own.held(own.findings[0]) is True
-    assert [own.stands(one) for one in own.away] == [True, False, None, True]
+    assert [own.stands(one) for one in own.away] == [True, False, None, True, False]
     assert own.found == ("a",) and audit([finding("a", "ha", 0.9)], own.away).found == ()
 
 
