@@ -49,7 +49,12 @@ def claim_steps(
         return []
     forget = list(islice(_tellings(facts, languages, goal, encoder, wordings, instead, rng), steps * batch))
     # A copy of the generator, so that sparing changes nothing else that is kept.
-    kept = (languages_in_turn(answers, keep), languages_in_turn(texts, keep), in_turn(given_texts, keep), languages_in_turn(spared or {}, copy(keep)))
+    kept = (
+        languages_in_turn(answers, keep),
+        languages_in_turn(texts, keep),
+        in_turn(given_texts, keep),
+        languages_in_turn(spared or {}, copy(keep)),
+    )
     sizes = (retain_batch if answers else 0, retain_texts if texts else 0, math.ceil(len(given_texts) / steps), batch if spared else 0)
     return [
         Step(

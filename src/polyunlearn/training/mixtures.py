@@ -140,7 +140,9 @@ def learning_steps(
                 asked = ["en"] * english_questions + draw.choices(question_languages, k=other_questions)
                 # Each takes its turn, asked or not, so that the others stay as they are.
                 items += [
-                    answered(ask, *turn, tag, encoder) for tag, turn in zip(asked, own, strict=False) if tag == "en" or story.id not in in_english
+                    answered(ask, *turn, tag, encoder)
+                    for tag, turn in zip(asked, own, strict=False)
+                    if tag == "en" or story.id not in in_english
                 ]
         if source is not None:
             language = get_language(source)
