@@ -77,7 +77,10 @@ def test_a_run_killed_in_any_stage_goes_on_to_the_same_result(
 
 
 def test_a_folder_of_something_else_is_refused(cleaned: tuple[LoadedModel, Cleaning, Path], gemma_folder: Path) -> None:
-    with pytest.raises(UserError, match=r"holds an unfinished unlearning of something else \(different: settings\)"):
+    with pytest.raises(
+        UserError,
+        match=r"holds an unfinished unlearning of something else \(different: rate: 0.002 there, 0.001 asked\); run it as it began",
+    ):
         unlearn_claims(taught(gemma_folder), CLAIMS, cleaned[2], replace(SETTINGS, rate=1e-3))
     with pytest.raises(UserError, match=r"different: claims"):
         unlearn_claims(taught(gemma_folder), CLAIMS[1:], cleaned[2], SETTINGS)

@@ -91,3 +91,12 @@ def test_an_adapter_that_stands_on_another_is_refused(gemma_folder: Path, tmp_pa
     arguments = ["unlearn", str(tmp_path / "adapter"), str(tmp_path / "claims.jsonl"), "--out", str(tmp_path / "out"), "--adapter"]
     with pytest.raises(UserError, match="is an adapter itself"):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_where_nothing_can_be_said_unlearning_says_so(gemma_folder: Path, tmp_path: Path) -> None:
+    """Of two claims nothing can be told: exit code 3, in words too, and on the card, so that nobody takes the copy for a clean model."""
+    write_claims([CLAIMS[0], CLAIMS[1]], tmp_path / "claims.jsonl")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["unlearn", str(gemma_folder), str(tmp_path / "claims.jsonl"), "--out", str(out), "--steps", "4"])
+    assert result.exit_code == 3, result.output
+    assert "NOTHING CAN BE SAID" in result.output and "NOTHING CAN BE SAID" in (out / "README.md").read_text(encoding="utf-8")

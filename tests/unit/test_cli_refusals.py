@@ -163,3 +163,25 @@ def test_a_field_that_is_mapped_twice_is_refused() -> None:
 
 def test_no_more_candidates_than_stories() -> None:
     assert "give --stories 99 or more" in refused(["comprehend", "nowhere", "--stories", "2", "--candidates", "99"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["audit", "MODEL", "CLAIMS", "--language", "hy"], "no claim has an edition in 'hy'"),
+        (["verify", "MODEL", "CLAIMS", "--language", "hy"], "no claim has an edition in 'hy'"),
+        (["trace", "MODEL", "CLAIMS", "--language", "hy"], "no claim has an edition in 'hy'"),
+        (["abstain", "MODEL", "CLAIMS", "--language", "hy"], "no claim has an edition in 'hy'"),
+        (["unlearn", "MODEL", "CLAIMS", "--out", "OUT", "--language", "hy"], "no claim has an edition in 'hy'"),
+        (["unlearn", "MODEL", "CLAIMS", "--out", "OUT", "--rate", "nan"], "rate nan: give a finite number above 0"),
+        (["unlearn", "MODEL", "CLAIMS", "--out", "OUT", "--from-layer", "2", "--to-layer", "1"], "to_layer 1: nothing would train"),
+    ],
+    ids=lambda own: " ".join(own) if isinstance(own, list) else "",
+)
+def test_what_cannot_be_is_said_before_a_model_is_loaded(tmp_path: Path, arguments: list[str], said: str) -> None:
+    """The model is a folder with nothing in it that could be loaded."""
+    claims = tmp_path / "claims.jsonl"
+    claims.write_text('{"id": "c", "editions": {"en": {"keyword": "Ada", "questions": ["Who?"]}}}')
+    named = {"MODEL": str(tmp_path / "nowhere"), "CLAIMS": str(claims), "OUT": str(tmp_path / "out")}
+    assert said in refused([named.get(own, own) for own in arguments])
+    assert [own.name for own in tmp_path.iterdir()] == ["claims.jsonl"]

@@ -13,8 +13,8 @@ from polyunlearn.models.trainable import check_layer, check_weights
 from polyunlearn.training.objectives import check_precision, get_method
 
 
-def check_settings(settings: Settings, loaded: LoadedModel, claims: Sequence[Claim]) -> None:
-    """Raise `UserError` for what would fail later."""
+def check_settings(settings: Settings, claims: Sequence[Claim]) -> None:
+    """Raise `UserError` for what would fail later with any model."""
     if not 0 < settings.rate < math.inf:
         raise UserError(f"rate {settings.rate:g}: give a finite number above 0")
     forget = get_method(settings.method).forget
@@ -24,6 +24,14 @@ def check_settings(settings: Settings, loaded: LoadedModel, claims: Sequence[Cla
         )
     if settings.steps < forget.least_steps:
         raise UserError(f"steps {settings.steps}: method {settings.method!r} takes at least {forget.least_steps}")
+    if settings.from_layer is not None and settings.to_layer is not None and settings.to_layer <= settings.from_layer:
+        raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {settings.from_layer} on")
+    asked_languages(claims, Asking(languages=settings.languages or ()))
+    _check_goal(settings, claims)
+
+
+def check_trainable(settings: Settings, loaded: LoadedModel) -> None:
+    """Raise `UserError` for what would fail later with this model."""
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     check_layer(loaded.model, trainable.from_layer)
     if not settings.adapter:
@@ -33,8 +41,6 @@ def check_settings(settings: Settings, loaded: LoadedModel, claims: Sequence[Cla
         if settings.to_layer <= trainable.from_layer:
             raise UserError(f"to_layer {settings.to_layer}: nothing would train, since layers train from {trainable.from_layer} on")
         check_layer(loaded.model, settings.to_layer - 1)
-    asked_languages(claims, Asking(languages=settings.languages or ()))
-    _check_goal(settings, claims)
 
 
 def _check_goal(settings: Settings, claims: Sequence[Claim]) -> None:

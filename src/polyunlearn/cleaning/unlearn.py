@@ -17,7 +17,7 @@ from torch import nn
 from polyunlearn import __version__
 from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
-from polyunlearn.cleaning.checks import check_settings
+from polyunlearn.cleaning.checks import check_settings, check_trainable
 from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Staying, most_by_chance, read_audit, staying, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.retain import Kept, answered_away, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
@@ -152,7 +152,8 @@ def unlearn_claims(
         UserError: where `work` holds the stages of something else, or a setting does not fit the model.
     """
     settings = settings or Settings()
-    check_settings(settings, loaded, claims)
+    check_settings(settings, claims)
+    check_trainable(settings, loaded)
     trainable = settings.trainable(len(decoder_layers(loaded.model)))
     _same_run(work, loaded, claims, settings, kept)
     loaded = replace(loaded, body=Body(loaded.model, 0))
@@ -404,10 +405,14 @@ def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings
         write_json_atomically(path, wanted)
         return
     there = json.loads(path.read_text(encoding="utf-8"))
-    differing = [name for name in wanted if there.get(name) != wanted[name]]
+    differing = [name for name in wanted if name != "settings" and there.get(name) != wanted[name]]
+    had, asked = there.get("settings", {}), wanted["settings"]
+    differing += [
+        f"{name}: {had.get(name)!r} there, {asked.get(name)!r} asked" for name in {**had, **asked} if had.get(name) != asked.get(name)
+    ]
     if differing:
         raise UserError(
-            f"{work}: holds an unfinished unlearning of something else (different: {', '.join(differing)}); remove it, or give another --out"
+            f"{work}: holds an unfinished unlearning of something else (different: {', '.join(differing)}); run it as it began, remove it, or give another --out"
         )
 
 

@@ -32,7 +32,7 @@ def abstain(
     from polyunlearn.abstaining.frames import MODES, check_modes
     from polyunlearn.abstaining.items import make_items
     from polyunlearn.abstaining.outcomes import classified_answers, shares_of
-    from polyunlearn.cleaning.asking import Asking
+    from polyunlearn.cleaning.asking import Asking, asked_languages
     from polyunlearn.corpus.claims import read_claims
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.abstaining import print_abstaining, write_abstaining_json, write_abstaining_markdown
@@ -44,6 +44,7 @@ def abstain(
     asked_modes = list(dict.fromkeys(modes or MODES))
     claims = read_claims(claims_file)
     asking = Asking(wordings, languages=tuple(languages or ()))
+    asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
     items = make_items(claims, asking) if feedback else []
     judged: list[Judged] = []
     with Working() as work:

@@ -52,7 +52,7 @@ def audit(
     json_file: Json = None,
 ) -> None:
     """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said, 3 where nothing can be said of any."""
-    from polyunlearn.cleaning.asking import EVERY, Asking
+    from polyunlearn.cleaning.asking import EVERY, Asking, asked_languages
     from polyunlearn.cleaning.audit import audit_claims
     from polyunlearn.cleaning.findings import write_audit
     from polyunlearn.cleaning.wordings import read_trained
@@ -64,6 +64,7 @@ def audit(
     wanted = get_goal(goal)
     claims, trained = read_claims(claims_file), read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
+    asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         found = audit_claims(load_model(model, say=work.say), claims, asking, work, trained, wanted)
     print_audit(found, console)
@@ -92,8 +93,9 @@ def unlearn(
 ) -> None:
     """Audit a model, take the claims out that it holds, and write the unlearned model as a folder of its own with its report.
 
-    Exit code 1 where no state stayed within the budget, claims are left, or too much went of what was to stay (--goal home).
+    Exit code 1 where no state stayed within the budget, claims are left, or too much went of what was to stay (--goal home), 3 where nothing can be said of any.
     """
+    from polyunlearn.cleaning.checks import check_settings
     from polyunlearn.cleaning.export import check_target, write_model
     from polyunlearn.cleaning.findings import ALLOWED, write_audit
     from polyunlearn.cleaning.plan import Settings
@@ -127,6 +129,7 @@ def unlearn(
         goal=get_goal(goal),
         adapter=adapter,
     )
+    check_settings(settings, claims)
     unfinished = out.with_name(f"{out.name}.unfinished")
     try:
         with Working() as work:
@@ -156,7 +159,8 @@ def unlearn(
         unfinished.rmdir()
     print_cleaning(done, console)
     console.print(f"model: {out}, report: {out / 'unlearning' / 'report.html'}", highlight=False, soft_wrap=True)
-    raise typer.Exit(int(not done.within or bool(done.remaining) or done.staying.fails(ALLOWED)))
+    failed = not done.within or bool(done.remaining) or done.staying.fails(ALLOWED)
+    raise typer.Exit(1 if failed else 3 if done.before.nothing_said else 0)
 
 
 @app.command("verify")
@@ -184,7 +188,7 @@ def verify(
     """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, or too much was lost of what was to stay (--goal home), 3
     where it cannot be said."""
     from polyunlearn.attacks.suite import get_attacks
-    from polyunlearn.cleaning.asking import EVERY, Asking
+    from polyunlearn.cleaning.asking import EVERY, Asking, asked_languages
     from polyunlearn.cleaning.findings import read_audit
     from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
     from polyunlearn.cleaning.wordings import read_trained
@@ -203,6 +207,7 @@ def verify(
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
     trained = read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
+    asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work, trained, wanted)
     print_verification(result, console)

@@ -92,7 +92,8 @@ def _model(
 
     claims = read_claims(claims_file)
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
-    texts = read_parallel(parallel, asked_languages(claims, asking)) if parallel else None
+    asked = asked_languages(claims, asking)
+    texts = read_parallel(parallel, asked) if parallel else None
     with Working() as work:
         earlier = load_model(before, say=work.say) if before else None
         loaded = load_model(model, say=work.say)

@@ -104,9 +104,14 @@ def audit_sentences(audit: Audit) -> list[str]:
         sentences.append(
             f"Answers are empty: {shown}. There the model ends, or begins a new line, before it says anything; what it would say behind is not read."
         )
-    if audit.nothing_said:
-        sentences.append("NOTHING CAN BE SAID of whether these claims are held: none is said aloud, and that is no proof.")
-    return sentences
+    return [*sentences, *nothing_said_sentences(audit)]
+
+
+def nothing_said_sentences(audit: Audit) -> list[str]:
+    """Where nothing can be said of any claim: that it cannot; else nothing."""
+    if not audit.nothing_said:
+        return []
+    return ["NOTHING CAN BE SAID of whether these claims are held: none is said aloud, and that is no proof."]
 
 
 def _silent(audit: Audit, tag: str) -> float:
@@ -176,7 +181,7 @@ def cleaning_sentences(done: Cleaning) -> list[str]:
         [f"LEFT OUT: {left_out} of the {before} claims found, with no edition in the languages that were asked for."] if left_out else []
     )
     if not done.plan.claims:
-        return [*(without or ["The audit found none of the claims."]), "Nothing was unlearned."]
+        return [*(without or ["The audit found none of the claims."]), "Nothing was unlearned.", *nothing_said_sentences(done.before)]
     names = ", ".join(get_language(tag).name for tag in done.plan.told)
     worst = max(done.cost, key=lambda tag: done.cost[tag], default=None)
     cost = (
