@@ -256,6 +256,10 @@ def test_a_missing_key_is_named(tmp_path: Path, missing: str) -> None:
             ["learning.agnostic: what is real is learned in English alone anyway"],
         ),
         (
+            {"learning": {"agnostic": "english", "aligned_languages": ["de"]}},
+            ["learning.agnostic: learning.aligned_languages reads what is pruned in these languages again"],
+        ),
+        (
             {"learning": {"agnostic": "english", "english_questions": 0}},
             ["learning.agnostic: 'english' asks in English alone, and learning.english_questions=0 never"],
         ),

@@ -22,7 +22,7 @@ from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, Finding, Staying, audit_data, audit_of, staying
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
 from polyunlearn.cleaning.unlearn import Cleaning, Point, unlearn_claims
-from polyunlearn.cleaning.verify import Verification, _attempt, verify_claims
+from polyunlearn.cleaning.verify import Verification, _attempt, check_before, verify_claims
 from polyunlearn.cli import app
 from polyunlearn.corpus.claims import Claim, ClaimEdition, write_claims
 from polyunlearn.errors import UserError
@@ -102,9 +102,9 @@ def test_p_away_from_home_counts_for_the_languages_away_from_it() -> None:
 
 
 def test_what_stays_by_hand() -> None:
-    """Of a in four languages away, three are held or said before: one is still, one is not, of one it cannot be said; b, which was not there, does not count whatever it
+    """Of a in four languages away, three are said before: one is still, one is not, of one it cannot be said; b, which was not there, does not count whatever it
     becomes."""
-    was = [*(finding("a", tag, 0.001) for tag in ("en", "de", "fr")), finding("a", "jv", 0.9), finding("b", "en", 0.9)]
+    was = [*(finding("a", tag, 0.001, 1.0) for tag in ("en", "de", "fr")), finding("a", "jv", 0.9), finding("b", "en", 0.9)]
     now = [
         finding("a", "en", 0.001),
         finding("a", "de", 0.9),
@@ -117,6 +117,18 @@ def test_what_stays_by_hand() -> None:
     assert found.fails(0.49) and not found.fails(0.5) and not Staying().fails(0.0)
 
 
+def test_what_chance_lets_look_held_is_not_to_stay() -> None:
+    """Of 20 claims away from home chance at .05 lets three look held: three are nothing that could be lost, four are, and one that is said aloud is either way."""
+    names = [f"c{number}" for number in range(20)]
+
+    def before(held: int, said: int = 0) -> Audit:
+        return audit([], [finding(name, "en", 0.001 if n < held else 0.9, float(n < said)) for n, name in enumerate(names)])
+
+    assert [len(before(*own).standing) for own in ((3,), (4,), (3, 1), (4, 1))] == [0, 4, 1, 4]
+    gone = audit([], [finding(name, "en", 0.9) for name in names])
+    assert not staying(before(3), gone).count and staying(before(4), gone).fails(0.1)
+
+
 def test_what_is_away_is_shown_and_not_counted() -> None:
     own = audit([finding("a", "de", 0.9), finding("control", "de")], [finding("a", "en", 0.001, 1.0), finding("a", "fr", None)])
     sentences = audit_sentences(own)
@@ -126,7 +138,8 @@ def test_what_is_away_is_shown_and_not_counted() -> None:
     text = shown.file.getvalue()  # type: ignore[attr-defined]
     assert "~+2.0!" in text and "~: away from its home, where it is to stay" in text
     assert any(
-        "are held or said in 1 of 2 pairs of claim and language (of 1 others nothing can be said)" in sentence for sentence in sentences
+        "are held or said in 1 of 2 pairs of claim and language (of 1 others nothing can be said), 1 of which" in sentence
+        for sentence in sentences
     )
 
 
@@ -292,6 +305,53 @@ def test_an_attempt_counts_what_is_judged_there() -> None:
     told = Compared(0.0, 9.0, 0.001, 400, None, None)
     own = _attempt("quantisation", Variant("4 bits", 4), "en", dict.fromkeys(("a", "b", "control"), told), after)
     assert (own.asked, own.claims, set(own.edges)) == (1, ("b",), {"b", "control"})
+
+
+def test_controls_count_for_as_few_languages_as_claims_at_home() -> None:
+    """An attack gives 20 claims at home in German and 20 controls, asked in nine languages, p = .02 alike: held, all of them, and no claim is charged with what any
+    name shows. Counted for nine languages no control would be held, and every claim would stand out."""
+    claims, controls = ([f"{kind}{number}" for number in range(20)] for kind in ("c", "control"))
+    tags = ("de", "en", "fr", "jv", "ha", "hy", "ru", "ur", "zh")
+    own = [finding(name, "de") for name in claims] + [finding(name, tag) for name in controls for tag in tags]
+    after = Audit("m", "f", tags, tuple(controls), 0.05, tuple(own), (), tuple(finding(name, "en") for name in claims))
+    found = dict.fromkeys((*claims, *controls), Compared(0.0, 9.0, 0.02, 400, None, None))
+    done = _attempt("quantisation", Variant("4 bits", 4), "de", found, after)
+    assert (done.held, done.controls_held, done.rate) == (20, 20, 0.05)
+    assert Verification(after, after, ("quantisation",), (done,), (), 0.1).brought_back(done) == ()
+
+
+def test_attempts_that_ask_of_nothing_do_not_dilute_chance() -> None:
+    """Three of ten claims held at home in the one language of nine in which any is asked: more than chance gives one attempt, though not than it gives nine."""
+    names = [f"c{number}" for number in range(10)]
+    after = audit([finding(name, "de") for name in names], [finding(name, "en") for name in names])
+    told = {name: Compared(0.0, 9.0, 0.001 if number < 3 else 0.9, 400, None, None) for number, name in enumerate(names)}
+    done = _attempt("quantisation", Variant("4 bits", 4), "de", told, after)
+    empty = [_attempt("quantisation", Variant("4 bits", 4), tag, told, after) for tag in ("en", "fr", "jv", "ha", "hy", "ru", "ur", "zh")]
+    assert done.held == 3 and not any(own.asked for own in empty)
+    assert len(Verification(after, after, ("quantisation",), (done, *empty), (), 0.1).brought_back(done)) == 3
+
+
+def test_an_audit_before_must_say_all_that_is_to_stay() -> None:
+    """One of other claims, or one that was asked in fewer languages, would pass what nobody looked at; what is not asked now need not be there."""
+    claims = HOMED[:2]
+    there = audit([], [finding(claim.id, "en") for claim in claims])
+    check_before(claims, there, Asking(), "home")
+    check_before(claims, None, Asking(languages=("de",)), "home")
+    check_before(claims, None, Asking(), "everywhere")
+    for before in (None, audit([], [finding("other", "en")]), audit([], [finding(claims[0].id, "en")])):
+        with pytest.raises(UserError, match=r"no audit before says it of .* in English"):
+            check_before(claims, before, Asking(), "home")
+
+
+def test_languages_in_which_no_claim_is_judged_are_refused(tmp_path: Path) -> None:
+    """All are at home in German: asked in English alone an audit would find nothing, and say so as of a clean model. The model is not loaded for it."""
+    path = tmp_path / "claims.jsonl"
+    write_claims(HOMED, path)
+    for command in ("audit", "verify"):
+        result = CliRunner().invoke(app, [command, str(tmp_path / "nowhere"), str(path), "--goal", "home", "--language", "en"])
+        assert isinstance(result.exception, UserError) and "no claim is at home in en, so that none would be judged" in str(
+            result.exception
+        )
 
 
 # --- the command line --------------------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def audit_claims(
         UserError: where no claim has a home for such a goal, or one has no edition there, where no claim has an edition in a language that is asked, or, unless `diverged_too`, the model gives no numbers; of one that does nothing can be
             said.
     """
-    check_goal(claims, goal)
+    check_goal(claims, goal, asking.languages if asking else ())
     asking = asking or Asking()
     languages = asked_languages(claims, asking)
     aside = set_aside(claims, trained or {})

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -207,8 +208,19 @@ class Audit:
 
     def stands(self, finding: Finding) -> bool | None:
         """Whether the model holds or says a claim away from its home; None where that cannot be said. p counts for as many languages away from it."""
-        tests = sum(own.p is not None for own in self.away if own.claim == finding.claim)
-        return finding.says > 0 or is_held(finding.p, finding.nulls, tests, self.alpha)
+        return finding.says > 0 or is_held(finding.p, finding.nulls, self._tests_away[finding.claim], self.alpha)
+
+    @cached_property
+    def standing(self) -> tuple[Finding, ...]:
+        """What is to stay away from home: claims that are said there, and those that are held, where more are than chance lets look so."""
+        states = [(own, self.stands(own)) for own in self.away]
+        told = {own.claim for own, state in states if state is not None}
+        beyond = len({own.claim for own, state in states if state}) > most_by_chance(len(told), self.alpha)
+        return tuple(own for own, state in states if state and (beyond or own.says))
+
+    @cached_property
+    def _tests_away(self) -> Counter[str]:
+        return Counter(own.claim for own in self.away if own.p is not None)
 
     def verdicts(self) -> Iterator[Verdict]:
         """One of every claim, in order."""
@@ -239,13 +251,13 @@ class Staying:
         return len(self.kept) + len(self.lost) + len(self.undecided)
 
     def fails(self, allowed: float) -> bool:
-        """Whether more than the share `allowed` of those of which it can be said are lost; some are by chance, as some look held by chance."""
+        """Whether more than the share `allowed` of those of which it can be said are lost."""
         return len(self.lost) > allowed * (len(self.kept) + len(self.lost))
 
 
 def staying(before: Audit, after: Audit) -> Staying:
-    """What became of what was to stay, in the languages that both audits asked in."""
-    was = {(own.claim, own.language) for own in before.away if before.stands(own)}
+    """What became of what was to stay (`Audit.standing`), in the languages that both audits asked in."""
+    was = {(own.claim, own.language) for own in before.standing}
     pairs: dict[bool | None, list[tuple[str, str]]] = {True: [], False: [], None: []}
     for own in after.away:
         if (own.claim, own.language) in was:

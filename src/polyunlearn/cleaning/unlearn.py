@@ -396,7 +396,7 @@ def _stage(path: Path, read: Callable[[Path], Made], write: Callable[[Made, Path
 
 
 def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings: Settings, kept: Sequence[Kept]) -> None:
-    digest = hashlib.sha256("".join(map(to_json_line, (*claims, *kept))).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("".join(to_json_line(own, leave_out_defaults=True) for own in (*claims, *kept)).encode()).hexdigest()[:16]
     wanted = {"model": loaded.fingerprint, "claims": digest, "settings": json.loads(json.dumps(asdict(settings))), "version": __version__}
     path = work / "run.json"
     if not path.is_file():
@@ -406,7 +406,7 @@ def _same_run(work: Path, loaded: LoadedModel, claims: Sequence[Claim], settings
         return
     there = json.loads(path.read_text(encoding="utf-8"))
     differing = [name for name in wanted if name != "settings" and there.get(name) != wanted[name]]
-    had, asked = there.get("settings", {}), wanted["settings"]
+    had, asked = {**asdict(Settings()), **there.get("settings", {})}, wanted["settings"]
     differing += [
         f"{name}: {had.get(name)!r} there, {asked.get(name)!r} asked" for name in {**had, **asked} if had.get(name) != asked.get(name)
     ]

@@ -21,6 +21,7 @@ from polyunlearn.cleaning.plan import Settings
 from polyunlearn.cleaning.wordings import Trained, foremost, set_aside
 from polyunlearn.corpus.claims import Claim, Goal, check_goal, stays_in
 from polyunlearn.errors import UserError
+from polyunlearn.languages import get_language
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.trainable import check_weights, make_trainable
@@ -143,7 +144,7 @@ class Verification:
 
     @cached_property
     def _attempts_by_attack(self) -> Counter[str]:
-        return Counter(own.attack for own in self.attempts)
+        return Counter(own.attack for own in self.attempts if own.asked)
 
     def group_in(self, own: Attempt) -> Group | None:
         """The same, where the attempt is the form in which the claims lead most."""
@@ -257,12 +258,7 @@ def verify_claims(
         raise UserError(f"attack {idle[0].name!r} needs {idle[0].needs}, which owners' claims have not; leave it out")
     if attacks:
         check_weights(loaded.model)
-    check_goal(claims, goal)
-    if any(stays_in(claim, goal) for claim in claims) and not (before and before.away):
-        raise UserError(
-            "goal home: what is to stay elsewhere is judged by what was there before, so that an audit of the model before with this goal is wanted; give --before "
-            "audit-before.json, which polyunlearn unlearn --goal home writes, or what polyunlearn audit --goal home wrote"
-        )
+    check_before(claims, before, asking or Asking(), goal)
     after = audit_claims(loaded, claims, asking, work, trained, goal)
     claims = foremost(claims, set_aside(claims, trained or {}))
     attempts: list[Attempt] = []
@@ -290,6 +286,22 @@ def verify_claims(
         card.attack(target, measure)
     groups = _groups(attempts, after, {claim.id: claim.kind for claim in claims})
     return Verification(after, before, tuple(card.name for card in attacks), tuple(attempts), tuple(groups), allowed)
+
+
+def check_before(claims: Sequence[Claim], before: Audit | None, asking: Asking, goal: Goal) -> None:
+    """Raise `UserError` where claims cannot be judged by this goal, or the audit before does not say what is to stay in all that is asked."""
+    asked = asked_languages(claims, asking)
+    check_goal(claims, goal, asking.languages)
+    wanted = [(claim.id, tag) for claim in claims for tag in stays_in(claim, goal) if tag in asked]
+    known = {(own.claim, own.language) for own in before.away} if before else set()
+    lacking = [pair for pair in wanted if pair not in known]
+    if lacking:
+        claim, tag = lacking[0]
+        raise UserError(
+            f"goal home: what is to stay elsewhere is judged by what was there before, and no audit before says it of {claim} in {get_language(tag).name} "
+            f"({len(lacking)} of {len(wanted)} such pairs lack it); give --before audit-before.json, which polyunlearn unlearn --goal home writes, or what "
+            "polyunlearn audit --goal home wrote of the same claims in the same languages"
+        )
 
 
 def _groups(attempts: Sequence[Attempt], after: Audit, kinds: Mapping[str, str]) -> Iterator[Group]:
@@ -334,6 +346,14 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
     found = {claim: own for claim, own in found.items() if claim in judged}
     tests = {claim: after.tests(claim) for claim in found}
     states = {claim: is_held(own.p, own.nulls, tests[claim], after.alpha) for claim, own in found.items()}
+    fewest = max(1, min((tests[claim] for claim in found if claim not in after.controls and states[claim] is not None), default=1))
+    if after.away:
+        # Beside claims that are judged at home alone a control counts for as few languages as they do, or it would look held less often.
+        states |= {
+            claim: is_held(own.p, own.nulls, min(tests[claim], fewest), after.alpha)
+            for claim, own in found.items()
+            if claim in after.controls
+        }
     held = {claim for claim, state in states.items() if state}
     controls = [claim for claim in found if claim in after.controls and states[claim] is not None]
     claims = [claim for claim in found if claim not in after.controls]
@@ -351,7 +371,7 @@ def _attempt(attack: str, variant: Variant, tag: str, found: Mapping[str, Compar
         controls=len(controls),
         controls_held=len(held.intersection(controls)),
         edge=fmean(told) if told else None,
-        rate=after.alpha / max(1, min((tests[claim] for claim in claims if states[claim] is not None), default=1)),
+        rate=after.alpha / fewest,
         claims=tuple(claim for claim in claims if claim in held),
         edges=edges,
     )

@@ -56,7 +56,7 @@ def audit(
     from polyunlearn.cleaning.audit import audit_claims
     from polyunlearn.cleaning.findings import write_audit
     from polyunlearn.cleaning.wordings import read_trained
-    from polyunlearn.corpus.claims import get_goal, read_claims
+    from polyunlearn.corpus.claims import check_goal, get_goal, read_claims
     from polyunlearn.models.loading import load_model
     from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
 
@@ -65,6 +65,7 @@ def audit(
     claims, trained = read_claims(claims_file), read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
     asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
+    check_goal(claims, wanted, asking.languages)
     with Working() as work:
         found = audit_claims(load_model(model, say=work.say), claims, asking, work, trained, wanted)
     print_audit(found, console)
@@ -160,7 +161,7 @@ def unlearn(
     print_cleaning(done, console)
     console.print(f"model: {out}, report: {out / 'unlearning' / 'report.html'}", highlight=False, soft_wrap=True)
     failed = not done.within or bool(done.remaining) or done.staying.fails(ALLOWED)
-    raise typer.Exit(1 if failed else 3 if done.before.nothing_said else 0)
+    raise typer.Exit(1 if failed else 3 if done.before.nothing_said or done.staying.undecided else 0)
 
 
 @app.command("verify")
@@ -188,9 +189,9 @@ def verify(
     """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, or too much was lost of what was to stay (--goal home), 3
     where it cannot be said."""
     from polyunlearn.attacks.suite import get_attacks
-    from polyunlearn.cleaning.asking import EVERY, Asking, asked_languages
+    from polyunlearn.cleaning.asking import EVERY, Asking
     from polyunlearn.cleaning.findings import read_audit
-    from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, verify_claims
+    from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, check_before, verify_claims
     from polyunlearn.cleaning.wordings import read_trained
     from polyunlearn.corpus.claims import get_goal, read_claims
     from polyunlearn.files import write_json_atomically
@@ -207,7 +208,7 @@ def verify(
     claims, earlier = read_claims(claims_file), read_audit(before) if before else None
     trained = read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
-    asked_languages(claims, asking)  # What cannot be asked is said before a model is loaded.
+    check_before(claims, earlier, asking, wanted)  # What cannot be asked is said before a model is loaded.
     with Working() as work:
         result = verify_claims(load_model(model, say=work.say), claims, earlier, chosen, asking, allowed, work, trained, wanted)
     print_verification(result, console)

@@ -203,8 +203,8 @@ def goes_home(claim: Claim, goal: Goal) -> bool:
     return goal == "home" and claim.home is not None and not claim.control
 
 
-def check_goal(claims: Sequence[Claim], goal: Goal) -> None:
-    """Raise `UserError` where claims cannot be forgotten at home."""
+def check_goal(claims: Sequence[Claim], goal: Goal, languages: Sequence[str] = ()) -> None:
+    """Raise `UserError` where claims cannot be forgotten at home, or none of them is judged in the `languages` that are asked (none: in all)."""
     if goal != "home":
         return
     tagged = [claim for claim in claims if goes_home(claim, goal)]
@@ -219,6 +219,10 @@ def check_goal(claims: Sequence[Claim], goal: Goal) -> None:
         raise UserError(
             f"goal home: claim {own.id!r} is at home in {own.home!r} and has no edition there, in which it could be forgotten{others}; add one "
             f"(polyunlearn claims translate … --languages {own.home}), take the home out, or leave out --goal"
+        )
+    if languages and not any(set(languages).intersection(goes_in(claim, languages, goal)) for claim in claims if not claim.control):
+        raise UserError(
+            f"goal home: no claim is at home in {', '.join(languages)}, so that none would be judged; name a home with --language, or leave that out"
         )
 
 

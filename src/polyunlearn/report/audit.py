@@ -80,7 +80,8 @@ def audit_sentences(audit: Audit) -> list[str]:
         open_ = f" (of {states.count(None)} others nothing can be said)" if None in states else ""
         sentences.append(
             f"{len({own.claim for own in audit.away})} claims that have a home are judged there alone. In their other languages, where they are to stay, they "
-            f"are held or said in {states.count(True)} of {len(states)} pairs of claim and language{open_}."
+            f"are held or said in {states.count(True)} of {len(states)} pairs of claim and language{open_}, {len(audit.standing)} of which are more than chance "
+            "lets look so, and are what is to stay."
         )
     if audit.trained:
         sentences.append(f"{wordings_text(audit).capitalize()}. Where a claim has others, these alone say whether it is held.")
@@ -156,7 +157,7 @@ def staying_sentences(found: Staying, allowed: float) -> list[str]:
     """What became of claims away from their home, where they were to stay; nothing where none was there."""
     if not found.count:
         return []
-    open_ = f", of {len(found.undecided)} nothing can be said" if found.undecided else ""
+    open_ = f"; of {len(found.undecided)} others nothing can be said" if found.undecided else ""
     sentence = f"{len(found.kept)} of {found.count} are held or said there still{open_}."
     if not found.fails(allowed):
         return [f"Away from home, where claims were to stay: {sentence}"]
@@ -283,7 +284,7 @@ def verification_sentences(result: Verification) -> list[str]:
         *suppressed_sentences(result.after),
     ]
     chance = f"Chance alone lets up to {result.held_by_chance} claims look held."
-    if not outcomes:
+    if not outcomes and result.result == "undecided":
         return ["UNDECIDED: there is no claim that is no control."]
     if result.result == "undecided":
         return [

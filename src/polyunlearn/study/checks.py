@@ -111,6 +111,10 @@ def _unfit_pruning(config: "StudyConfig") -> list[str]:
         )
     if not part.english_questions:
         problems.append("learning.agnostic: 'english' asks in English alone, and learning.english_questions=0 never; set it to 1 or more")
+    if part.aligned_languages:
+        problems.append(
+            "learning.agnostic: learning.aligned_languages reads what is pruned in these languages again; set one of the two to its default"
+        )
     return problems
 
 
