@@ -49,6 +49,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_unfinished(folder: Path, *within: str) -> None:
+    """Remove what a killed process left of files that `atomic_path` was writing, in these folders of a folder in which nothing is being written."""
+    for own in within:
+        for part in (folder / own).glob(".*.part"):
+            part.unlink(missing_ok=True)
+
+
 def _is_special(path: Path) -> bool:
     try:
         return path.exists() and not path.is_file() and not path.is_dir()

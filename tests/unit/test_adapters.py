@@ -328,6 +328,20 @@ def test_what_trains_moves_and_nothing_else(any_model_folder: Path, way: Adapter
     assert max(float((weight - others[name]).detach().abs().max()) for name, weight in parameters.items()) > 1e-4
 
 
+def test_what_is_retained_alone_has_no_adapter(any_model_folder: Path) -> None:
+    """Nor a part in the mean: of three languages two are forgotten in. Told that more was read, the others' adapters end the same and count a half, not a third."""
+    loaded, parameters = _body(any_model_folder)
+    only = [replace(step, forget=tuple(own for own in step.forget if own.language != "ur")) for step in STEPS[:2]]
+    taken: list[Training] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyunlearn.training.adapters.trained", lambda own: taken.append(own) or [])  # type: ignore[func-returns-value]
+        _adapted(replace(_training(loaded, parameters), steps=only), "language")
+    assert {name.split()[0] for name in taken[0].parameters if " " in name} == {"de", "en"}
+    adapters = LanguageAdapters(loaded.model, parameters, ["de"], rank=2, alpha=4, seed=5)
+    with adapters.of("ur"):
+        assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_each_step_is_shown_merged_and_what_is_shown_last_is_what_stays(gemma_folder: Path, way: Adapters) -> None:
     """Training goes on apart from it: one that is watched ends as one that is not, to the bit."""

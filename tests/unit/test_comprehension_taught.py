@@ -33,7 +33,7 @@ from polyunlearn.scoring.ranking import RankedQuestion, candidate_log_probs, que
 from polyunlearn.training import branches as training_branches
 from polyunlearn.training.branches import imitation, learned_in_branches, mean_of
 from polyunlearn.training.labels import Labels, Totals
-from polyunlearn.training.loop import Optimiser
+from polyunlearn.training.loop import Optimiser, Step
 from polyunlearn.training.objectives import LEARNING
 from polyunlearn.training.unlearning import Training, trained
 
@@ -449,7 +449,7 @@ def test_the_command_asks_teaches_and_asks_again(gemma_folder: Path, tmp_path: P
         and "| article | before | together | branches | together − before | branches − before | branches − together |" in text
     )
     assert "after 3 steps of 8 exercises from 2 other stories at rate 0.01 (2 seeds)" in text
-    assert "The teachers of branches took as many steps again" in text
+    assert "The teachers of branches took as many exercises again" in text
     assert _bytes(gemma_folder) == before and sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.md"]
 
 
@@ -497,3 +497,19 @@ def test_a_way_that_is_named_twice_is_taught_once(gemma_folder: Path, tmp_path: 
     assert len(json.loads((tmp_path / "a.json").read_text())["taught"]) == 1
     text = (tmp_path / "a.md").read_text()
     assert "| article | before | together | together − before |" in text and "teachers" not in text
+
+
+def test_a_teacher_warms_up_over_the_same_share_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """24 steps warm up over four: branches of 12 and of 6 steps over two and one, so that a short one is not all warm-up."""
+    taken: list[tuple[int, int]] = []
+
+    def seen(own: Training) -> list[float]:
+        taken.append((len(own.steps), own.optimiser.warm_up))
+        return []
+
+    monkeypatch.setattr(training_branches, "trained", seen)
+    monkeypatch.setattr(training_branches, "reference_now", lambda *given: None)
+    steps = [Step()] * 24
+    given = Training(None, None, {}, steps, LEARNING, Optimiser(1e-3, warm_up=4), torch.Generator(), lambda number, loss: False)  # type: ignore[arg-type]
+    learned_in_branches(given, [steps[:12], steps[:6]])
+    assert taken == [(12, 2), (6, 1), (24, 4)]

@@ -325,6 +325,25 @@ def test_a_folder_keeps_to_its_data_and_grows(gemma_folder: Path, tmp_path: Path
     assert "holds another run (different: data: " in message
 
 
+def test_a_folder_keeps_to_what_its_ways_are(gemma_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way that was changed, as an owner's default may be, is another one: its seeds are not pooled with those before."""
+    own = read_task("texts", lingtea_data(tmp_path / "data"), ("en",))
+    run_lingtea(own, str(gemma_folder), tmp_path / "a", ["published"], [1], FEW, Silent())
+    monkeypatch.setitem(WAYS, "ours", replace(WAYS["ours"], retain_weight=1.0))
+    message = said(lambda: run_lingtea(own, str(gemma_folder), tmp_path / "a", ["published"], [2], FEW, Silent()))
+    assert "different: way ours: " in message and "retain weight 16" in message and "retain weight 1," in message
+
+
+def test_a_training_that_breaks_is_not_the_lowest(gemma_folder: Path, tmp_path: Path) -> None:
+    """A loss that is no number ends it before the state is looked at, whose scores would be 0."""
+    own = read_task("texts", lingtea_data(tmp_path / "data"), ("en",))
+    wild = replace(WAYS["published"], rate=1e30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WAYS, "published", wild)
+        (_, state) = run_lingtea(own, str(gemma_folder), tmp_path / "a", ["published"], [1], replace(FEW, patience=1, steps=6), Silent())
+    assert state.record.kept < 6
+
+
 def test_a_folder_of_something_else_is_refused(gemma_folder: Path, tmp_path: Path) -> None:
     own = read_task("texts", lingtea_data(tmp_path / "data"), ("en",))
     (tmp_path / "out").mkdir()

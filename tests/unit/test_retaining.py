@@ -21,7 +21,7 @@ from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import make_materials, study_stories
-from polyunlearn.study.own_answers import ASKED_AT_ONCE, asked_in, own_answers
+from polyunlearn.study.own_answers import ASKED_AT_ONCE, asked_in, own_answers, whole_answer
 from polyunlearn.study.plan import plan_study
 from polyunlearn.study.presets import load_config
 from polyunlearn.study.run import run_study
@@ -395,3 +395,14 @@ def test_the_plan_counts_what_is_asked_once(gemma_folder: Path) -> None:
     assert own.training_tokens == plain.training_tokens
     assert own.seconds > plain.seconds
     assert again.seconds == pytest.approx(cells["unlearned-de-all-npo-seed0"].seconds)
+
+
+def test_an_answer_that_was_cut_off_or_is_no_text_is_none(encoder: Encoder) -> None:
+    """At most five tokens: with the end token among them it is whole, of five without it is cut; half a sign and a control character are no text."""
+    word = encoder.tokenizer("Ada", add_special_tokens=False)["input_ids"]
+    five = (word * 5)[:5]
+    end = encoder.tokenizer.eos_token_id
+    assert whole_answer(encoder, [*word[:4], end], 5) == encoder.tokenizer.decode(word[:4])
+    assert whole_answer(encoder, five, 6) == encoder.tokenizer.decode(five) and whole_answer(encoder, five, 5) == ""
+    broken = next(own for own in range(len(encoder.tokenizer)) if encoder.tokenizer.decode([own]) == "\ufffd")
+    assert whole_answer(encoder, [broken, end], 5) == ""

@@ -25,13 +25,16 @@ from polyunlearn.training.unlearning import Training, trained
 
 WAYS = ("together", "branches")
 
+WARM_UP = 12
+"""The rate rises over a twelfth of the steps, and falls to nothing then."""
+
 
 @dataclass(frozen=True)
 class Teaching:
     """How reading is taught: in which of `WAYS`, each with every seed, from `stories` stories, in `steps` steps of `batch` exercises, at `rate`.
 
-    The upper half of the layers trains. In branches each teacher sees its own share of the exercises before, so that the teachers have as many steps between
-    them as the student.
+    The upper half of the layers trains. In branches each teacher sees its own share of the exercises before, so that the teachers have as many exercises
+    between them as the student.
     """
 
     ways: tuple[str, ...]
@@ -143,7 +146,7 @@ def teach(
     # For models with dropout.
     torch.manual_seed(seed)
     loaded.body.start_afresh()
-    optimiser = Optimiser(teaching.rate, warm_up=4, decay=True)
+    optimiser = Optimiser(teaching.rate, warm_up=len(steps) // WARM_UP, decay=True)
     training = Training(loaded.body, head, parameters, steps, LEARNING, optimiser, torch.Generator(), after_step)
     losses = learned_in_branches(training, branches) if branches else trained(training)
     if not all(map(math.isfinite, losses)):

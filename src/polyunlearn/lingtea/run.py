@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from polyunlearn.cleaning.plan import Settings as Owners
+from polyunlearn.files import remove_unfinished
 from polyunlearn.lingtea.store import BEFORE, Record, Results, State
 from polyunlearn.lingtea.tasks import FORGET, PARTS, Task
 from polyunlearn.lingtea.ways import WAYS, Way, check_ways
@@ -69,6 +70,7 @@ def run_lingtea(
         plan = Owners(from_layer=settings.from_layer).trainable(len(decoder_layers(loaded.model)))
         parameters = make_trainable(loaded.model, plan)
         results.open(_manifest(task, loaded, plan, settings))
+        remove_unfinished(out, "states", "references")
         loaded = replace(loaded, body=Body(loaded.model, plan.from_layer))
         todo = [own for own in ((BEFORE, 0), *chosen) if not results.path(*own).is_file()]
         start = snapshot(parameters)
@@ -89,6 +91,7 @@ def _manifest(task: Task, loaded: LoadedModel, plan: TrainablePlan, settings: Se
         "precision": str(loaded.model.dtype).removeprefix("torch."),
         **asdict(settings),
         "from_layer": plan.from_layer,
+        **{f"way {name}": way.described(task) for name, way in WAYS.items()},
     }
     packages = ("polyunlearn", "torch", "transformers", "tokenizers", "accelerate")
     return {
@@ -146,6 +149,8 @@ def _train(
 
     def after_step(number: int, loss: float) -> bool:
         watcher.work("unlearning", number, len(steps))
+        if not math.isfinite(loss):
+            return True  # What is no number is not the lowest.
         if settings.patience is None or number not in ends:
             return False
         return lowest.look(number) >= settings.patience

@@ -31,6 +31,13 @@ class Way:
         """The learning rate, where LINGTEA's is `published`."""
         return published if self.rate is None else self.rate
 
+    def described(self, task: Task) -> str:
+        """All of it that decides what it makes of a task."""
+        stop = task.stop_below if self.stops else None
+        texts = "" if self.alternating else f", {OWNERS.retain_texts} texts a step"
+        order = "epochs in turn" if self.alternating else "all in a step"
+        return f"{self.method}, {order}{texts}, rate {self.rate_for(task.rate):g}, retain weight {self.retain_weight:g}, stop below {stop}"
+
     def objective(self, task: Task) -> Objective:
         """The loss of its steps."""
         return get_method(self.method).objective(self.retain_weight, stop_below=task.stop_below if self.stops else None)

@@ -46,9 +46,9 @@ class LanguageAdapters:
 
     @contextmanager
     def of(self, language: str) -> Iterator[None]:
-        """While the adapter of this language is in; raises `KeyError` where it has none."""
-        pairs = self._pairs[language]
-        hooks = [module.register_forward_hook(self._adding(pairs[name])) for name, module in self._beside.items()]
+        """While the adapter of this language is in, if it has one."""
+        pairs = self._pairs.get(language, {})
+        hooks = [self._beside[name].register_forward_hook(self._adding(pair)) for name, pair in pairs.items()]
         try:
             yield
         finally:

@@ -154,7 +154,7 @@ def write_comprehension_markdown(readings: Sequence[Reading], model: str, path: 
 def _lesson_lines(lesson: Lesson) -> list[str]:
     own, figures = lesson.teaching, lesson_figures(lesson)
     rows = [[name, *map(estimate_text, part.values())] for name, part in figures.items()]
-    extra = " The teachers of branches took as many steps again between them." if "branches" in own.ways else ""
+    extra = " The teachers of branches took as many exercises again between them." if "branches" in own.ways else ""
     return [
         "## Before and after teaching",
         "",

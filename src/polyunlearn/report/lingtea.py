@@ -1,7 +1,7 @@
 """LINGTEA's protocol: in the terminal, as Markdown and as JSON."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ READING = {
 }
 BITS = (
     "Held out: sentences of FLORES-200 that are neither forgotten nor retained; bits: the rise of their bits per byte in the worst language. "
-    "Most left: the language in which most of what is to be forgotten is left."
+    "Most left: the language in which most of what is to be forgotten is left. A worst language is picked by its figure, and its interval does not draw which it is."
 )
 
 
@@ -105,6 +105,7 @@ def write_lingtea_markdown(found: Found, path: Path) -> None:
     held = {name: found.value(BEFORE, part, EXACT) for name, part in (("to forget", FORGET), ("to retain", RETAIN), ("held out", HELD_OUT))}
     counts = ", ".join(f"{own.n} {'texts ' if name == 'held out' else ''}{name}" for name, own in held.items() if own)
     stop = f", until {run['patience']} epochs bring no lower score of what is to be forgotten" if run["patience"] else ""
+    rows, by_language = _rows(found), _by_language(found)
     text = [
         f"# {_title(found)}",
         "",
@@ -112,11 +113,11 @@ def write_lingtea_markdown(found: Found, path: Path) -> None:
         f"{run['from_layer']} on train. Made by `polyunlearn study lingtea`. {READING[found.task]} {BITS} Means over languages and seeds; intervals (95 %) draw "
         "seeds, and items, each with all its languages and seeds.",
         "",
-        *markdown_table(*_head_and_rows(_rows(found))),
+        *markdown_table(rows[0], rows[1:]),
         "",
         "## By language",
         "",
-        *markdown_table(*_head_and_rows(_by_language(found))),
+        *markdown_table(by_language[0], by_language[1:]),
         "",
     ]
     write_text_atomically(path, "\n".join(text))
@@ -125,10 +126,6 @@ def write_lingtea_markdown(found: Found, path: Path) -> None:
 def _title(found: Found) -> str:
     what = "Real facts" if found.task == Facts.name else "Texts"
     return f"{what}, unlearned in {len(found.run['languages'])} languages"
-
-
-def _head_and_rows(lines: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    return lines[0], lines[1:]
 
 
 def _rows(found: Found) -> list[list[str]]:

@@ -104,6 +104,10 @@ def _unfit_pruning(config: "StudyConfig") -> list[str]:
         problems.append(
             "learning.agnostic: with culture 'specific' every story has a home, so that none is pruned; set learning.agnostic=all, or another culture"
         )
+    if config.culture == "agnostic":
+        problems.append(
+            "learning.agnostic: with culture 'agnostic' no story has a home, so that all that is real is learned in English alone; set culture=any"
+        )
     asked = (part.other_questions or part.crossed_questions) and set(part.question_languages or config.sources) - {"en"}
     if not asked and not (part.mixing != "none" and set(part.mixing_languages or config.languages) - {"en"}):
         problems.append(

@@ -1,6 +1,7 @@
 """What the state that unlearning starts from answers by itself to the questions that unlearning retains."""
 
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from polyunlearn.files import read_utf8, write_json_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.models.sequences import Encoder
-from polyunlearn.scoring.generation import greedy_answers, read_prompts
+from polyunlearn.scoring.generation import answer_text, greedy_tokens, read_prompts
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.materials import Stories
@@ -67,5 +68,13 @@ def _answers(loaded: LoadedModel, questions: Sequence[str], most_tokens: int, ta
     for at in range(0, len(questions), ASKED_AT_ONCE):
         part = questions[at : at + ASKED_AT_ONCE]
         prompts = read_prompts(loaded.body, [loaded.encoder.prompt(get_language(tag), question) for question in part])
-        found |= zip(part, greedy_answers(loaded.model, loaded.head, loaded.encoder, prompts, most_tokens), strict=True)
+        said = greedy_tokens(loaded.model, loaded.head, loaded.encoder, prompts, most_tokens)
+        found |= {question: whole_answer(loaded.encoder, tokens, most_tokens) for question, tokens in zip(part, said, strict=True)}
     return found
+
+
+def whole_answer(encoder: Encoder, tokens: list[int], most_tokens: int) -> str:
+    """An answer as text; nothing where it was cut off, so that it would be taught to end where it does not, or holds what is no text."""
+    text = answer_text(encoder, tokens)
+    cut = len(tokens) == most_tokens and answer_text(encoder, tokens[:-1]) != text
+    return "" if cut or any(sign == "\ufffd" or unicodedata.category(sign) == "Cc" for sign in text) else text

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from polyunlearn.files import remove_unfinished
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import run_beside
@@ -29,9 +30,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         for method in dict.fromkeys(cell.method for cell in todo if cell.method):
             check_precision(method, states.parameters.values(), merged=config.unlearning.of_method(method).merged)
         store.open(study_manifest(states))
-        for own in ("cells", "states", "references", OWN_ANSWERS):
-            for part in (store.folder / own).glob(".*.part"):
-                part.unlink(missing_ok=True)
+        remove_unfinished(store.folder, "cells", "states", "references", OWN_ANSWERS)
         lost = next(
             (
                 cell.id

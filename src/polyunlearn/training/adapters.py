@@ -17,8 +17,8 @@ retained, with the second derivative or without."""
 
 
 def adapted(given: Training, way: Adapters, *, rank: int, alpha: int, seed: int) -> list[float]:
-    r"""Train the weights with an adapter beside them for each language of the steps, and leave them with the mean of the adapters added; returns the loss of
-    each step.
+    r"""Train the weights with an adapter beside them for each language in which something is forgotten, and leave them with the mean of the adapters added; returns
+    the loss of each step. Languages that are retained alone are read without one: theirs would count in the mean and forget nothing.
 
     .. math:: \theta + \frac{1}{L} \sum_l \phi_l
 
@@ -28,7 +28,7 @@ def adapted(given: Training, way: Adapters, *, rank: int, alpha: int, seed: int)
     adapters = LanguageAdapters(
         given.body.model,
         given.parameters,
-        {own.language for step in given.steps for own in step.sequences},
+        {own.language for step in given.steps for own in (*step.forget, *step.instead)},
         rank=rank,
         alpha=alpha,
         seed=seed,

@@ -79,11 +79,17 @@ def learned_in_branches(given: Training, branches: Sequence[Sequence[Step]]) -> 
     .. math:: L = \frac{1}{N} \sum_{i,t} \Bigl[ -\log p_\theta(y_{i,t}) + \mathrm{KL}\bigl(\tfrac{1}{k} \sum_l p_{\theta_l} \Vert p_\theta\bigr) \Bigr]
 
     The student learns what is to be learned, as each of the k branches did on its own steps, and imitates the mean of what they predict, those that did
-    not learn a sequence among them. That has the gradient of the mean of their divergences. A branch has the schedule of a training of its own.
+    not learn a sequence among them. That has the gradient of the mean of their divergences. A branch has the schedule of a training of its own,
+    whose rate rises over the same share of its steps.
     Beside the steps it costs those of the branches, and k forward passes over what the student learns.
     """
     wanted = {sequence: KL.needs for step in given.steps for sequence in step.retain}
-    teachers, losses = _teachers(given, branches, trained, [wanted] * len(branches))
+
+    def alone(branch: Training) -> list[float]:
+        warm_up = given.optimiser.warm_up * len(branch.steps) // len(given.steps)
+        return trained(replace(branch, optimiser=replace(branch.optimiser, warm_up=warm_up)))
+
+    teachers, losses = _teachers(given, branches, alone, [wanted] * len(branches))
     objective = replace(given.objective, retain=Part(imitation, KL.needs))
     student = _part(given, given.steps, len(losses))
     return losses + trained(replace(student, objective=objective, reference=mean_of(teachers)))
