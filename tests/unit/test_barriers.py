@@ -421,5 +421,5 @@ def test_nothing_is_written_over_the_claims(gemma_folder: Path, tmp_path: Path) 
     write_claims([parallel("c")], path)
     before = path.read_bytes()
     result = CliRunner().invoke(app, ["barriers", str(gemma_folder), str(path), "--json", str(path)])
-    assert isinstance(result.exception, UserError) and "named twice" in str(result.exception)
+    assert isinstance(result.exception, UserError) and "is read here" in str(result.exception)
     assert path.read_bytes() == before

@@ -380,7 +380,7 @@ def test_the_command_writes_what_it_found(gemma_folder: Path, tmp_path: Path) ->
         (["--way", "datastore", "--alpha", "0"], "alpha 0: give a number above 0"),
         (["--way", "datastore", "--language", "fr"], "no claim has an edition in 'fr'"),
         (["--way", "datastore", "--ask-in", "fr"], "no claim has an edition in 'fr'; the file has en, de"),
-        (["--way", "datastore", "--json", "CLAIMS"], "is named twice"),
+        (["--way", "datastore", "--json", "CLAIMS"], "is read here"),
     ],
 )
 def test_a_mistake_names_value_and_remedy_before_a_model_is_loaded(tmp_path: Path, arguments: list[str], message: str) -> None:
