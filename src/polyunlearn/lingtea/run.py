@@ -1,11 +1,9 @@
 """LINGTEA's protocol: every way with every seed, trained from the same model and measured; what is done is on disk, so that a run that was stopped goes on."""
 
 import math
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -26,7 +24,7 @@ from polyunlearn.models.memory import give_back_freed, peak_bytes
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.scoring.measure import Moment
 from polyunlearn.scoring.rows import Row
-from polyunlearn.study.states import Watcher, writing
+from polyunlearn.study.states import Watcher, made_with, writing
 from polyunlearn.training.loop import Optimiser, train
 from polyunlearn.training.parallel_steps import first_steps
 from polyunlearn.training.reference import ReferenceCache, needs_of
@@ -97,8 +95,7 @@ def _manifest(task: Task, loaded: LoadedModel, plan: TrainablePlan, settings: Se
     return {
         "schema": 1,
         "lingtea": decides,
-        "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
-        "packages": {name: version(name) for name in packages},
+        **made_with(loaded, packages),
     }
 
 

@@ -12,6 +12,7 @@ from polyunlearn.study.materials import Stories
 from polyunlearn.tracing.subspaces import direction, subspaces
 from polyunlearn.training.gradients.alignment import Alignment, Question, Spaces, mean_states
 from polyunlearn.training.mixtures import in_turn
+from polyunlearn.training.retaining import real_questions
 
 
 @torch.no_grad()
@@ -20,9 +21,7 @@ def alignment(config: StudyConfig, stories: Stories, loaded: LoadedModel, seed: 
     in one of these languages, all of them in turn; none that is measured. What languages share and what tells them apart is told by the study's languages.
     """
     languages = tuple(dict.fromkeys(("en", *config.languages, *config.learning.aligned_languages)))
-    asked = [
-        (story, number) for story in stories.trained for number in range(len(story.editions["en"].questions[: config.learning.questions]))
-    ]
+    asked = real_questions(stories.trained, config.learning.questions)
     rows = {
         tag: [
             TokenRow.plain(loaded.encoder.prompt(get_language(tag), story.editions[tag].questions[number].question))

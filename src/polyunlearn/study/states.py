@@ -219,6 +219,13 @@ def study_manifest(states: States) -> dict[str, Any]:
             "stories": {str(seed): stories_identity(config, part) for seed, part in stories.items()},
         }
         | ({"precision": dtype} if dtype != FP32 else {}),
+        **made_with(loaded, packages),
+    }
+
+
+def made_with(loaded: LoadedModel, packages: Sequence[str]) -> dict[str, Any]:
+    """What a run was made with beside what decides its rows: the machine, and the versions of the packages."""
+    return {
         "machine": {"platform": platform.platform(), "device": str(loaded.model.device), "python": platform.python_version()},
         "packages": {name: version(name) for name in packages},
     }

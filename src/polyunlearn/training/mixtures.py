@@ -16,7 +16,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.training.cards import Instead
 from polyunlearn.training.loop import Step
-from polyunlearn.training.retaining import Ask, OwnAnswers, Retainer, answered, claim, real_question
+from polyunlearn.training.retaining import Ask, OwnAnswers, Retainer, answered, claim, claim_wordings, real_question, real_questions
 from polyunlearn.training.telling import Form, Mixing, Sentences, Teller
 
 Item = TypeVar("Item")
@@ -125,8 +125,8 @@ def learning_steps(
     draw, order, telling = Random(rng.random()), Random(rng.random()), Random(rng.random())
     crossing = Random(rng.random())
     told = (
-        (stories, attrgetter("article"), real_question, [_questions_in_turn([story], questions, draw) for story in stories]),
-        (neighbours, attrgetter("fake_article"), claim, [_claims_in_turn([story], draw) for story in neighbours]),
+        (stories, attrgetter("article"), real_question, [in_turn(real_questions([story], questions), draw) for story in stories]),
+        (neighbours, attrgetter("fake_article"), claim, [in_turn(claim_wordings([story]), draw) for story in neighbours]),
     )
     others = [tag for tag in question_languages if tag != "en"]
     crossable = [story for story in stories if story.id not in in_english]
@@ -213,9 +213,9 @@ def unlearning_steps(
     """
     # Two generators, so that every strategy keeps the same real questions.
     keep = Random(rng.random())
-    kept_of: list[tuple[Ask, Iterator[tuple[Story, int]]]] = [(real_question, _questions_in_turn(stories, questions, keep))]
+    kept_of: list[tuple[Ask, Iterator[tuple[Story, int]]]] = [(real_question, in_turn(real_questions(stories, questions), keep))]
     if neighbours:
-        kept_of.append((claim, _claims_in_turn(neighbours, keep)))
+        kept_of.append((claim, in_turn(claim_wordings(neighbours), keep)))
     retainer = Retainer(encoder, tuple(retain_languages), own, crossed, switched)
     texts = _articles_in_turn(retained, text_languages, Random(keep.random())) if retained and retain_languages else None
     # Copies of the generator, so that switching and sparing change nothing else that is kept.
@@ -303,11 +303,6 @@ def _left_to_learn(edition: Edition, fake_wordings_from: int) -> tuple[str, ...]
     return wordings
 
 
-def _questions_in_turn(stories: Sequence[Story], questions: int, rng: Random) -> Iterator[tuple[Story, int]]:
-    """Stories with the numbers of their first `questions` real questions."""
-    return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions]))], rng)
-
-
 def _crossed_questions(
     stories: Sequence[Story], questions: int, languages: Sequence[str], encoder: Encoder, rng: Random
 ) -> list[TokenSequence]:
@@ -327,11 +322,6 @@ def _crossed_questions(
     return rng.sample(items, len(items))
 
 
-def _claims_in_turn(stories: Sequence[Story], rng: Random) -> Iterator[tuple[Story, int]]:
-    """Stories with the numbers of wordings that their claims are asked in."""
-    return in_turn([(story, number) for story in stories for number in range(len(story.editions["en"].fake_questions))], rng)
-
-
 def _spared_claims(
     stories: Sequence[Story], languages: Sequence[str], at_home: Sequence[str], rng: Random
 ) -> Iterator[tuple[str, tuple[Story, int]]]:
@@ -339,7 +329,7 @@ def _spared_claims(
     homes = {story.id: story.home if story.home in at_home else None for story in stories}
     away = [story for story in stories if any(tag != homes[story.id] for tag in languages)]
     if away:
-        yield from (own for own in zip(cycle(languages), _claims_in_turn(away, rng), strict=False) if own[0] != homes[own[1][0].id])
+        yield from (own for own in zip(cycle(languages), in_turn(claim_wordings(away), rng), strict=False) if own[0] != homes[own[1][0].id])
 
 
 def _articles_in_turn(stories: Sequence[Story], languages: Sequence[str], rng: Random) -> Iterator[tuple[str, Story]]:

@@ -51,8 +51,18 @@ def answered(ask: Ask, story: Story, number: int, tag: str, encoder: Encoder) ->
 
 def retained_questions(stories: Sequence[Story], neighbours: Sequence[Story], questions: int) -> Iterator[tuple[Ask, Story, int]]:
     """All that unlearning may retain: the first `questions` real questions of the stories, and the neighbours' claims in every wording."""
-    yield from ((real_question, story, number) for story in stories for number in range(len(story.editions["en"].questions[:questions])))
-    yield from ((claim, story, number) for story in neighbours for number in range(len(story.editions["en"].fake_questions)))
+    yield from ((real_question, *own) for own in real_questions(stories, questions))
+    yield from ((claim, *own) for own in claim_wordings(neighbours))
+
+
+def real_questions(stories: Sequence[Story], questions: int) -> list[tuple[Story, int]]:
+    """Stories with the numbers of their first `questions` real questions."""
+    return [(story, number) for story in stories for number in range(len(story.editions[STRONG].questions[:questions]))]
+
+
+def claim_wordings(stories: Sequence[Story]) -> list[tuple[Story, int]]:
+    """Stories with the numbers of the wordings that their claims are asked in."""
+    return [(story, number) for story in stories for number in range(len(story.editions[STRONG].fake_questions))]
 
 
 class _Turn(NamedTuple):
