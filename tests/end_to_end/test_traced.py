@@ -10,10 +10,12 @@ import duckdb
 import pytest
 from commands import command
 
+from killing import Killing
 from polyunlearn.languages import get_language
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.plan import plan_study
+from polyunlearn.study.processes import Silent
 from polyunlearn.study.run import run_study
 from polyunlearn.study.states import States
 from polyunlearn.study.store import Store
@@ -37,23 +39,6 @@ def _config(model: Path) -> StudyConfig:
     return StudyConfig.model_validate({"name": "traced", "model": str(model), **SETTINGS})
 
 
-class _Quiet:
-    """Watches a run, and kills it before a cell begins."""
-
-    def __init__(self, kill_before: str = ""):
-        self.kill_before = kill_before
-
-    def cell(self, name: str, number: int, count: int) -> None:
-        if name == self.kill_before:
-            raise KeyboardInterrupt
-
-    def work(self, what: str, done: int, total: int) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-
 def _rows(folder: Path) -> list[tuple[object, ...]]:
     files = [str(path) for path in (folder / "cells").glob("*.parquet")]
     return duckdb.read_parquet(files).order("cell, step, language, asks, story, wording, metric").fetchall()
@@ -70,7 +55,7 @@ def _less_firmly() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("traced") / "whole"
-    run_study(_config(gemma_folder), out, _Quiet())
+    run_study(_config(gemma_folder), out, Silent())
     return out
 
 
@@ -94,7 +79,7 @@ def test_what_was_traced_is_kept_and_reported(finished: Path) -> None:
 def test_languages_chosen_by_true_articles_are_kept_and_reported(finished: Path, gemma_folder: Path, tmp_path: Path) -> None:
     """As `select_languages` chooses them on the learned state, its trainable layers and the study's vocabulary; English first."""
     # The learned weights are gone, and are kept where they are trained again.
-    states = States.load(_config(gemma_folder), Store(shutil.copytree(finished, tmp_path / "copy")), _Quiet())
+    states = States.load(_config(gemma_folder), Store(shutil.copytree(finished, tmp_path / "copy")), Silent())
     materials = states.materials(0)
     states.restore(Cell("learned", 0, "de"), materials)
     selection = select_languages(states.unlearning, materials.training_head, states.parameters, article_texts(materials.stories.trained), 3)
@@ -114,9 +99,9 @@ def test_languages_chosen_by_true_articles_are_kept_and_reported(finished: Path,
 def test_resumed_before_the_traced_cell_gives_the_same_rows(gemma_folder: Path, finished: Path, tmp_path: Path, kill_before: str) -> None:
     out = tmp_path / "killed"
     with pytest.raises(KeyboardInterrupt):
-        run_study(_config(gemma_folder), out, _Quiet(kill_before))
+        run_study(_config(gemma_folder), out, Killing(kill_before))
     assert not Store(out).is_done(TRACED)
-    run_study(_config(gemma_folder), out, _Quiet())
+    run_study(_config(gemma_folder), out, Silent())
     assert _rows(out) == _rows(finished)
     assert Store(out).record(TRACED).found == Store(finished).record(TRACED).found
 
@@ -125,7 +110,7 @@ def test_a_traced_cell_is_repeated_where_the_learned_weights_are_gone(gemma_fold
     out = tmp_path / "copy"
     shutil.copytree(finished, out)
     Store(out).rows_path(TRACED).unlink()
-    run_study(_config(gemma_folder), out, _Quiet())
+    run_study(_config(gemma_folder), out, Silent())
     assert _rows(out) == _rows(finished)
 
 

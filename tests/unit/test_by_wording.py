@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from handmade_claims import CLAIMS, LANGUAGES, TOLD, claim_of, taught
+from handmade_study import SETTINGS
 from tiny import sharp
 
 from polyunlearn.analysis.by_wording import _of_rows, by_wording
@@ -18,6 +19,7 @@ from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.layers import trace_study
+from polyunlearn.study.processes import Silent
 from polyunlearn.study.run import run_study
 from polyunlearn.study.store import Store
 
@@ -48,19 +50,6 @@ def test_other_scripts_are_also_asked_in_latin_letters(gemma_folder: Path) -> No
     found = held_by_wording(sharp(gemma_folder), claims, [claim.id for claim in claims], Asking(wordings=1))
     assert list(found.romanised) == ["ru"] and found.romanised["ru"] is not None and found.romanised["ru"].n == 6
     assert found.romanised["ru"] != found.wordings["ru"][0]
-
-
-class _Quiet:
-    def cell(self, name: str, number: int, count: int) -> None: ...
-    def work(self, what: str, done: int, total: int) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
-SETTINGS = {
-    "name": "layers", "stories": 4, "languages": ["en", "de"], "sources": ["de", "en"], "strategies": ["all"],
-    "learning": {"from_layer": 2, "passes": 6, "rate": 3e-3}, "unlearning": {"from_layer": 1, "steps": 4, "batch": 4, "wordings": 1},
-    "scoring": {"wordings": 1, "answered_wordings": 0, "candidates": 4, "held_out_stories": 0},
-}  # fmt: skip
 
 
 def test_what_is_left_in_each_wording_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,13 +90,13 @@ def test_a_study_says_what_is_held_in_each_wording_and_has_a_page_of_it(gemma_fo
         "scoring": {**SETTINGS["scoring"], "wordings": 2},
         "model": str(gemma_folder),
     }  # type: ignore[dict-item]
-    run_study(StudyConfig.model_validate(settings), out, _Quiet())
+    run_study(StudyConfig.model_validate(settings), out, Silent())
     store = Store(out)
     for source, strategies in (("ru", ["all"]), ("en", [])):
-        found = trace_study(out, [source], [0], strategies, _Quiet())
+        found = trace_study(out, [source], [0], strategies, Silent())
         traced = Traced(found.located, by_wording(store.config(), store, found.romanised), found.depths)
         report = build_layer_pages(out, traced)
-    learned = trace_study(out, ["ru"], [0], [], _Quiet())
+    learned = trace_study(out, ["ru"], [0], [], Silent())
     (own,) = by_wording(store.config(), store, learned.romanised).values()
     assert own.measure == "raised" and [len(one) for one in own.wordings.values()] == [2, 2] and list(own.romanised) == ["ru"]
     assert {row.language for rows in learned.romanised.values() for row in rows} == {"ru"} and set(learned.romanised) == {

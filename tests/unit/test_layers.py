@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from handmade_claims import CLAIMS, LANGUAGES, STORIES, TOLD, teach
+from handmade_study import SETTINGS
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import sharp
@@ -26,6 +27,7 @@ from polyunlearn.models.loading import LoadedModel, load_model
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, snapshot
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.layers import trace_study
+from polyunlearn.study.processes import Silent
 from polyunlearn.study.run import run_study
 from polyunlearn.study.store import Store
 from polyunlearn.tracing.band import HOLDS, SHARED, extended_down, lens_shares, make_layer_plan, patched_shares, smallest_band
@@ -327,50 +329,37 @@ def test_the_command_over_parallel_text(planted: tuple[LoadedModel, dict[str, to
 # Studies.
 
 
-class _Quiet:
-    def cell(self, name: str, number: int, count: int) -> None: ...
-    def work(self, what: str, done: int, total: int) -> None: ...
-    def say(self, text: str) -> None: ...
-
-
-SETTINGS = {
-    "name": "layers", "stories": 4, "languages": ["en", "de"], "sources": ["de", "en"], "strategies": ["all"],
-    "learning": {"from_layer": 2, "passes": 6, "rate": 3e-3}, "unlearning": {"from_layer": 1, "steps": 4, "batch": 4, "wordings": 1},
-    "scoring": {"wordings": 1, "answered_wordings": 0, "candidates": 4, "held_out_stories": 0},
-}  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def study(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("layers") / "study"
-    run_study(StudyConfig.model_validate({**SETTINGS, "model": str(gemma_folder)}), out, _Quiet())
+    run_study(StudyConfig.model_validate({**SETTINGS, "model": str(gemma_folder)}), out, Silent())
     return out
 
 
 def test_a_study_is_traced(study: Path) -> None:
     """Learning trained layers 2 and 3: below, patching brings exactly nothing and the band lies in them. Weights that are gone are trained again alike."""
-    found = trace_study(study, ["de"], [0], ["all"], _Quiet())
+    found = trace_study(study, ["de"], [0], ["all"], Silent())
     assert list(found.located) == ["learned-de-seed0"] and list(found.depths) == ["unlearned-de-all-gradient_difference-seed0"]
     own = found.located["learned-de-seed0"].layers
     assert own.patching is not None and own.patching.raised["de"].low > 0
     assert own.patching.brought["de"][:2] == (0, 0) and own.plan.core is not None and own.plan.core[0] >= 2
     depth = found.depths["unlearned-de-all-gradient_difference-seed0"]["de"]
     assert depth is not None and 0 <= depth <= 1
-    again = trace_study(study, ["de"], [], [], _Quiet())
+    again = trace_study(study, ["de"], [], [], Silent())
     assert again.depths == {} and again.located == found.located
 
 
 def test_what_a_study_lacks_is_said(study: Path, tmp_path: Path) -> None:
     for arguments, said in (((["ur"], [], []), "no source ur"), (([], [7], []), "no seed 7"), (([], [], ["source"]), "no strategy source")):
         with pytest.raises(UserError, match=said):
-            trace_study(study, *arguments, _Quiet())  # type: ignore[arg-type]
+            trace_study(study, *arguments, Silent())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="holds no study"):
-        trace_study(tmp_path, [], [], [], _Quiet())
+        trace_study(tmp_path, [], [], [], Silent())
     unfinished = tmp_path / "unfinished"
     (unfinished / "cells").mkdir(parents=True)
     (unfinished / "manifest.json").write_bytes((study / "manifest.json").read_bytes())
     with pytest.raises(UserError, match="is not finished"):
-        trace_study(unfinished, [], [], [], _Quiet())
+        trace_study(unfinished, [], [], [], Silent())
     assert Store(unfinished).config().name == "layers"
 
 

@@ -12,6 +12,7 @@ import torch
 from tiny import sharp
 from transformers import PreTrainedTokenizerFast
 
+from killing import Killing
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.corpus.stories import Edition, QuestionAnswer, Story
 from polyunlearn.languages import get_language
@@ -24,6 +25,7 @@ from polyunlearn.study.materials import make_materials, study_stories
 from polyunlearn.study.own_answers import ASKED_AT_ONCE, asked_in, own_answers, whole_answer
 from polyunlearn.study.plan import plan_study
 from polyunlearn.study.presets import load_config
+from polyunlearn.study.processes import Silent
 from polyunlearn.study.run import run_study
 from polyunlearn.study.stages import cell_steps, retained_languages
 from polyunlearn.study.store import OWN_ANSWERS, Store
@@ -301,21 +303,6 @@ STUDY = {
 }  # fmt: skip
 
 
-class _Quiet:
-    """Watches a run, and kills it before a cell begins."""
-
-    def __init__(self, kill_before: str = ""):
-        self.kill_before = kill_before
-
-    def cell(self, name: str, number: int, count: int) -> None:
-        if name == self.kill_before:
-            raise KeyboardInterrupt
-
-    def work(self, what: str, done: int, total: int) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-
 def _config(folder: Path) -> StudyConfig:
     return StudyConfig.model_validate({**STUDY, "model": str(folder)})
 
@@ -334,7 +321,7 @@ def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("own") / "study"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("polyunlearn.models.vocabulary.SAMPLE", 1)
-        run_study(_config(gemma_folder), out, _Quiet())
+        run_study(_config(gemma_folder), out, Silent())
     return out
 
 
@@ -370,11 +357,11 @@ def test_resumed_gives_the_same_rows(
     monkeypatch.setattr("polyunlearn.models.vocabulary.SAMPLE", 1)
     out = tmp_path / "killed"
     with pytest.raises(KeyboardInterrupt):
-        run_study(_config(gemma_folder), out, _Quiet(kill_before))
+        run_study(_config(gemma_folder), out, Killing(kill_before))
     if kill_before.endswith("crossed-seed0"):
         for path in (out / OWN_ANSWERS).iterdir():
             path.unlink()
-    run_study(_config(gemma_folder), out, _Quiet())
+    run_study(_config(gemma_folder), out, Silent())
     assert _rows(out) == _rows(finished)
 
 
@@ -384,7 +371,7 @@ def test_a_folder_keeps_studies_apart_that_retain_otherwise(gemma_folder: Path, 
     for setting, value in (("retain_answers", "own"), ("retain_crossed", True)):
         other = config.model_copy(update={"unlearning": config.unlearning.model_copy(update={setting: value})})
         with pytest.raises(Exception, match=f"another study.*unlearning.{setting}"):
-            run_study(other, finished, _Quiet())
+            run_study(other, finished, Silent())
 
 
 def test_the_plan_counts_what_is_asked_once(gemma_folder: Path) -> None:

@@ -198,7 +198,7 @@ class Verification:
                 finding.claim, finding.language, "failed" if faults else "undecided" if state is None else "passed", tuple(faults)
             )
 
-    @property
+    @cached_property
     def staying(self) -> Staying:
         """What became of what was to stay; of nothing, where nothing was."""
         return staying(self.before, self.after) if self.before else Staying()

@@ -100,8 +100,7 @@ def claims_translate(
 
     if nllb:
         refuse(context, *OF_ENDPOINTS, beside="--nllb translates on this machine")
-    check_outputs(out, reads=[file])
-    check_new(out)
+    check_new(out, reads=[file])
     wanted = _tags(languages)
     if not wanted:
         raise UserError(f"--languages {languages!r}: names none; give tags, such as de,fr")

@@ -231,8 +231,7 @@ def claims_import(
     from polyunlearn.corpus.readers.parallel import local_files
     from polyunlearn.corpus.readers.suite import import_claims
 
-    check_outputs(out, reads=local_files(sources))
-    check_new(out)
+    check_new(out, reads=local_files(sources))
     pairs = [own.partition("=") for own in columns]
     wrong = [own for own, (field, equals, column) in zip(columns, pairs, strict=True) if not (field and equals and column)]
     if wrong:

@@ -46,9 +46,9 @@ def check_outputs(*outputs: Path | None, reads: Sequence[Path | None] = (), stud
                 raise UserError(f"{path}: is a file of {folder} itself, which would be lost; give another path")
 
 
-def check_new(*outputs: Path) -> None:
+def check_new(*outputs: Path, reads: Sequence[Path | None] = ()) -> None:
     """Raise `UserError` where an output cannot be written or stands there already: what is written there is data to go on with, not a view of it."""
-    check_outputs(*outputs)
+    check_outputs(*outputs, reads=reads)
     for path in outputs:
         if path.is_file():
             raise UserError(f"{path}: stands there already, and is not written over; remove it, or give another path")

@@ -3,11 +3,9 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +15,8 @@ from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.cleaning.findings import ALLOWED, Audit, Finding, Staying
 from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Attempt, Verification
-from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
-from polyunlearn.report.tables import signed
+from polyunlearn.report.pages import write_page
 
 
 def print_audit(audit: Audit, console: Console) -> None:
@@ -338,25 +335,22 @@ def write_claims_html(
     title: str, audits: dict[str, Audit], sentences: Sequence[str], attempts: Sequence[Sequence[str]], points: Sequence[Any], path: Path
 ) -> None:
     """Write the page atomically: the verdict in words, a matrix of claims and languages for each audit, points on the way, and attacks."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"heat": _heat, "signed": signed}
-    template = environment.from_string(files("polyunlearn.report").joinpath("claims.html.jinja").read_text(encoding="utf-8"))
     order = list(dict.fromkeys(own.claim for audit in audits.values() for own in by_risk(audit)))
     away = {name: {(own.claim, own.language): own for own in audit.away} for name, audit in audits.items()}
-    write_text_atomically(
+    write_page(
+        "claims.html.jinja",
         path,
-        template.render(
-            title=title,
-            audits=audits,
-            away=away,
-            sentences=sentences,
-            order=order,
-            attempt_columns=ATTEMPT_COLUMNS,
-            attempt_reading=ATTEMPT_READING,
-            attempts=attempts,
-            points=points,
-            languages={tag: get_language(tag) for audit in audits.values() for tag in audit.languages},
-        ),
+        heat=_heat,
+        title=title,
+        audits=audits,
+        away=away,
+        sentences=sentences,
+        order=order,
+        attempt_columns=ATTEMPT_COLUMNS,
+        attempt_reading=ATTEMPT_READING,
+        attempts=attempts,
+        points=points,
+        languages={tag: get_language(tag) for audit in audits.values() for tag in audit.languages},
     )
 
 

@@ -1,24 +1,22 @@
 """report.html: one self-contained file, readable offline; every text in it is escaped."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, StrictUndefined
 
 from polyunlearn.analysis.comparison import compare
 from polyunlearn.analysis.recovery import hardest, recoveries, relearning_curves, relearning_matrix
 from polyunlearn.analysis.summary import CLEARED, COST, CellFigures, TrajectoryPoint, left_at_cost, trajectory
 from polyunlearn.analysis.tables import GROUPS, choices, spread_matrix, strategy_table, traces, way_of_unlearning
-from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.attacks import form_text
 from polyunlearn.report.charts import Style, before_after_chart, budget_chart, relearning_chart, styles, trajectory_chart
 from polyunlearn.report.comparison import way_texts
 from polyunlearn.report.glossary import GLOSSARY
-from polyunlearn.report.tables import estimate_text, places, signed
+from polyunlearn.report.pages import write_page
+from polyunlearn.report.tables import estimate_text
 from polyunlearn.report.verdict import verdict
 from polyunlearn.study.cells import Cell, study_cells
 from polyunlearn.study.config import StudyConfig
@@ -31,47 +29,40 @@ SAMPLE_STORIES = 6
 
 def write_html(config: StudyConfig, manifest: Mapping[str, Any], store: Store, figures: Sequence[CellFigures], path: Path) -> None:
     """Render the report and write it atomically."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"heat": _heat, "places": places, "signed": signed}
-    template = environment.from_string(files("polyunlearn.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     matrix = spread_matrix(figures)
     paths = trajectory(store, figures)
     several = len(config.methods) > 1
     palette = styles(dict.fromkeys(_name(item.cell, several) for item in figures))
-    write_text_atomically(
+    write_page(
+        "report.html.jinja",
         path,
-        template.render(
-            config=config,
-            manifest=manifest,
-            settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-            languages={tag: get_language(tag) for tag in config.languages},
-            matrix=matrix,
-            groups=GROUPS,
-            strategies=strategy_table(figures),
-            traces=traces(figures),
-            choices=choices(figures),
-            layer_pages=[
-                (cell, page.relative_to(path.parent)) for cell in study_cells(config) if (page := store.layers_page(cell)).is_file()
-            ],
-            distils=any(way.branches == "distil" for way in config.ways),
-            lives=LIVES,
-            enough=COVERED,
-            verdict=verdict(config, store, figures),
-            charts=[
-                _source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)
-            ],
-            figures=figures,
-            samples=_samples(store, config),
-            answered=any(language.fake_count is not None for item in figures for language in item.by_language.values()),
-            comparison=_comparison(config, store, palette, several),
-            attacks=_attacks(config, store, several),
-            glossary=GLOSSARY,
-            cleared=CLEARED,
-            cost=COST,
-            styles=palette,
-            seconds=sum(item.record.seconds for item in figures),
-            peak=max((item.record.peak_rss_bytes for item in figures), default=0),
-        ),
+        heat=_heat,
+        config=config,
+        manifest=manifest,
+        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        languages={tag: get_language(tag) for tag in config.languages},
+        matrix=matrix,
+        groups=GROUPS,
+        strategies=strategy_table(figures),
+        traces=traces(figures),
+        choices=choices(figures),
+        layer_pages=[(cell, page.relative_to(path.parent)) for cell in study_cells(config) if (page := store.layers_page(cell)).is_file()],
+        distils=any(way.branches == "distil" for way in config.ways),
+        lives=LIVES,
+        enough=COVERED,
+        verdict=verdict(config, store, figures),
+        charts=[_source_charts(source, figures, paths, palette, several) for source in dict.fromkeys(line[0].source for line in matrix)],
+        figures=figures,
+        samples=_samples(store, config),
+        answered=any(language.fake_count is not None for item in figures for language in item.by_language.values()),
+        comparison=_comparison(config, store, palette, several),
+        attacks=_attacks(config, store, several),
+        glossary=GLOSSARY,
+        cleared=CLEARED,
+        cost=COST,
+        styles=palette,
+        seconds=sum(item.record.seconds for item in figures),
+        peak=max((item.record.peak_rss_bytes for item in figures), default=0),
     )
 
 

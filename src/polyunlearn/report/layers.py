@@ -2,11 +2,9 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 
-from jinja2 import Environment, StrictUndefined
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +14,7 @@ from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.layer_charts import charts, line_style
 from polyunlearn.report.layer_tables import Depths, TextTable, depth_table, trace_tables, wording_table
+from polyunlearn.report.pages import write_page
 from polyunlearn.report.tables import markdown_table
 from polyunlearn.tracing.languages import ByWording
 from polyunlearn.tracing.layers import LayerTrace, Located
@@ -89,8 +88,6 @@ def write_traced_markdown(title: str, traced: Traced, path: Path) -> None:
 
 def write_traced_html(title: str, traced: Traced, path: Path) -> None:
     """Write the page atomically: of each state the outcome in words, a chart a figure with a line a language, and every table."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("polyunlearn.report").joinpath("layers.html.jinja").read_text(encoding="utf-8"))
     states = [
         {
             "name": name,
@@ -102,8 +99,7 @@ def write_traced_html(title: str, traced: Traced, path: Path) -> None:
         for name, own in traced.located.items()
     ]
     depths = [depth_table(traced.depths)] if traced.depths else []
-    page = template.render(title=title, states=states, unlearned=list(_of_unlearned(traced, intervals=True)), depths=depths)
-    write_text_atomically(path, page)
+    write_page("layers.html.jinja", path, title=title, states=states, unlearned=list(_of_unlearned(traced, intervals=True)), depths=depths)
 
 
 def _tables(traced: Traced, name: str, *, intervals: bool) -> Iterator[TextTable]:
