@@ -123,6 +123,8 @@ class Verification:
     def _stands_out(self, own: Attempt, held: int) -> bool:
         """Whether so many `held` are more than an attempt may bring back: than is allowed, than chance gives, and than the controls explain. These explain something
         where there are enough of them and more are held than chance gives, so that the attack makes any claim look held; claims must then be held oftener."""
+        if not held:
+            return False  # Attempts that ask for no claim are none that chance is shared out over.
         asked, alpha = own.asked - own.undecided, self.after.alpha
         chance = most_by_chance(asked, own.rate, alpha / (len(self.attacks) + 1) / self._attempts_by_attack[own.attack])
         if held <= max(self.allowed * asked, chance):
