@@ -34,7 +34,7 @@ def finished(gemma_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     overrides = [part for item in (f"model={gemma_folder}", *SETTINGS) for part in ("--set", item)]
     result = command("study", "run", "quickstart", "--out", str(out), *overrides)
     assert result.returncode == 0, result.stderr
-    early = command("attack", str(out), "--only", "prunning")
+    early = command("attack", str(out), "--attack", "prunning")
     assert early.returncode == 2 and "did you mean 'pruning'" in early.stderr
     return out
 
@@ -79,7 +79,7 @@ def test_every_attack_on_every_state_and_the_same_again(finished: Path, tmp_path
     written = values(finished)
     lost = finished / "attacks" / "relearning" / "unlearned-de-traced-gradient_difference-seed0.parquet"
     lost.unlink()
-    again = command("attack", str(finished), "--only", "relearning", "--strategy", "traced")
+    again = command("attack", str(finished), "--attack", "relearning", "--strategy", "traced")
     assert again.returncode == 0, again.stderr
     assert values(finished) == written and "it once" not in again.stderr and "[1/1]" in again.stderr
     for name in ("pruning", "role_play"):
@@ -102,7 +102,7 @@ def test_an_unfinished_study_is_not_attacked(finished: Path) -> None:
     away = cell.rename(cell.with_suffix(".away"))
     result = command("attack", str(finished), "--method", "gradient_difference")
     attacks = (finished / "attacks").rename(finished / "attacks.away")
-    others = command("attack", str(finished), "--strategy", "traced", "--only", "pruning")
+    others = command("attack", str(finished), "--strategy", "traced", "--attack", "pruning")
     shutil.rmtree(finished / "attacks")
     attacks.rename(finished / "attacks")
     away.rename(cell)
@@ -115,7 +115,7 @@ def test_a_study_of_another_corpus_is_not_attacked(finished: Path) -> None:
     manifest = finished / "manifest.json"
     text = manifest.read_text()
     manifest.write_text(text.replace(json.loads(text)["study"]["stories"]["0"]["fingerprint"], "0" * 16))
-    result = command("attack", str(finished), "--only", "pruning")
+    result = command("attack", str(finished), "--attack", "pruning")
     manifest.write_text(text)
     assert result.returncode == 2 and "was made of something else" in result.stderr and "stories.0.fingerprint" in result.stderr
 

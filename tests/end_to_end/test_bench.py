@@ -15,7 +15,7 @@ from polyunlearn.errors import UserError
 
 
 def _bench(model: Path, only: str, out: Path) -> Done:
-    return command("bench", "--model", str(model), "--only", only, "--json", str(out))
+    return command("bench", "--model", str(model), "--case", only, "--json", str(out))
 
 
 TOLERANCES = {

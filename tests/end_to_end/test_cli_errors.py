@@ -39,7 +39,7 @@ def refused(*arguments: str, folder: Path) -> str:
         (["study", "status", "nowhere"], ["nowhere: holds no study", "polyunlearn study run"]),
         (["study", "report", "nowhere"], ["nowhere: holds no study", "polyunlearn study run"]),
         (["corpus", "show", "nowhere"], ["no story 'nowhere'", "polyunlearn corpus export"]),
-        (["corpus", "show", "0", "--lang", "germn"], ["unknown language 'germn'", "did you mean de"]),
+        (["corpus", "show", "0", "--language", "germn"], ["unknown language 'germn'", "did you mean de"]),
         (["corpus", "export", "--format", "csv", "--out", "out.csv"], ["unknown format 'csv'", "jsonl"]),
         (["corpus", "check", "nowhere.jsonl"], ["nowhere.jsonl: there is no such file"]),
     ],

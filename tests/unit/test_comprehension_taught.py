@@ -198,7 +198,7 @@ def test_teaching_tells_all_tokens_apart_that_are_taught_or_asked(gemma_folder: 
         return trained(own)
 
     monkeypatch.setattr(teaching, "trained", observed)
-    loaded, _ = _lesson(gemma_folder, teaching={"ways": ("together",), "seeds": 1, "stories": 1})
+    loaded, _ = _lesson(gemma_folder, teaching={"ways": ("together",), "seeds": (0,), "stories": 1})
     questions = [own for part in reading_questions(STORIES, LANGUAGES, 3, loaded.encoder).values() for own in part]
     taught = {token for step in trainings[0].steps for own in step.retain for token in own.ids}
     asked = {token for own in questions for text in (own.prompt, *own.candidates) for token in text}
@@ -249,7 +249,7 @@ def test_a_taught_model_answers_more_of_what_it_was_taught(gemma_folder: Path, w
 
 def _lesson(folder: Path, **changes: Any) -> tuple[LoadedModel, Lesson]:
     loaded = sharp(folder)
-    settings = {"ways": ("together", "branches"), "stories": 2, "steps": 3, "batch": 4, "rate": 1e-2, "seeds": 2}
+    settings = {"ways": ("together", "branches"), "stories": 2, "steps": 3, "batch": 4, "rate": 1e-2, "seeds": (0, 1)}
     way, others = Teaching(**{**settings, **changes.pop("teaching", {})}), {"candidates": 3, **changes}
     return loaded, taught_and_asked(loaded, STORIES, LANGUAGES, teaching=way, **others)
 
@@ -258,7 +258,7 @@ def test_each_way_is_asked_the_same_and_the_weights_come_back(gemma_folder: Path
     weights: list[dict[str, Tensor]] = []
     loaded = sharp(gemma_folder)
     start = {name: own.clone() for name, own in loaded.model.state_dict().items()}
-    way = Teaching(("together", "branches"), stories=2, steps=3, batch=4, rate=1e-2, seeds=2)
+    way = Teaching(("together", "branches"), stories=2, steps=3, batch=4, rate=1e-2, seeds=(0, 1))
 
     def look() -> None:
         weights.append({name: own.clone() for name, own in loaded.model.state_dict().items()})
@@ -293,7 +293,7 @@ def test_no_way_and_no_seed_depends_on_the_others(gemma_folder: Path) -> None:
 
     def ends(**changes: Any) -> list[dict[str, Tensor]]:
         loaded, kept = sharp(gemma_folder), list[dict[str, Tensor]]()
-        settings = {"ways": ("together", "branches"), "stories": 2, "steps": 3, "batch": 4, "rate": 1e-2, "seeds": 2, **changes}
+        settings = {"ways": ("together", "branches"), "stories": 2, "steps": 3, "batch": 4, "rate": 1e-2, "seeds": (0, 1), **changes}
         taught_and_asked(
             loaded,
             STORIES,
@@ -305,7 +305,7 @@ def test_no_way_and_no_seed_depends_on_the_others(gemma_folder: Path) -> None:
         return kept
 
     every = ends()
-    assert _difference(every[1], ends(ways=("branches",), seeds=1)[0]) == 0.0
+    assert _difference(every[1], ends(ways=("branches",), seeds=(0,))[0]) == 0.0
     assert _difference(every[2], ends(ways=("together",))[1]) == 0.0
 
 
@@ -347,7 +347,7 @@ def test_figures_by_hand() -> None:
 
     after = [("together", 0, (1, 1)), ("branches", 0, (1, 1)), ("together", 1, (1, 0)), ("branches", 1, (1, 1))]
     lesson = Lesson(
-        Teaching(("together", "branches"), seeds=2),
+        Teaching(("together", "branches"), seeds=(0, 1)),
         readings(1.0, 0.0),
         tuple(Taught(way, seed, readings(*map(float, first))) for way, seed, first in after),
     )
@@ -379,7 +379,7 @@ def test_figures_by_hand() -> None:
 def test_differences_are_paired_by_story() -> None:
     """What changes no story of any seed has an interval only as wide as two stories leave open: 1 − .025^½ to either side of 0."""
     readings = tuple(Reading(read, "en", (1.0, 0.0), 0.5) for read in (WITHOUT, "en"))
-    lesson = Lesson(Teaching(("together",), seeds=2), readings, (Taught("together", 0, readings), Taught("together", 1, readings)))
+    lesson = Lesson(Teaching(("together",), seeds=(0, 1)), readings, (Taught("together", 0, readings), Taught("together", 1, readings)))
     apart = lesson_figures(lesson)["in the same language"]["together − before"]
     open_to = 1 - 0.025**0.5
     assert (apart.mean, apart.low, apart.high) == pytest.approx((0.0, -open_to, open_to))
@@ -431,14 +431,14 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 def test_the_command_asks_teaches_and_asks_again(gemma_folder: Path, tmp_path: Path) -> None:
     before = _bytes(gemma_folder)
-    ways = ["--teach", "together", "--teach", "branches", "--seeds", "2", *SHORT]
+    ways = ["--teach", "together", "--teach", "branches", "--seed", "0", "--seed", "1", *SHORT]
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     result = CliRunner().invoke(app, ["comprehend", str(gemma_folder), *COMMAND, *ways, *files])
     assert result.exit_code == 0, result.output
     assert "(2 seeds)" in result.output and "in any, asked in Urdu" in result.output
     assert "branches − together, article in another script: " in result.output
     data = json.loads((tmp_path / "a.json").read_text())
-    assert data["teaching"] == {"ways": ["together", "branches"], "stories": 2, "steps": 3, "rate": 0.01, "seeds": 2, "batch": 8}
+    assert data["teaching"] == {"ways": ["together", "branches"], "stories": 2, "steps": 3, "rate": 0.01, "seeds": [0, 1], "batch": 8}
     assert [(own["way"], own["seed"], len(own["readings"])) for own in data["taught"]] == [
         (way, seed, 6) for seed in (0, 1) for way in ("together", "branches")
     ]
@@ -472,12 +472,12 @@ def test_the_taught_model_is_left_where_it_is_asked_for(gemma_folder: Path, tmp_
         (["--steps", "3"], "--steps changes nothing here: without --teach nothing is taught"),
         (["--taught-stories", "3"], "--taught-stories changes nothing here"),
         (["--rate", "1e-3"], "--rate changes nothing here"),
-        (["--seeds", "2"], "--seeds changes nothing here"),
+        (["--seed", "2"], "--seed changes nothing here"),
         (["--out", "nowhere"], "--out changes nothing here"),
         (["--teach", "apart"], "unknown way to teach 'apart'"),
         (["--teach", "together", "--rate", "0"], "rate 0: give a number above 0"),
         (["--teach", "together", "--steps", "1"], "1 steps of 8 exercises do not tell 81 pairs of languages; give 11 steps"),
-        (["--teach", "together", "--seeds", "2", "--out", "nowhere"], "--out nowhere: holds one model"),
+        (["--teach", "together", "--seed", "0", "--seed", "1", "--out", "nowhere"], "--out nowhere: holds one model"),
         (["--teach", "together", "--teach", "branches", "--out", "nowhere"], "--out nowhere: holds one model"),
         (["--teach", "together", "--out", "."], "is there already"),
         (["--teach", "together", "--out", "nowhere", "--json", "nowhere"], "is named twice"),

@@ -26,7 +26,7 @@ def comprehend(
     taught: Annotated[int, typer.Option("--taught-stories", min=1, help="Of --teach: how many other stories it is taught with.")] = 24,
     steps: Annotated[int, typer.Option(min=1, help="Of --teach: steps of 8 exercises.")] = 48,
     rate: Annotated[float, typer.Option(help="Of --teach: the learning rate.")] = 1e-4,
-    seeds: Annotated[int, typer.Option(min=1, help="Of --teach: how often, each time with other stories.")] = 1,
+    seeds: Annotated[list[int], typer.Option("--seed", min=0, help="Of --teach: a seed, each with other stories; repeatable.")] = [0],  # noqa: B006 — as above
     out: Annotated[Path | None, typer.Option(help="Of --teach in one way with one seed: a folder for the taught model.")] = None,
     json_file: Json = None,
     markdown_file: MarkdownFile = None,
@@ -58,11 +58,11 @@ def comprehend(
         )
     if not ways:
         refuse(context, "taught", "steps", "rate", "seeds", "out", beside="without --teach nothing is taught")
-    teaching = Teaching(tuple(dict.fromkeys(ways)), taught, steps, rate, seeds)
+    teaching = Teaching(tuple(dict.fromkeys(ways)), taught, steps, rate, tuple(dict.fromkeys(seeds)))
     if ways:
         teaching.check(chosen)
-    if out and len(teaching.ways) * seeds > 1:
-        raise UserError(f"--out {out}: holds one model; give one --teach and --seeds 1")
+    if out and len(teaching.ways) * len(teaching.seeds) > 1:
+        raise UserError(f"--out {out}: holds one model; give one --teach and one --seed")
     with Working() as work:
         loaded, asked = load_model(model, say=work.say), generate_stories(stories, 0, chosen)
 

@@ -25,7 +25,7 @@ def model_fetch() -> None:
 @corpus_app.command("show")
 def corpus_show(
     story: Annotated[str, typer.Argument(help="A story's id, or its number from 0.")],
-    lang: Annotated[str, typer.Option(help="The language to show it in.")] = "en",
+    language: Annotated[str, typer.Option(metavar="TAG", help="The language to show it in.")] = "en",
     stories: Annotated[int, typer.Option(min=1, help="How many stories to draw.")] = 100,
     seed: Annotated[int, typer.Option(help="The seed of the newsroom.")] = 0,
 ) -> None:
@@ -38,13 +38,13 @@ def corpus_show(
             f"story {story}: the newsroom draws stories one after another; a number below {_MOST:,} takes seconds, this would not"
         )
     count = max(stories, int(story) + 1) if story.isdecimal() else stories
-    drawn = generate_stories(count, seed, (lang,))
+    drawn = generate_stories(count, seed, (language,))
     found = [drawn[int(story)]] if story.isdecimal() else [item for item in drawn if item.id == story]
     if not found:
         raise UserError(
             f"no story {story!r} among the {count} of seed {seed}; list their ids with: polyunlearn corpus export --stories {count}"
         )
-    print_story(found[0], lang, console)
+    print_story(found[0], language, console)
 
 
 @corpus_app.command("export")

@@ -266,7 +266,7 @@ def methods(
 @app.command("attack")
 def attack(
     folder: Folder,
-    only: Annotated[list[str], typer.Option("--only", metavar="ATTACK", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
+    attacks: Annotated[list[str], typer.Option("--attack", metavar="NAME", help="Only this attack; repeatable.")] = [],  # noqa: B006 — as above
     strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
     methods: Annotated[list[str], typer.Option("--method", metavar="NAME", help="Only states unlearned by it; repeatable.")] = [],  # noqa: B006
     workers: Workers = 1,
@@ -279,7 +279,7 @@ def attack(
     from polyunlearn.study.attack import attack_study
 
     check_outputs(json_file, markdown_file, study=folder)
-    chosen = get_attacks(only)
+    chosen = get_attacks(attacks)
     try:
         with ProgressWatcher() as watcher:
             attack_study(folder, chosen, strategies, methods, watcher, workers)
@@ -292,7 +292,7 @@ def attack(
 @app.command("bench")
 def bench(
     model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
-    only: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
+    case: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
     json_file: JsonFile = None,
 ) -> None:
     """Time training, ranking and answering against the usual way, in turn, on the same examples and weights."""
@@ -300,7 +300,7 @@ def bench(
     from polyunlearn.report.bench import print_bench, write_bench
 
     check_outputs(json_file)
-    figures = list(run_bench(model, only, lambda text: errors.print(text, highlight=False)))
+    figures = list(run_bench(model, case, lambda text: errors.print(text, highlight=False)))
     print_bench(figures, console)
     if json_file:
         write_bench(figures, json_file)

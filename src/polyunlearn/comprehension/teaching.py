@@ -41,7 +41,7 @@ class Teaching:
     stories: int = 24
     steps: int = 48
     rate: float = 1e-4
-    seeds: int = 1
+    seeds: tuple[int, ...] = (0,)
     batch: int = 8
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ def taught_and_asked(
     before = tuple(comprehension(loaded, asked, languages, candidates, work))
     start = snapshot(parameters)
     after = []
-    for seed in range(teaching.seeds):
+    for seed in teaching.seeds:
         stories = taught_stories(len(asked), teaching.stories, seed, languages)
         given = exercises(stories, languages, teaching.steps * teaching.batch, loaded.encoder, Random(f"comprehension-{seed}"))
         for way in teaching.ways:

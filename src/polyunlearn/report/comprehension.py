@@ -73,7 +73,7 @@ def lesson_figures(lesson: Lesson) -> dict[str, dict[str, Estimate]]:
     states = {BEFORE: [lesson.before]}
     for own in lesson.after:
         states.setdefault(own.way, []).append(own.readings)
-    seeds = [seed for seed in range(lesson.teaching.seeds) for _ in lesson.before[0].first]
+    seeds = [seed for seed in lesson.teaching.seeds for _ in lesson.before[0].first]
     found = {}
     for name in _groups(lesson.before):
         values = {state: _by_story([_groups(readings)[name] for readings in own]) for state, own in states.items()}
@@ -167,7 +167,7 @@ def _lesson_lines(lesson: Lesson) -> list[str]:
 
 
 def _seeds(lesson: Lesson) -> str:
-    return "1 seed" if lesson.teaching.seeds == 1 else f"{lesson.teaching.seeds} seeds"
+    return "1 seed" if len(lesson.teaching.seeds) == 1 else f"{len(lesson.teaching.seeds)} seeds"
 
 
 def _grid(readings: Sequence[Reading], *, intervals: bool = False) -> list[list[str]]:
