@@ -8,7 +8,7 @@ import typer
 
 from polyunlearn.cli.app import claims_app, corpus_app, errors, refuse
 from polyunlearn.cli.outputs import check_new, check_outputs
-from polyunlearn.cli.watching import Working
+from polyunlearn.cli.watching import GOES_ON, Working
 from polyunlearn.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,12 +62,8 @@ def corpus_build(
     if plan:
         return
     where = Endpoint(endpoint, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
-    try:
-        with ChatClient(where, out.with_name(f"{out.name}.cache")) as client, Working() as work:
-            summary = build_corpus(settings, client, out, work)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with ChatClient(where, out.with_name(f"{out.name}.cache")) as client, Working(GOES_ON) as work:
+        summary = build_corpus(settings, client, out, work)
     used = summary.usage
     print(f"{out}: {summary.finished} stories")
     if summary.quarantined:
@@ -116,7 +112,7 @@ def claims_translate(
         else:
             where = Endpoint(endpoint, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
             translator = ChatTranslator(stack.enter_context(ChatClient(where, cache)))
-        work = stack.enter_context(Working())
+        work = stack.enter_context(Working("what was translated is kept, so the same command goes on from here"))
         found = translate_claims(claims, wanted, translator, threshold=threshold, watch=work)
     write_claims(found.claims, out)
     for left in found.left_out:

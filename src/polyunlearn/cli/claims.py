@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import app, claims_app, console, errors, refuse
+from polyunlearn.cli.app import app, claims_app, console, refuse
 from polyunlearn.cli.outputs import check_new, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
@@ -132,13 +132,9 @@ def unlearn(
     )
     check_settings(settings, claims)
     unfinished = out.with_name(f"{out.name}.unfinished")
-    try:
-        with Working() as work:
-            loaded = load_model(model, say=work.say)
-            done = unlearn_claims(loaded, claims, unfinished, settings, kept, work.say, work, trained)
-    except KeyboardInterrupt as interrupt:
-        errors.print(f"interrupted; the same command goes on from {unfinished}")
-        raise typer.Exit(130) from interrupt
+    with Working(f"the same command goes on from {unfinished}") as work:
+        loaded = load_model(model, say=work.say)
+        done = unlearn_claims(loaded, claims, unfinished, settings, kept, work.say, work, trained)
 
     def beside(folder: Path) -> None:
         own = folder / "unlearning"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from polyunlearn.cli.app import console, errors, study_app
+from polyunlearn.cli.app import console, study_app
 from polyunlearn.cli.outputs import check_outputs
 from polyunlearn.cli.study import JsonFile, MarkdownFile
 from polyunlearn.cli.watching import ProgressWatcher
@@ -42,12 +42,8 @@ def study_lingtea(
     check_outputs(json_file, markdown_file, study=out, model=model)
     chosen = check_ways(ways or ())  # Before any data are read.
     own = read_task(task, data, languages or ())
-    try:
-        with ProgressWatcher() as watcher:
-            run_lingtea(own, model, out, chosen, seeds, Settings(steps, batch, patience, from_layer), watcher)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with ProgressWatcher() as watcher:
+        run_lingtea(own, model, out, chosen, seeds, Settings(steps, batch, patience, from_layer), watcher)
     found = Found.of(Results(out))
     print_lingtea(found, console)
     if json_file:

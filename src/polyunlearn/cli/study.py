@@ -41,12 +41,8 @@ def study_run(
     from polyunlearn.study.run import run_study
 
     config = load_config(preset, overrides)
-    try:
-        with ProgressWatcher() as watcher:
-            run_study(config, out, watcher, workers)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with ProgressWatcher() as watcher:
+        run_study(config, out, watcher, workers)
     _report(out)
 
 
@@ -137,12 +133,8 @@ def study_benchmark(
     from polyunlearn.study.benchmarks import benchmark_study
 
     check_outputs(json_file, study=folder)
-    try:
-        with ProgressWatcher() as watcher:
-            scores = benchmark_study(folder, task, cells, watcher)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; nothing was kept of the states that were done but their weights")
-        raise typer.Exit(130) from interrupt
+    with ProgressWatcher("nothing was kept of the states that were done but their weights") as watcher:
+        scores = benchmark_study(folder, task, cells, watcher)
     print_benchmarks(scores, console)
     if json_file:
         write_benchmarks_json(scores, json_file)
@@ -165,12 +157,8 @@ def study_knowledge(
     from polyunlearn.study.store import Store
 
     check_outputs(json_file, markdown_file, study=folder)
-    try:
-        with ProgressWatcher() as watcher:
-            measure_knowledge(folder, cells, watcher)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with ProgressWatcher() as watcher:
+        measure_knowledge(folder, cells, watcher)
     store = Store(folder)
     scores = knowledge_scores(store.config(), store)
     print_scores(scores, console)
@@ -214,18 +202,14 @@ def score(
     store = Store(folder)
     config, cache = store.config(), folder / "judgements"
     asked: Judge | None = None
-    try:
-        with contextlib.ExitStack() as stack:
-            work = stack.enter_context(Working())
-            if at_endpoint:
-                where = Endpoint(judge, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
-                asked = ChatJudge(stack.enter_context(ChatClient(where, cache)), work)
-            elif judge:
-                asked = InferenceJudge(EntailmentModel(judge, cache), work)
-            scores = rescore(config, store, get_answer_metrics(metrics, asked))
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; what was judged is kept, so the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with contextlib.ExitStack() as stack:
+        work = stack.enter_context(Working("what was judged is kept, so the same command goes on from here"))
+        if at_endpoint:
+            where = Endpoint(judge, model, key_variable, timeout, per_minute=per_minute, parameters=read_parameters(parameters))
+            asked = ChatJudge(stack.enter_context(ChatClient(where, cache)), work)
+        elif judge:
+            asked = InferenceJudge(EntailmentModel(judge, cache), work)
+        scores = rescore(config, store, get_answer_metrics(metrics, asked))
     print_scores(scores, console)
     if json_file:
         write_scores_json(scores, json_file)
@@ -280,12 +264,8 @@ def attack(
 
     check_outputs(json_file, markdown_file, study=folder)
     chosen = get_attacks(attacks)
-    try:
-        with ProgressWatcher() as watcher:
-            attack_study(folder, chosen, strategies, methods, watcher, workers)
-    except KeyboardInterrupt as interrupt:
-        errors.print("interrupted; the same command goes on from here")
-        raise typer.Exit(130) from interrupt
+    with ProgressWatcher() as watcher:
+        attack_study(folder, chosen, strategies, methods, watcher, workers)
     build_recoveries(folder, console, json_file, markdown_file)
 
 

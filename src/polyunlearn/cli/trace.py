@@ -115,7 +115,7 @@ def _study(folder: Path, sources: list[str], seeds: list[int], strategies: list[
     store = Store(folder)
     config = store.config()
     texts = read_parallel(parallel, config.languages) if parallel else None
-    with ProgressWatcher() as watcher:
+    with ProgressWatcher("nothing was kept of the states that were done but their weights") as watcher:
         found = trace_study(folder, sources, seeds, strategies, watcher, texts)
     return Traced(found.located, by_wording(config, store, found.romanised), found.depths)
 
