@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,14 @@ from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, aud
 from polyunlearn.cleaning.plan import Plan
 from polyunlearn.cleaning.unlearn import Cleaning, Point
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, _attempt
-from polyunlearn.report.audit import ATTEMPT_COLUMNS, attempt_rows, audit_sentences, print_verification, verification_sentences
+from polyunlearn.report.audit import (
+    ATTEMPT_COLUMNS,
+    attempt_rows,
+    audit_sentences,
+    print_verification,
+    verification_sentences,
+    write_claims_markdown,
+)
 
 AFTER = Audit("m", "f", ("de",), (), 0.05, ())
 
@@ -139,6 +147,23 @@ def test_no_figure_is_cut_in_a_narrow_terminal() -> None:
         (line,) = (line for line in table.splitlines() if line.strip().startswith(f"{row[0]} "))
         assert f"{row[-2]}" in line.split() and line.split()[-1] == row[-1]
     assert all(word in table for name in ATTEMPT_COLUMNS if name not in ("form", "most in") for word in name.split())
+
+
+def test_markdown_says_what_the_terminal_shows(tmp_path: Path) -> None:
+    """A claim that is held stands in bold, one that is said has a mark, an attack its row; a name with a bar breaks no table."""
+
+    def one(claim: str, tag: str, p: float | None, says: float) -> Finding:
+        return Finding(claim, tag, "given", 1, 2.0, -9.0, p, 400, None, 0.1, 0.0, None, says, ())
+
+    findings = (one("a|b", "de", 0.001, 1.0), one("a|b", "ur", 0.9, 0.0), one("c", "de", None, 0.0), one("control", "de", 0.5, 0.0))
+    after = Audit("m", "f", ("de", "ur"), ("control",), 0.05, findings)
+    result = Verification(after, None, ("relearning",), (attempt(),), (), 0.1)
+    path = tmp_path / "verify.md"
+    write_claims_markdown("Verification of m|n", after, verification_sentences(result), attempt_rows(result), path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# Verification of m\\|n" and lines[2].startswith("- FAIL: ")
+    assert lines[lines.index("| claim | de | ur | p |") + 2 :][:2] == ["| a\\|b | **+2.0!** | +2.0 | 0.00 |", "| c | +2.0? |  |  |"]
+    assert any(line.startswith("| relearning | ") for line in lines) and "bold: held beyond chance" in path.read_text(encoding="utf-8")
 
 
 def test_what_could_not_have_failed_is_no_pass() -> None:

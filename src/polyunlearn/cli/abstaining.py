@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import MarkdownFile
+from polyunlearn.cli.claims import Claims, Languages, Model, Wordings
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -24,7 +23,7 @@ def abstain(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: MarkdownFile = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Say whether a model that is asked for claims says them, the truth, that it does not know, or something else, and whether its own feedback tells when
     to abstain; change nothing."""

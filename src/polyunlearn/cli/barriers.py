@@ -1,9 +1,8 @@
 """The command that asks in mixed languages: `barriers`."""
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Languages, Model, Wordings
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import MarkdownFile
+from polyunlearn.cli.claims import Claims, Languages, Model, Wordings
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import Working
 
 
@@ -14,7 +13,7 @@ def barriers(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: MarkdownFile = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Ask for facts in multiple-choice questions whose parts are in different languages: what is known in one and not used in another."""
     from polyunlearn.barriers.accuracy import measure_barriers, mixed_facts

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, claims_app, console, refuse
-from polyunlearn.cli.outputs import check_new, check_outputs
+from polyunlearn.cli.outputs import Html, Json, Markdown, check_new, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -25,8 +25,6 @@ Goal = Annotated[
         "--goal", help="everywhere, or home: claims that have a home are to go there alone, and to stay in their other languages."
     ),
 ]
-Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at there.")]
-Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures there.")]
 
 
 @claims_app.command("check")
@@ -50,6 +48,7 @@ def audit(
     goal: Goal = "everywhere",
     html_file: Html = None,
     json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Ask a model for claims in every language that they have; change nothing. Exit code 1 where any is held or said, 3 where nothing can be said of any."""
     from polyunlearn.cleaning.asking import EVERY, Asking, asked_languages
@@ -58,9 +57,9 @@ def audit(
     from polyunlearn.cleaning.wordings import read_trained
     from polyunlearn.corpus.claims import check_goal, get_goal, read_claims
     from polyunlearn.models.loading import load_model
-    from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html
+    from polyunlearn.report.audit import audit_sentences, print_audit, write_claims_html, write_claims_markdown
 
-    check_outputs(json_file, html_file, reads=[claims_file], model=model)
+    check_outputs(json_file, html_file, markdown_file, reads=[claims_file], model=model)
     wanted = get_goal(goal)
     claims, trained = read_claims(claims_file), read_trained(Path(model))
     asking = Asking(wordings or EVERY, languages=tuple(languages or ()))
@@ -73,6 +72,8 @@ def audit(
         write_audit(found, json_file)
     if html_file:
         write_claims_html(f"Audit of {model}", {"Audit": found}, audit_sentences(found), (), (), html_file)
+    if markdown_file:
+        write_claims_markdown(f"Audit of {model}", found, audit_sentences(found), (), markdown_file)
     raise typer.Exit(1 if found.found else 3 if found.nothing_said else 0)
 
 
@@ -181,6 +182,7 @@ def verify(
     goal: Goal = "everywhere",
     html_file: Html = None,
     json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Audit a saved model again, and attack it. Exit code 1 where a claim fails in any language, or too much was lost of what was to stay (--goal home), 3
     where it cannot be said."""
@@ -192,9 +194,15 @@ def verify(
     from polyunlearn.corpus.claims import get_goal, read_claims
     from polyunlearn.files import write_json_atomically
     from polyunlearn.models.loading import load_model
-    from polyunlearn.report.audit import attempt_rows, print_verification, verification_sentences, write_claims_html
+    from polyunlearn.report.audit import (
+        attempt_rows,
+        print_verification,
+        verification_sentences,
+        write_claims_html,
+        write_claims_markdown,
+    )
 
-    check_outputs(json_file, html_file, reads=[claims_file, before], model=model)
+    check_outputs(json_file, html_file, markdown_file, reads=[claims_file, before], model=model)
     if attacks and not attacked:
         raise UserError("--attack names an attack and --no-attacks asks for none; give one of them")
     wanted = get_goal(goal)
@@ -213,6 +221,8 @@ def verify(
     if html_file:
         audits = {"Before": earlier, "Now": result.after} if earlier else {"Now": result.after}
         write_claims_html(f"Verification of {model}", audits, verification_sentences(result), attempt_rows(result), (), html_file)
+    if markdown_file:
+        write_claims_markdown(f"Verification of {model}", result.after, verification_sentences(result), attempt_rows(result), markdown_file)
     raise typer.Exit({"passed": 0, "failed": 1, "undecided": 3}[result.result])
 
 

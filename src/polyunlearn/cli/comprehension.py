@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console, refuse
-from polyunlearn.cli.claims import Json, Languages, Model
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import MarkdownFile
+from polyunlearn.cli.claims import Languages, Model
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -29,7 +28,7 @@ def comprehend(
     seeds: Annotated[list[int], typer.Option("--seed", min=0, help="Of --teach: a seed, each with other stories; repeatable.")] = [0],  # noqa: B006 — as above
     out: Annotated[Path | None, typer.Option(help="Of --teach in one way with one seed: a folder for the taught model.")] = None,
     json_file: Json = None,
-    markdown_file: MarkdownFile = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Ask in one language about an article in another, every language with every other; teach that, where asked, and leave the model as it was."""
     from polyunlearn.cleaning.export import check_target, write_model

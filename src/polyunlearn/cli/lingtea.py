@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import console, study_app
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import JsonFile, MarkdownFile
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import ProgressWatcher
 
 
@@ -29,8 +28,8 @@ def study_lingtea(
         typer.Option(min=1, help="End after so many epochs without a lower score of what is to be forgotten, and keep the lowest."),
     ] = None,
     from_layer: Annotated[int | None, typer.Option(min=0, help="The first layer that trains.")] = None,
-    json_file: JsonFile = None,
-    markdown_file: MarkdownFile = None,
+    json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Unlearn real facts or texts in many languages: LINGTEA's way, as published and corrected, beside ours."""
     from polyunlearn.lingtea.run import Settings, run_lingtea

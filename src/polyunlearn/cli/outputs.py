@@ -1,10 +1,17 @@
-"""Where commands may write, said before they begin."""
+"""The files that commands write: the options that name them, and where they may be, said before a command begins."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from polyunlearn.errors import UserError
+
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write a page to look at there.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write all figures there.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")]
 
 _OF_STUDIES = (
     "manifest.json",

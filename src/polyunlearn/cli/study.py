@@ -8,7 +8,7 @@ import typer
 
 from polyunlearn.cli.app import Folder, app, console, errors, refuse, study_app
 from polyunlearn.cli.builder import OF_ENDPOINTS, KeyVariable, ModelName, Parameters, PerMinute, Timeout
-from polyunlearn.cli.outputs import check_outputs
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import ProgressWatcher, Working
 
 Preset = Annotated[
@@ -17,8 +17,6 @@ Preset = Annotated[
         help="A preset (quickstart, strategies, methods-search, methods, layers, systems, barriers, paper) or the path of a YAML file."
     ),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the figures there.")]
-MarkdownFile = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as --set unlearning.rate=1e-5; repeatable.")
 ]
@@ -95,8 +93,8 @@ def study_compare(
         float, typer.Option(min=0, help="The relative loss of utility allowed in any language; inf for the end at any cost.")
     ] = 0.02,
     steps: Annotated[int | None, typer.Option(min=1, help="Count no state after more steps than this.")] = None,
-    json_file: JsonFile = None,
-    markdown_file: MarkdownFile = None,
+    json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Compare methods and strategies at the same allowed loss of utility; needs a study with unlearning.measure=budget."""
     from polyunlearn.report.build import build_comparison
@@ -109,7 +107,7 @@ def study_compare(
 @study_app.command("matrices")
 def study_matrices(
     folder: Folder,
-    json_file: JsonFile = None,
+    json_file: Json = None,
     markdown_file: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables, with intervals, there.")
     ] = None,
@@ -126,7 +124,7 @@ def study_benchmark(
     folder: Folder,
     task: Annotated[str, typer.Option(metavar="FILE_OR_NAME", help="A task of lm-evaluation-harness: a YAML file of your own, or a name.")],
     cells: Annotated[list[str], typer.Option("--cell", metavar="ID", help="Only this cell; repeatable.")] = [],  # noqa: B006 — as above
-    json_file: JsonFile = None,
+    json_file: Json = None,
 ) -> None:
     """Run a public benchmark on the states of a study, by lm-evaluation-harness."""
     from polyunlearn.report.benchmarks import print_benchmarks, write_benchmarks_json
@@ -146,8 +144,8 @@ def study_knowledge(
     cells: Annotated[
         list[str], typer.Option("--cell", metavar="ID", help="Only this cell, with base and gold of its seed; repeatable.")
     ] = [],  # noqa: B006 — as above
-    json_file: JsonFile = None,
-    markdown_file: MarkdownFile = None,
+    json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Measure what states know beyond ranks: answers forced on them, sampled answers, the truth beside the claim, texts that they were trained on."""
     from polyunlearn.analysis.knowledge import knowledge_scores
@@ -219,7 +217,7 @@ def score(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a study.")],
     b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another; the figures are B - A.")],
-    json_file: JsonFile = None,
+    json_file: Json = None,
     markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write every comparison there.")] = None,
 ) -> None:
     """Set two studies against each other, cell by cell: differences with intervals, paired by story, adjusted for how many there are."""
@@ -254,8 +252,8 @@ def attack(
     strategies: Annotated[list[str], typer.Option("--strategy", metavar="NAME", help="Only states unlearned so; repeatable.")] = [],  # noqa: B006
     methods: Annotated[list[str], typer.Option("--method", metavar="NAME", help="Only states unlearned by it; repeatable.")] = [],  # noqa: B006
     workers: Workers = 1,
-    json_file: JsonFile = None,
-    markdown_file: MarkdownFile = None,
+    json_file: Json = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Attack the states of a finished study, gold beside them, and say what comes back; goes on where it stopped."""
     from polyunlearn.attacks.suite import get_attacks
@@ -273,7 +271,7 @@ def attack(
 def bench(
     model: Annotated[str, typer.Option(help="embedded, or a model's folder.")] = "embedded",
     case: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
-    json_file: JsonFile = None,
+    json_file: Json = None,
 ) -> None:
     """Time training, ranking and answering against the usual way, in turn, on the same examples and weights."""
     from polyunlearn.bench.run import run_bench

@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import Claims, Json, Model, Wordings
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import MarkdownFile
+from polyunlearn.cli.claims import Claims, Model, Wordings
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError, unknown_name
 
@@ -27,11 +26,16 @@ def suppress(
     ] = None,
     wordings: Wordings = 1,
     alpha: Annotated[float, typer.Option(help="How strongly to suppress.")] = 2.0,
-    steps: Annotated[int | None, typer.Option(help="Of contrast: in how many steps the anti-expert learns the claims. 48 if not given, more where all is not told once in these.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Of contrast: in how many steps the anti-expert learns the claims. 48 if not given, more where all is not told once in these."
+        ),
+    ] = None,
     in_order: Annotated[bool, typer.Option("--in-order", help="Of contrast: teach one language after another, not mixed.")] = False,
     temperature: Annotated[float | None, typer.Option(help="Of datastore: that of the distances of states. 0.2 if not given.")] = None,
     json_file: Json = None,
-    markdown_file: MarkdownFile = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Suppress claims while a model writes, its weights unchanged, and ask for them before and after, in every language that they have."""
     from polyunlearn.cleaning.asking import Asking, asked_languages

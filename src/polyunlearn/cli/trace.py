@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyunlearn.cli.app import app, console
-from polyunlearn.cli.claims import EveryWording, Html, Json, Languages
-from polyunlearn.cli.outputs import check_outputs
+from polyunlearn.cli.claims import EveryWording, Languages
+from polyunlearn.cli.outputs import Html, Json, Markdown, check_outputs
 from polyunlearn.cli.watching import ProgressWatcher, Working
 from polyunlearn.errors import UserError
 
@@ -43,7 +43,7 @@ def trace(
     ] = [],  # noqa: B006 — as above
     html_file: Html = None,
     json_file: Json = None,
-    markdown_file: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the tables there.")] = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Say in which languages and layers a model holds claims, and which to unlearn them in; change nothing. Of a study the report gains a page of each state."""
     from polyunlearn.report.layers import print_traced, write_traced_html, write_traced_json, write_traced_markdown

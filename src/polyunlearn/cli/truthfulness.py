@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from polyunlearn.cli.app import app, console, errors, refuse
-from polyunlearn.cli.claims import Json, Languages, Model, Wordings
-from polyunlearn.cli.outputs import check_outputs
-from polyunlearn.cli.study import MarkdownFile
+from polyunlearn.cli.claims import Languages, Model, Wordings
+from polyunlearn.cli.outputs import Json, Markdown, check_outputs
 from polyunlearn.cli.watching import Working
 from polyunlearn.errors import UserError
 
@@ -29,7 +28,7 @@ def truthfulness(
     languages: Languages = None,
     wordings: Wordings = 2,
     json_file: Json = None,
-    markdown_file: MarkdownFile = None,
+    markdown_file: Markdown = None,
 ) -> None:
     """Score true answers against false ones (MC1 to MC3) in every language; change nothing."""
     from polyunlearn.corpus.claims import read_claims

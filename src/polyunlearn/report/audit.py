@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from polyunlearn.attacks.suite import ATTACKS
 from polyunlearn.cleaning.findings import ALLOWED, Audit, Finding, Staying
 from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Attempt, Verification
+from polyunlearn.files import write_text_atomically
 from polyunlearn.languages import get_language
 from polyunlearn.report.pages import write_page
+from polyunlearn.report.tables import markdown_table, plain
 
 
 def print_audit(audit: Audit, console: Console) -> None:
@@ -28,26 +30,33 @@ def print_audit(audit: Audit, console: Console) -> None:
     for tag in audit.languages:
         table.add_column(tag, justify="right", no_wrap=True)
     table.add_column("p", no_wrap=True)
+    for row in _audit_rows(audit):
+        table.add_row(*row)
+    console.print(table)
+    console.print(_reading(audit, "red"), style="dim", highlight=False)
+    for sentence in audit_sentences(audit):
+        console.print(sentence, highlight=False, markup=False)
+
+
+def _audit_rows(audit: Audit) -> Iterator[list[Text]]:
     by_claim, away = audit.by_claim, {(own.claim, own.language): own for own in audit.away}
     for verdict in by_risk(audit):
         if verdict.control:
             continue
         own = by_claim[verdict.claim]
-        p = "" if verdict.p is None else f"{verdict.p:z.2f}"
         cells = [
             _cell(audit, own[tag]) if tag in own else _away_cell(away[verdict.claim, tag]) if (verdict.claim, tag) in away else Text("")
             for tag in audit.languages
         ]
-        table.add_row(Text(verdict.claim), *cells, p)
-    console.print(table)
-    console.print(
-        "nats a token above what chance gives; red: held beyond chance, !: the greedy answer says it, ?: too few answers of its form to compare with; "
-        "p: of the claim in any language" + ("; ~: away from its home, where it is to stay" if audit.away else ""),
-        style="dim",
-        highlight=False,
+        yield [Text(verdict.claim), *cells, Text("" if verdict.p is None else f"{verdict.p:z.2f}")]
+
+
+def _reading(audit: Audit, held: str) -> str:
+    """How the cells are read; `held` is how a figure is shown that is held beyond chance."""
+    return (
+        f"nats a token above what chance gives; {held}: held beyond chance, !: the greedy answer says it, ?: too few answers of its form to compare with; "
+        "p: of the claim in any language" + ("; ~: away from its home, where it is to stay" if audit.away else "")
     )
-    for sentence in audit_sentences(audit):
-        console.print(sentence, highlight=False, markup=False)
 
 
 def by_risk(audit: Audit) -> list[Any]:
@@ -352,6 +361,21 @@ def write_claims_html(
         points=points,
         languages={tag: get_language(tag) for audit in audits.values() for tag in audit.languages},
     )
+
+
+def write_claims_markdown(title: str, audit: Audit, sentences: Sequence[str], attempts: Sequence[Sequence[str]], path: Path) -> None:
+    """Write atomically what the terminal shows: the verdict in words, claims by risk in every language, and what attacks bring back."""
+    rows = [[_markdown_cell(cell) for cell in row] for row in _audit_rows(audit)]
+    lines = [f"# {plain(title)}", "", *(f"- {sentence}" for sentence in sentences), "", "## Where the model holds the claims", ""]
+    lines += [*markdown_table(("claim", *audit.languages, "p"), rows), "", f"{_reading(audit, 'bold').capitalize()}."]
+    if attempts:
+        reading = f"{ATTEMPT_READING.capitalize()}."
+        lines += ["", "## What attacks bring back", "", *markdown_table(ATTEMPT_COLUMNS, attempts), "", reading]
+    write_text_atomically(path, "\n".join(lines) + "\n")
+
+
+def _markdown_cell(cell: Text) -> str:
+    return f"**{cell.plain}**" if cell.style == "red" else cell.plain
 
 
 def _cell(audit: Audit, own: Finding) -> Text:
