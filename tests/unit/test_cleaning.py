@@ -116,6 +116,14 @@ def test_the_kept_point_is_the_emptiest_within_the_budget() -> None:
     assert Point(8, 0, 0, {}, {}).costs() == 0.0 and Point(8, 0, 0, {}, {"de": -0.4}).costs() == 0.0
 
 
+def test_what_was_to_stay_and_went_counts_as_what_was_to_go_and_is_there() -> None:
+    """One claim left and none lost is better than none left and two lost; two left are not."""
+    start = Point(0, 9, 0, {"de": 3.0}, {"de": 0.0})
+    gone = Point(16, 0, 0, {"de": 0.0}, {"de": 0.0}, lost=2)
+    near, far = (replace(gone, step=8, held=held, lost=0) for held in (1, 3))
+    assert choose_point([start, near, gone], 0.02) == (near, True) and choose_point([start, far, gone], 0.02) == (gone, True)
+
+
 def test_how_far_below_chance_an_answer_lies_is_no_merit() -> None:
     """Where nothing is left above chance the cheaper state is kept, not the one that was pushed furthest."""
     start = Point(0, 9, 3, {"de": 3.0, "en": 1.0}, {"de": 0.0})
@@ -133,12 +141,11 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
         return Finding(claim, tag, "given", 1, edge, -9.0, p, 400 if p else 0, None, 0.1, 1.0, None, 0.0, ())
 
     findings = (finding("a", "de", 2.0, 0.5), finding("b", "de", 90.0, None), finding("b", "fr", 90.0, None))
-    monkeypatch.setattr(unlearn_module, "audit_claims", lambda *arguments, **more: Audit("m", "f", ("de", "fr"), (), 0.05, findings))
+    now = Audit("m", "f", ("de", "fr"), (), 0.05, findings)
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
     monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
-    assert unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), "everywhere", utility, 8) == Point(
-        8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2
-    )  # type: ignore[arg-type]
+    found = unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), now, now, utility, 8)  # type: ignore[arg-type]
+    assert found == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2)
 
 
 def test_a_language_in_which_nothing_is_said_is_not_planned_for() -> None:

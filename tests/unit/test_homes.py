@@ -14,6 +14,7 @@ from rich.console import Console
 from tiny import sharp
 from typer.testing import CliRunner
 
+import polyunlearn.cleaning.unlearn as unlearn_module
 import polyunlearn.cli.claims  # noqa: F401 — adds its commands
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.attacks.target import Variant
@@ -216,6 +217,17 @@ def test_claims_go_at_home_and_stay_elsewhere(at_home: tuple[LoadedModel, Cleani
     spared = (work / "spared.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(spared) == 2 * TOLD and all('"language":"en"' in line.replace(": ", ":") for line in spared)
     assert done.points[0].edges.keys() == {"de"}
+
+
+def test_a_point_counts_what_is_lost_away_from_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two claims are said in English at first, one still; a third was not said there, and its going is no loss."""
+    first = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.001, 1.0), finding("c", "en", 0.001)])
+    now = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.9), finding("c", "en", 0.9)])
+    utility = type("Utility", (), {"rise": lambda self: {}})()
+    monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
+    point = unlearn_module._point(None, [], Plan((), ("de",), ()), first, now, utility, 8)  # type: ignore[arg-type]
+    assert point.lost == 1 and "1 lost away from home" in unlearn_module._line(point)
+    assert "lost" not in unlearn_module._line(replace(point, lost=0))
 
 
 def test_without_a_goal_they_go_in_both(gemma_folder: Path, tmp_path: Path) -> None:

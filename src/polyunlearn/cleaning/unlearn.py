@@ -73,7 +73,8 @@ def on_the_way(claims: Sequence[Claim]) -> Asking:
 @dataclass(frozen=True)
 class Point:
     """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, of how many this cannot be said, and how many of these the model says, by language the mean `edges` of the claims to unlearn
-    of which it can (nats a token), and by how much bits per byte of held-out texts have risen, as a share."""
+    of which it can (nats a token), by how much bits per byte of held-out texts have risen, as a share, and of how many (claim, language) that were to stay, away
+    from their home, it can no longer be said that they are there (`lost`)."""
 
     step: int
     held: int
@@ -81,6 +82,7 @@ class Point:
     edges: dict[str, float]
     bits: dict[str, float]
     said: int = 0
+    lost: int = 0
 
     @property
     def left(self) -> float:
@@ -200,12 +202,12 @@ def kept_languages(claims: Sequence[Claim]) -> list[str]:
 
 
 def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
-    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are held, or said where that is all there is to go by,
-    then where least is left above chance, then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
+    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are amiss, which are held, or said where that is all there
+    is to go by, or lost where they were to stay, then where least is left above chance, then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
     within = [point for point in points if point.costs() <= budget]
     moved = [point for point in within if point.step]
     if moved or len(points) == 1:
-        return min(moved or within, key=lambda point: (point.held + point.said, point.left, point.costs())), True
+        return min(moved or within, key=lambda point: (point.held + point.said + point.lost, point.left, point.costs())), True
     return min(points[1:], key=lambda point: point.costs()), False
 
 
@@ -231,7 +233,8 @@ def _train(
     loaded.body.start_afresh()
     languages = kept_languages(claims)
     utility, unseen = _Utility(loaded, held_out_stories(languages)), _Utility(loaded, unseen_stories(languages))
-    found = [_point(loaded, claims, plan, settings.goal, utility, 0)]
+    first = _audit(loaded, claims, settings.goal)
+    found = [_point(loaded, claims, plan, first, first, utility, 0)]
     best = snapshot(parameters)
 
     def after_step(number: int, loss: float) -> bool:
@@ -239,13 +242,13 @@ def _train(
         progress("unlearning", number, len(steps))
         if number % settings.measure_every and number < len(steps):
             return False
-        found.append(_point(loaded, claims, plan, settings.goal, utility, number))
+        found.append(_point(loaded, claims, plan, first, _audit(loaded, claims, settings.goal), utility, number))
         say(_line(found[-1]))
         if choose_point(found, settings.budget)[0] is found[-1]:
             best = snapshot(parameters)
         now = found[-1]
-        # Where it cannot be said what chance gives, it cannot be said either that nothing is left.
-        return not (now.held or now.undecided) and now.costs() <= settings.budget and not now.left
+        # Where it cannot be said what chance gives, it cannot be said either that nothing is left; and what was lost may come back.
+        return not (now.held or now.undecided or now.lost) and now.costs() <= settings.budget and not now.left
 
     if steps:
         say(_line(found[0]))
@@ -292,15 +295,18 @@ class _Utility:
         return {tag: fmean(own) for tag, own in values.items()}
 
 
-def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, goal: Goal, utility: _Utility, step: int) -> Point:
-    now = audit_claims(loaded, claims, on_the_way(claims), goal=goal, diverged_too=True)
+def _audit(loaded: LoadedModel, claims: Sequence[Claim], goal: Goal) -> Audit:
+    return audit_claims(loaded, claims, on_the_way(claims), goal=goal, diverged_too=True)
+
+
+def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, first: Audit, now: Audit, utility: _Utility, step: int) -> Point:
     own = [finding for finding in now.findings if finding.claim in plan.claims]
     # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
     told = [one for one in own if one.p is not None]
     edges = {tag: fmean(one.edge for one in told if one.language == tag) for tag in dict.fromkeys(one.language for one in told)}
     states = [now.held(one) for one in own]
     said = _said(loaded, claims, [one for one, state in zip(own, states, strict=True) if state is None])
-    return Point(step, states.count(True), states.count(None), edges, utility.rise(), said)
+    return Point(step, states.count(True), states.count(None), edges, utility.rise(), said, len(staying(first, now).lost))
 
 
 def _said(loaded: LoadedModel, claims: Sequence[Claim], findings: Sequence[Finding]) -> int:
@@ -316,6 +322,7 @@ def _line(point: Point) -> str:
     edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items()) or "undecided"
     cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
     held = f"{point.held} held" + (f", {point.undecided} undecided, {point.said} of these said" if point.undecided else "")
+    held += f", {point.lost} lost away from home" if point.lost else ""
     return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"
 
 
