@@ -220,8 +220,8 @@ def test_claims_go_at_home_and_stay_elsewhere(at_home: tuple[LoadedModel, Cleani
 
 
 def test_a_point_counts_what_is_lost_away_from_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two claims are said in English at first, one still; a third was not said there, and its going is no loss."""
-    first = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.001, 1.0), finding("c", "en", 0.001)])
+    """Two claims are said in English at first, one still; a third was never there."""
+    first = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.001, 1.0), finding("c", "en", 0.5)])
     now = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.9), finding("c", "en", 0.9)])
     utility = type("Utility", (), {"rise": lambda self: {}})()
     monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
