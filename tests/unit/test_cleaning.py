@@ -16,12 +16,14 @@ from tiny import sharp
 
 import polyunlearn.cli.claims  # noqa: F401 — adds its commands
 from polyunlearn.attacks.suite import get_attacks
+from polyunlearn.cleaning import points as points_module
 from polyunlearn.cleaning import unlearn as unlearn_module
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, Finding
 from polyunlearn.cleaning.plan import Plan, _completed, _of
+from polyunlearn.cleaning.points import Point, choose_point, on_the_way
 from polyunlearn.cleaning.retain import Kept, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
-from polyunlearn.cleaning.unlearn import Cleaning, Point, _steps, choose_point, on_the_way, unlearn_claims
+from polyunlearn.cleaning.unlearn import Cleaning, _steps, unlearn_claims
 from polyunlearn.cleaning.verify import verify_claims
 from polyunlearn.corpus.claims import Claim, ClaimEdition, Neighbour
 from polyunlearn.errors import UserError
@@ -143,8 +145,8 @@ def test_an_edge_that_says_nothing_is_in_no_mean(monkeypatch: pytest.MonkeyPatch
     findings = (finding("a", "de", 2.0, 0.5), finding("b", "de", 90.0, None), finding("b", "fr", 90.0, None))
     now = Audit("m", "f", ("de", "fr"), (), 0.05, findings)
     utility = type("Utility", (), {"rise": lambda self: {"de": 0.01}})()
-    monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
-    found = unlearn_module._point(None, [], Plan(("a", "b"), ("de",), ()), now, now, utility, 8)  # type: ignore[arg-type]
+    monkeypatch.setattr(points_module, "_said", lambda loaded, claims, undecided: len(undecided))
+    found = points_module.measure_point(None, [], Plan(("a", "b"), ("de",), ()), now, now, utility, 8)  # type: ignore[arg-type]
     assert found == Point(8, 0, 2, {"de": 2.0}, {"de": 0.01}, 2)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from tiny import sharp
 from typer.testing import CliRunner
 
-import polyunlearn.cleaning.unlearn as unlearn_module
+import polyunlearn.cleaning.points as points_module
 import polyunlearn.cli.claims  # noqa: F401 — adds its commands
 from polyunlearn.attacks.suite import get_attacks
 from polyunlearn.attacks.target import Variant
@@ -22,7 +22,8 @@ from polyunlearn.cleaning.asking import Asking, Compared
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, Finding, Staying, audit_data, audit_of, staying
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
-from polyunlearn.cleaning.unlearn import Cleaning, Point, unlearn_claims
+from polyunlearn.cleaning.points import Point
+from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
 from polyunlearn.cleaning.verify import Verification, _attempt, check_before, verify_claims
 from polyunlearn.cli import app
 from polyunlearn.corpus.claims import Claim, ClaimEdition, write_claims
@@ -224,10 +225,10 @@ def test_a_point_counts_what_is_lost_away_from_home(monkeypatch: pytest.MonkeyPa
     first = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.001, 1.0), finding("c", "en", 0.5)])
     now = audit([], [finding("a", "en", 0.001, 1.0), finding("b", "en", 0.9), finding("c", "en", 0.9)])
     utility = type("Utility", (), {"rise": lambda self: {}})()
-    monkeypatch.setattr(unlearn_module, "_said", lambda loaded, claims, undecided: len(undecided))
-    point = unlearn_module._point(None, [], Plan((), ("de",), ()), first, now, utility, 8)  # type: ignore[arg-type]
-    assert point.lost == 1 and "1 lost away from home" in unlearn_module._line(point)
-    assert "lost" not in unlearn_module._line(replace(point, lost=0))
+    monkeypatch.setattr(points_module, "_said", lambda loaded, claims, undecided: len(undecided))
+    point = points_module.measure_point(None, [], Plan((), ("de",), ()), first, now, utility, 8)  # type: ignore[arg-type]
+    assert point.lost == 1 and "1 lost away from home" in points_module.point_line(point)
+    assert "lost" not in points_module.point_line(replace(point, lost=0))
 
 
 def test_without_a_goal_they_go_in_both(gemma_folder: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from rich.console import Console
 from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.findings import Audit, Finding, Group
 from polyunlearn.cleaning.plan import Plan, Settings
-from polyunlearn.cleaning.unlearn import Cleaning, Point
+from polyunlearn.cleaning.points import Point
+from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import Verification
 from polyunlearn.report.audit import cleaning_sentences, print_verification, verification_sentences, write_claims_html
 from polyunlearn.report.model_card import model_card

@@ -13,7 +13,8 @@ from polyunlearn.cleaning.asking import Compared
 from polyunlearn.cleaning.controls import AgainstControls
 from polyunlearn.cleaning.findings import Audit, Finding, Group, audit_data, audit_of
 from polyunlearn.cleaning.plan import Plan
-from polyunlearn.cleaning.unlearn import Cleaning, Point
+from polyunlearn.cleaning.points import Point
+from polyunlearn.cleaning.unlearn import Cleaning
 from polyunlearn.cleaning.verify import DEFAULT_ATTACKS, Attempt, Verification, _attempt
 from polyunlearn.report.audit import (
     ATTEMPT_COLUMNS,

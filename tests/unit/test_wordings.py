@@ -13,7 +13,8 @@ from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.findings import Audit, Finding
 from polyunlearn.cleaning.plan import Plan, Settings
-from polyunlearn.cleaning.unlearn import Cleaning, Point, unlearn_claims
+from polyunlearn.cleaning.points import Point
+from polyunlearn.cleaning.unlearn import Cleaning, unlearn_claims
 from polyunlearn.cleaning.verify import Verification, verify_claims
 from polyunlearn.cleaning.wordings import RECORD, foremost, read_trained, set_aside, together, write_trained
 from polyunlearn.corpus.claims import Claim, ClaimEdition

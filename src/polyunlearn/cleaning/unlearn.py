@@ -3,28 +3,25 @@
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from statistics import fmean
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 from polyunlearn import __version__
-from polyunlearn.cleaning.asking import Asking
 from polyunlearn.cleaning.audit import audit_claims
 from polyunlearn.cleaning.checks import check_settings, check_trainable
-from polyunlearn.cleaning.findings import ALPHA, Audit, Finding, Staying, most_by_chance, read_audit, staying, write_audit
+from polyunlearn.cleaning.findings import Audit, Staying, most_by_chance, read_audit, staying, write_audit
 from polyunlearn.cleaning.plan import Plan, Settings, make_plan
+from polyunlearn.cleaning.points import Point, Utility, audit_on_the_way, choose_point, measure_point, point_line
 from polyunlearn.cleaning.retain import Kept, answered_away, held_out_stories, neighbours_of, read_kept, self_distilled, unseen_stories
 from polyunlearn.cleaning.wordings import Trained, questions_of, together
-from polyunlearn.corpus.claims import Claim, Goal, goes_in, languages_of
+from polyunlearn.corpus.claims import Claim, goes_in, languages_of
 from polyunlearn.corpus.lines import to_json_line
-from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
 from polyunlearn.files import write_json_atomically, write_text_atomically
 from polyunlearn.languages import get_language
@@ -33,9 +30,6 @@ from polyunlearn.models.loading import LoadedModel, fingerprint_of
 from polyunlearn.models.sequences import Encoder, TokenSequence
 from polyunlearn.models.trainable import load_state, make_trainable, restore, save_state, snapshot, train_band
 from polyunlearn.progress import Work
-from polyunlearn.scoring.generation import greedy_answers, read_prompts
-from polyunlearn.scoring.measure import Moment, text_rows
-from polyunlearn.text import says
 from polyunlearn.training.claim_steps import claim_steps
 from polyunlearn.training.loop import Optimiser, Step, plain
 from polyunlearn.training.objectives import get_method
@@ -56,43 +50,6 @@ STAGES = (
     "audit-after.json",
 )
 """The files of a run."""
-
-ON_THE_WAY = Asking(wordings=1, alternatives=8, max_new_tokens=0)
-"""How claims are asked while they are unlearned: less closely, since it is done again and again, and in a wording that is trained on; what they say is read only where nothing else tells. With fewer alternatives it happens that a claim's
-answer is drawn for one other question alone, and nothing can be said of it: of twenty claims for one in seven sets of six, in a hundred of eight."""
-
-
-def on_the_way(claims: Sequence[Claim]) -> Asking:
-    """`ON_THE_WAY` with as many alternatives as it takes to say of a claim that it is held: the least p is one in their number times that of the claims of its
-    kind."""
-    kinds = Counter(claim.kind for claim in claims)
-    wanted = max((math.ceil(len(languages_of(claims)) / ALPHA / count) for count in kinds.values()), default=0)
-    return replace(ON_THE_WAY, alternatives=min(max(ON_THE_WAY.alternatives, wanted), Asking().alternatives))
-
-
-@dataclass(frozen=True)
-class Point:
-    """A state on the way, after `step` steps: how many (claim, language) are `held` beyond chance, of how many this cannot be said, and how many of these the model says, by language the mean `edges` of the claims to unlearn
-    of which it can (nats a token), by how much bits per byte of held-out texts have risen, as a share, and of how many (claim, language) that were to stay, away
-    from their home, it can no longer be said that they are there (`lost`)."""
-
-    step: int
-    held: int
-    undecided: int
-    edges: dict[str, float]
-    bits: dict[str, float]
-    said: int = 0
-    lost: int = 0
-
-    @property
-    def left(self) -> float:
-        """The largest edge; 0 where none lies above chance: how far below one lies is no merit."""
-        return max((0.0, *self.edges.values()))
-
-    def costs(self) -> float:
-        """The rise in the worst language; 0 where nothing rose or nothing was measured, infinite for a model that has diverged."""
-        diverged = not all(map(math.isfinite, (*self.bits.values(), *self.edges.values())))
-        return math.inf if diverged else max(0.0, 0.0, *self.bits.values())
 
 
 @dataclass(frozen=True)
@@ -201,16 +158,6 @@ def kept_languages(claims: Sequence[Claim]) -> list[str]:
     return list(dict.fromkeys((*languages_of(claims), "en")))
 
 
-def choose_point(points: Sequence[Point], budget: float) -> tuple[Point, bool]:
-    """The point to keep, and whether it is within the budget: of those that are, the one where fewest are amiss, which are held, or said where that is all there
-    is to go by, or lost where they were to stay, then where least is left above chance, then the cheapest. Where none but the beginning is, the one that costs least of those where anything was unlearned."""
-    within = [point for point in points if point.costs() <= budget]
-    moved = [point for point in within if point.step]
-    if moved or len(points) == 1:
-        return min(moved or within, key=lambda point: (point.held + point.said + point.lost, point.left, point.costs())), True
-    return min(points[1:], key=lambda point: point.costs()), False
-
-
 def _train(
     loaded: LoadedModel,
     parameters: Mapping[str, nn.Parameter],
@@ -232,9 +179,9 @@ def _train(
     # Whatever the plan left in the body's cache changes no bit of what follows.
     loaded.body.start_afresh()
     languages = kept_languages(claims)
-    utility, unseen = _Utility(loaded, held_out_stories(languages)), _Utility(loaded, unseen_stories(languages))
-    first = _audit(loaded, claims, settings.goal)
-    found = [_point(loaded, claims, plan, first, first, utility, 0)]
+    utility, unseen = Utility(loaded, held_out_stories(languages)), Utility(loaded, unseen_stories(languages))
+    first = audit_on_the_way(loaded, claims, settings.goal)
+    found = [measure_point(loaded, claims, plan, first, first, utility, 0)]
     best = snapshot(parameters)
 
     def after_step(number: int, loss: float) -> bool:
@@ -242,8 +189,8 @@ def _train(
         progress("unlearning", number, len(steps))
         if number % settings.measure_every and number < len(steps):
             return False
-        found.append(_point(loaded, claims, plan, first, _audit(loaded, claims, settings.goal), utility, number))
-        say(_line(found[-1]))
+        found.append(measure_point(loaded, claims, plan, first, audit_on_the_way(loaded, claims, settings.goal), utility, number))
+        say(point_line(found[-1]))
         if choose_point(found, settings.budget)[0] is found[-1]:
             best = snapshot(parameters)
         now = found[-1]
@@ -251,7 +198,7 @@ def _train(
         return not (now.held or now.undecided or now.lost) and now.costs() <= settings.budget and not now.left
 
     if steps:
-        say(_line(found[0]))
+        say(point_line(found[0]))
         _run(loaded, parameters, steps, _floors(loaded.encoder, claims, plan, before, settings), settings, after_step)
         restore(parameters, best)
     save_state(best, state)
@@ -273,57 +220,6 @@ def _floors(encoder: Encoder, claims: Sequence[Claim], plan: Plan, before: Audit
         if tag in findings[claim.id] and findings[claim.id][tag].p is not None
         for question in claim.editions[tag].fake_questions
     }
-
-
-class _Utility:
-    """Bits per byte of held-out texts, against what they were when this was made."""
-
-    def __init__(self, loaded: LoadedModel, stories: Sequence[Story]):
-        self._loaded = loaded
-        self._stories = stories
-        self._before = self._bits()
-
-    def rise(self) -> dict[str, float]:
-        """The relative rise of each language."""
-        return {tag: now / self._before[tag] - 1 for tag, now in self._bits().items()}
-
-    def _bits(self) -> dict[str, float]:
-        tags = list(self._stories[0].editions) if self._stories else []
-        values: dict[str, list[float]] = {tag: [] for tag in tags}
-        for row in text_rows(self._loaded, self._stories, tags, Moment(0, True)):
-            values[row.language].append(row.value)
-        return {tag: fmean(own) for tag, own in values.items()}
-
-
-def _audit(loaded: LoadedModel, claims: Sequence[Claim], goal: Goal) -> Audit:
-    return audit_claims(loaded, claims, on_the_way(claims), goal=goal, diverged_too=True)
-
-
-def _point(loaded: LoadedModel, claims: Sequence[Claim], plan: Plan, first: Audit, now: Audit, utility: _Utility, step: int) -> Point:
-    own = [finding for finding in now.findings if finding.claim in plan.claims]
-    # Where there is no p, an edge says how likely the name is anywhere, and nothing of the claim.
-    told = [one for one in own if one.p is not None]
-    edges = {tag: fmean(one.edge for one in told if one.language == tag) for tag in dict.fromkeys(one.language for one in told)}
-    states = [now.held(one) for one in own]
-    said = _said(loaded, claims, [one for one, state in zip(own, states, strict=True) if state is None])
-    return Point(step, states.count(True), states.count(None), edges, utility.rise(), said, len(staying(first, now).lost))
-
-
-def _said(loaded: LoadedModel, claims: Sequence[Claim], findings: Sequence[Finding]) -> int:
-    """How many of these the model says when it is asked in the first wording."""
-    editions = {claim.id: claim.editions for claim in claims}
-    asked = [(get_language(one.language), editions[one.claim][one.language]) for one in findings]
-    prompts = [loaded.encoder.prompt(language, edition.fake_questions[0]) for language, edition in asked]
-    answers = greedy_answers(loaded.model, loaded.head, loaded.encoder, read_prompts(loaded.body, prompts), Asking().max_new_tokens)
-    return sum(bool(says(answer, edition.surface_forms)) for answer, (_, edition) in zip(answers, asked, strict=True))
-
-
-def _line(point: Point) -> str:
-    edges = ", ".join(f"{tag} {value:+.2f}" for tag, value in point.edges.items()) or "undecided"
-    cost = f"bits per byte {point.costs():+.1%} at worst" if point.bits else "no utility is measured"
-    held = f"{point.held} held" + (f", {point.undecided} undecided, {point.said} of these said" if point.undecided else "")
-    held += f", {point.lost} lost away from home" if point.lost else ""
-    return f"step {point.step}: {held}; above chance, nats a token: {edges}; {cost}"
 
 
 def _steps(
