@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from polyunlearn.analysis.clusters import clusters, drawn_weights, mean_over, percentiles, share_left
+from polyunlearn.analysis.clusters import bearing, clusters, drawn_weights, mean_over, percentiles, share_left
 
 
 def test_weights_of_a_draw_are_a_mean() -> None:
@@ -53,3 +53,12 @@ def test_a_share_by_hand() -> None:
     assert (found.mean, found.low, found.high, found.n) == (0.25, 0, 0.75, 4)
     with pytest.raises(ValueError, match="share of nothing"):
         share_left(np.zeros(4), np.zeros(4), [0] * 4)
+
+
+def test_stories_that_were_not_learned_say_nothing_of_what_is_left() -> None:
+    """Of 24 stories four were learned, and nothing is left: it rests on four, of which a share of 1 − .025^(1/4) = .602 may be of another sort; of 24 it were .142.
+    Two learned and two by half are 9 / 2.5 = 3.6, so four; what was learned the other way round counts as nothing."""
+    added = np.array([1.0] * 4 + [0.0] * 20)
+    found = share_left(np.zeros(24), added, [0] * 24)
+    assert (found.mean, found.low, found.n) == (0, 0, 4) and found.high == pytest.approx(0.602, abs=0.001)
+    assert bearing(np.array([1, 1, 0.5, 0.5, -1])) == 4 and bearing(np.ones(7)) == 7 and bearing(np.zeros(3)) == 1

@@ -72,14 +72,25 @@ def clusters(seeds: Sequence[int], shared: bool) -> int:
 def share_left(left: Array, added: Array, seeds: Sequence[int]) -> Estimate:
     """Sum of `left` over sum of `added`, the share that is left of what was added, with its interval; a value a story, `seeds` saying of which seed.
 
-    It is `widened` as if all or nothing of it may be left in a story of another sort. Raises `ValueError` where nothing was added.
+    It is `widened` as if all or nothing of it may be left in a story of another sort, and rests on as many stories as `bearing` says. Raises `ValueError`
+    where nothing was added.
     """
     if added.sum() <= 0:
         raise ValueError("there is no share of nothing")
     # Every story counts alike, whichever seed it is of.
     drawn = drawn_weights(seeds, np.random.default_rng(0)) * np.array([seeds.count(seed) for seed in seeds])
     shares = quotients(drawn @ left, drawn @ added)
-    return widened(Estimate(float(left.sum() / added.sum()), *percentiles(shares), len(seeds)), ALL_OR_NOTHING)
+    return widened(Estimate(float(left.sum() / added.sum()), *percentiles(shares), bearing(added)), ALL_OR_NOTHING)
+
+
+def bearing(added: Array) -> int:
+    r"""How many stories a share of what was added rests on: :math:`(\sum_i a_i)^2 / \sum_i a_i^2`, rounded, where :math:`a_i` was added to story i, or 0 where
+    that is less (the effective number of weighted observations, Kish 1965).
+
+    A story to which nothing was added says nothing of what is left: of 24 stories, 4 of which were learned, four count.
+    """
+    own = np.maximum(added, 0.0)
+    return max(1, round(float(own.sum() ** 2 / (own**2).sum()))) if own.any() else 1
 
 
 def quotients(part: Array, whole: Array) -> Array:

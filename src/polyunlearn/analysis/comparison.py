@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyunlearn.analysis.budget import BUDGET, BudgetPath, BudgetPoint, budget_paths
-from polyunlearn.analysis.clusters import ALL_OR_NOTHING, percentiles, quotients
+from polyunlearn.analysis.clusters import ALL_OR_NOTHING, bearing, percentiles, quotients
 from polyunlearn.errors import UserError
 from polyunlearn.intervals import RESAMPLES, Estimate, widened
 from polyunlearn.study.config import StudyConfig
@@ -231,11 +231,11 @@ def _row(paths: Sequence[BudgetPath], budget: float) -> tuple[MethodRow, _Resamp
     for tag in dict.fromkeys(tag for path in paths for tag in path.added):
         reached = [(path, point) for path, point in zip(paths, kept, strict=True) if tag in path.added]
         draws[tag] = _mean_of([_drawn(path, point, tag) for path, point in reached])
-        residual[tag] = _estimate([path.residual(point)[tag] for path, point in reached], draws[tag], _stories(path for path, _ in reached))
+        residual[tag] = _estimate([path.residual(point)[tag] for path, point in reached], draws[tag], _stories(paths, [tag]))
     worst = max(residual, key=lambda tag: residual[tag].mean) if residual else None
     resampled = _Resampled(_largest_of(list(draws.values())), _mean_of(list(draws.values()))) if worst else None
-    mean = _estimate([own.mean for own in residual.values()], resampled.mean, _stories(paths)) if resampled else None
-    worst_residual = _estimate([residual[worst].mean], resampled.worst, _stories(paths)) if resampled and worst else None
+    mean = _estimate([own.mean for own in residual.values()], resampled.mean, _stories(paths, residual)) if resampled else None
+    worst_residual = _estimate([residual[worst].mean], resampled.worst, _stories(paths, [worst])) if resampled and worst else None
     row = MethodRow(
         source=str(cell.source),
         method=str(cell.method),
@@ -255,15 +255,14 @@ def _way(paths: Sequence[BudgetPath], rows: Sequence[tuple[MethodRow, _Resampled
     reached = [(row, own) for row, own in rows if own]
     worst_of = [row.worst_residual for row, _ in reached if row.worst_residual]
     mean_of = [row.mean for row, _ in reached if row.mean]
-    stories = _stories(path for path in paths if path.added)
     return WayRow(
         method=str(paths[0].cell.method),
         strategy=str(paths[0].cell.strategy),
         sources=tuple(row.source for row, _ in rows),
         cells=len(paths),
         unmoved=sum(row.unmoved for row, _ in rows),
-        worst_language=_estimate([own.mean for own in worst_of], _mean_of([own.worst for _, own in reached]), stories) if reached else None,
-        mean=_estimate([own.mean for own in mean_of], _mean_of([own.mean for _, own in reached]), stories) if reached else None,
+        worst_language=_over_sources(worst_of, [own.worst for _, own in reached]) if reached else None,
+        mean=_over_sources(mean_of, [own.mean for _, own in reached]) if reached else None,
         worst_source=max((row for row, _ in reached), key=lambda row: row.worst_residual.mean if row.worst_residual else 0.0, default=None),
         cost=_cost(paths, [path.kept(budget) for path in paths]),
         path=_mean_path(paths),
@@ -346,10 +345,18 @@ def _estimate(means: Sequence[float], draws: Draws, stories: int) -> Estimate:
     return widened(Estimate(_mean(means), *percentiles(draws), stories), ALL_OR_NOTHING)
 
 
-def _stories(paths: Iterable[BudgetPath]) -> int:
-    """How many stories these cells ask about; the same story in several sources counts once."""
-    asked = {path.stories: len(next(iter(path.added.values()))) for path in paths if path.added}
-    return sum(asked.values())
+def _over_sources(own: Sequence[Estimate], draws: Sequence[Draws]) -> Estimate:
+    """The mean over sources. They share their stories, so it rests on no more of them than the source that was learned in fewest."""
+    return _estimate([one.mean for one in own], _mean_of(draws), min(one.n for one in own))
+
+
+def _stories(paths: Iterable[BudgetPath], tags: Iterable[str]) -> int:
+    """On how many stories what is left in these languages rests (`bearing`); a story in several sources or languages is one."""
+    wanted, added = set(tags), dict[int, Draws]()
+    for path in paths:
+        for own in (np.array(values) for tag, values in path.added.items() if tag in wanted):
+            added[path.stories] = added[path.stories] + own if path.stories in added else own
+    return bearing(np.concatenate(list(added.values()))) if added else 1
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -15,7 +15,7 @@ from polyunlearn.analysis.clusters import (
     EITHER_WAY,
     FEWEST,
     Array,
-    clusters,
+    bearing,
     drawn_weights,
     mean_over,
     percentiles,
@@ -292,7 +292,8 @@ def _residual(parts: Sequence[_Part], shared: bool) -> Estimate:
         weight[known] += own.sum(1)[known]
     shares = quotients(total, weight)
     mean = sum(float(part.left.sum() / part.added.sum()) for part in parts) / len(parts)
-    return widened(Estimate(mean, *percentiles(shares), clusters(seeds, shared)), ALL_OR_NOTHING)
+    added = np.sum([part.added for part in parts], axis=0) if shared else np.concatenate([part.added for part in parts])
+    return widened(Estimate(mean, *percentiles(shares), bearing(added)), ALL_OR_NOTHING)
 
 
 def _drop(values: Values, cell: Cell, tag: str) -> list[float]:

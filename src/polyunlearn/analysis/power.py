@@ -8,7 +8,7 @@ probability :math:`1 - \beta` (power) where there are
 stories; :math:`\sigma` is the standard deviation of the paired differences, one a story, z the quantiles of the normal distribution (for
 evaluations of language models: Miller 2024, arXiv 2411.00640, section 5; why it is worth asking before: Card et al. 2020, arXiv 2010.06595). Stories,
 not questions, are counted, since the wordings and languages of one go together. Where seeds differ among themselves too, by :math:`\tau`, S seeds of
-k stories have the variance :math:`(\tau^2 + \sigma^2 / k) / S` in the place of :math:`\sigma^2 / n`, so more stories a seed do not make up for
+k stories of their own have the variance :math:`(\tau^2 + \sigma^2 / k) / S` in the place of :math:`\sigma^2 / n`, so more stories a seed do not make up for
 too few seeds.
 """
 
@@ -70,11 +70,6 @@ def seeds_needed(spread: Spread, stories: int, difference: float = DIFFERENCE) -
     """How many seeds of `stories` stories each do."""
     _check(difference)
     return max(1, math.ceil((_reach() / difference) ** 2 * (spread.between_seeds**2 + spread.stories**2 / stories)))
-
-
-def found_with(spread: Spread, stories: int, seeds: int) -> float:
-    """The smallest difference that `seeds` seeds of `stories` stories each find with 80 % power at the 5 % level."""
-    return _reach() * math.sqrt((spread.between_seeds**2 + spread.stories**2 / stories) / seeds)
 
 
 def measured_spread(store: Store) -> Spread:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from polyunlearn.analysis.clusters import mean_over
+from polyunlearn.analysis.clusters import EITHER_WAY, mean_over
 from polyunlearn.intervals import Estimate
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.store import Store
@@ -82,7 +82,7 @@ def _beyond(told: _Told, gold: _Told | None) -> Estimate | None:
     if not gold or not both:
         return None
     more = [(told[story][0] - told[story][1]) - (gold[story][0] - gold[story][1]) for story in both]
-    return mean_over(np.array(more), [seed for seed, _ in both])
+    return mean_over(np.array(more), [seed for seed, _ in both], bounds=EITHER_WAY)
 
 
 def _told(store: Store, shared: bool) -> dict[_State, dict[_Form, _Told]]:

@@ -171,13 +171,15 @@ def _figure(
     facts = sorted(own)
     (right, swapped), (before, before_swapped) = (zip(*(one[fact] for fact in facts), strict=True) for one in (own, english))
     net, net_before = ([a - b for a, b in zip(*pair, strict=True)] for pair in ((right, swapped), (before, before_swapped)))
+    # English drops by nothing from itself, whatever the facts.
+    bounds = None if own is english else (-1.0, 1.0)
     return Figure(
         *key,
         accuracy=estimate(right, bounds=(0, 1)),
         chance=fmean(1 / options[fact] for fact in facts),
         swapped=fmean(swapped),
-        drop=paired_difference(before, right),
-        net_drop=paired_difference(net_before, net),
+        drop=paired_difference(before, right, bounds=bounds),
+        net_drop=paired_difference(net_before, net, bounds=bounds),
     )
 
 

@@ -97,7 +97,10 @@ class Compared:
 
 
 def compared(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], scores: Sequence[Tensor]) -> dict[str, Compared]:
-    """What the scores of the probes' candidates in one language say of each claim; `probes` are some of `claim_probes`."""
+    """What the scores of the probes' candidates in one language say of each claim; `probes` are some of `claim_probes`.
+
+    A mean over fewer wordings strays further, so that a claim is compared with means over at most as many as its own.
+    """
     by_claim: dict[str, list[int]] = {}
     for number, probe in enumerate(probes):
         by_claim.setdefault(probe.story, []).append(number)
@@ -106,7 +109,10 @@ def compared(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], scores:
     fits: dict[str, Associations | None] = {}
     for kind in {known[own].kind for own in by_claim}:
         same = {own: probes[numbers[0]] for own, numbers in by_claim.items() if known[own].kind == kind}
-        fits |= dict.fromkeys(same, _associated(same, means, known, tag))
+        for count in {len(by_claim[own]) for own in same}:
+            as_many = {own: _mean([scores[number] for number in numbers[:count]]) for own, numbers in by_claim.items()}
+            alike = [own for own in same if len(by_claim[own]) == count]
+            fits |= dict.fromkeys(alike, _associated(same, as_many, known, tag))
     results = {}
     for question, own in enumerate(by_claim):
         fit, values = fits[own], means[own]

@@ -47,7 +47,7 @@ def print_recoveries(found: Sequence[Hardest], console: Console) -> None:
         table.add_row(*(Text(part) for part in _hardest_texts(own)))
     console.print(table)
     console.print(
-        "excess: the rise beyond gold's, in all query languages and in one, with its 95 % interval; form and language are chosen on every second "
+        "excess: the rise beyond gold's, in all query languages that the form asks in, and in one of them, with its 95 % interval; form and language are chosen on every second "
         "story, the figures are of the others; fake rank and gold: before → after the attack, first wording; lead: nats a token by which claims then lie "
         "above gold's log-prob of them",
         style="dim",

@@ -30,7 +30,7 @@ def gains(readings: Sequence[Reading]) -> dict[str, Estimate]:
     found = {}
     for name, chosen in _by_relation(readings).items():
         added = [[now - then for now, then in zip(own.first, without[own.asked], strict=True)] for own in chosen]
-        found[name] = estimate([fmean(values) for values in zip(*added, strict=True)])
+        found[name] = estimate([fmean(values) for values in zip(*added, strict=True)], bounds=EITHER_WAY)
     return found
 
 

@@ -74,7 +74,7 @@ def greedy_tokens(
 
     `head` is the whole output layer of `model`. Logits are computed for the last position alone.
     """
-    ends = _ends(model, encoder)
+    ends = torch.tensor(answer_ends(model, encoder), device=model.device)
     return mapped_by_length(
         prompts,
         lambda prompt: prompt.length + max_new_tokens,
@@ -107,7 +107,7 @@ def sampled_answers(
         raise ValueError(f"a temperature must be above 0, not {temperature}; for the most probable tokens use greedy_answers")
     uniform = [torch.rand(samples, max_new_tokens, generator=generator, dtype=torch.float64) for _ in prompts]
     items = [(prompt, own) for prompt, drawn in zip(prompts, uniform, strict=True) for own in drawn]
-    ends = _ends(model, encoder)
+    ends = torch.tensor(answer_ends(model, encoder), device=model.device)
 
     def work(batch: list[tuple[PromptStates, Tensor]]) -> list[list[int]]:
         drawn = torch.stack([own for _, own in batch])
@@ -142,11 +142,11 @@ def drawn_tokens(logits: Tensor, temperature: float, uniform: Tensor) -> Tensor:
     return (block * BLOCK + torch.searchsorted(before + inside, wanted, right=True).clamp(max=BLOCK - 1))[:, 0].clamp(max=count - 1)
 
 
-def _ends(model: PreTrainedModel, encoder: Encoder) -> Tensor:
+def answer_ends(model: PreTrainedModel, encoder: Encoder) -> list[int]:
     """The tokens that end an answer: the tokeniser's, those that the model itself would stop at, and a new line."""
     own = getattr(model.generation_config, "eos_token_id", None)
     named = own if isinstance(own, list) else [own] if own is not None else []
-    return torch.tensor([encoder.end_id, *named, *encoder.newline_ids], device=model.device)
+    return [encoder.end_id, *named, *encoder.newline_ids]
 
 
 def answer_text(encoder: Encoder, tokens: list[int]) -> str:

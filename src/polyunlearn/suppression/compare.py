@@ -19,7 +19,7 @@ from polyunlearn.languages import get_language
 from polyunlearn.models.batching import mapped_by_length
 from polyunlearn.models.loading import LoadedModel
 from polyunlearn.progress import Work
-from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL, answer_text
+from polyunlearn.scoring.generation import ANSWER_BUDGET, LEAST_FILL, answer_ends, answer_text
 from polyunlearn.scoring.measure import Moment, ranked_questions, text_rows
 from polyunlearn.scoring.probes import Probe
 from polyunlearn.scoring.ranking import candidate_log_probs
@@ -187,8 +187,13 @@ def _generate(
     encoder, longest = loaded.encoder, max(map(len, prompts))
     ids = torch.tensor([[encoder.end_id] * (longest - len(prompt)) + list(prompt) for prompt in prompts], device=loaded.model.device)
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=loaded.model.device)
-    ends = [encoder.end_id, *encoder.newline_ids]
-    config = GenerationConfig(max_new_tokens=most, min_new_tokens=least, do_sample=False, eos_token_id=ends, pad_token_id=encoder.end_id)
+    config = GenerationConfig(
+        max_new_tokens=most,
+        min_new_tokens=least,
+        do_sample=False,
+        eos_token_id=answer_ends(loaded.model, encoder),
+        pad_token_id=encoder.end_id,
+    )
     with SuppressionProcessor(loaded.model, way, plausibility) if way else nullcontext() as processor:
         processors = LogitsProcessorList([processor] if processor else [])
         tokens: Tensor = loaded.model.generate(input_ids=ids, attention_mask=mask, generation_config=config, logits_processor=processors)

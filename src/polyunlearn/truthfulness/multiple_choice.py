@@ -174,7 +174,7 @@ def _truthfulness(tag: str | None, control: bool, scored: Sequence[Scored]) -> T
         scores={name: estimate(values, bounds=(0, 1)) for name, values in own.items()},
         chance={name: fmean(values) for name, values in by_chance.items()},
         form={name: fmean(values) for name, values in form.items()} or None,
-        beyond={name: paired_difference(paired[name], values) for name, values in form.items()} or None,
+        beyond={name: paired_difference(paired[name], values, bounds=(-1, 1)) for name, values in form.items()} or None,
     )
 
 
