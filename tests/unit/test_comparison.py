@@ -31,7 +31,6 @@ States = dict[int, Values]
 """What a cell is measured as after each of some steps, the last its end; what is not named is as learned."""
 
 
-
 def config(**changes: Any) -> StudyConfig:
     """The study by hand, followed as a comparison needs it."""
     return handmade.config(unlearning={"measure": "budget", **changes.pop("unlearning", {})}, **changes)

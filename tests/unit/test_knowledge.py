@@ -15,6 +15,7 @@ from polyunlearn.analysis.rescoring import Score
 from polyunlearn.corpus.newsroom import generate_stories
 from polyunlearn.errors import UserError
 from polyunlearn.languages import get_language
+from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.models.trainable import TrainablePlan, make_trainable
 from polyunlearn.report.scores import scores_markdown
 from polyunlearn.scoring.knowledge import SAMPLES, Candidate, forced_rows, membership_rows, sampled_rows, truth_rows
@@ -172,7 +173,7 @@ def test_scores_of_texts_against_gradients_and_losses_of_the_model_itself(gemma_
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
     found = {(row.story, row.language, row.asks, row.metric): row.value for row in rows}
     for own in TEXTS:
-        sequence = loaded.encoder.running(get_language(own.language), own.text)
+        sequence = TokenSequence(loaded.encoder.running(get_language(own.language), own.text).ids[:-1], 1)
         loss = -own_label_log_probs(loaded, sequence).mean().item()
         key = (own.story, own.language, "member" if own.member else "unseen")
         assert found[*key, "loss_score"] == pytest.approx(-loss, rel=1e-4)

@@ -75,7 +75,7 @@ def sentence_rows(loaded: LoadedModel, sentences: ByLanguage, part: str, moment:
     """Rows of `exact_memorisation`, `loss` (nats a token) and `bits_per_byte` of each sentence by itself, over the whole vocabulary."""
     rows: list[Row] = []
     for tag, own in sentences.items():
-        sequences = [loaded.encoder.running(get_language(tag), text) for text in own]
+        sequences = [loaded.encoder.unended(get_language(tag), text) for text in own]
         for number, (text, table) in enumerate(zip(own, token_tables(loaded, loaded.head, sequences), strict=True), start=1):
             rows += [
                 Row(moment.step, moment.end, f"sentence:{number}", tag, part, -1, metric, value)

@@ -82,6 +82,11 @@ class Encoder:
         """As `text`, of sentences that are joined already; `language` is the one that it begins in."""
         return TokenSequence((*self._start, *self._ids(text), self.end_id), 1, language.tag)
 
+    def unended(self, language: Language, text: str) -> TokenSequence:
+        """As `running`, without the end token, which is none of the text's: for what a text is measured by. A model that learns to end, or forgets to, has
+        lost nothing of the text."""
+        return TokenSequence((*self._start, *self._ids(text)), 1, language.tag)
+
     def _following(self, text: str) -> tuple[int, ...]:
         """The tokens of a text that follows another; raises `UserError` where the tokeniser has none without what stands before."""
         whole = self._ids("\n" + text) if self._anchor else self._ids(text)

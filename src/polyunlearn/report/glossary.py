@@ -27,7 +27,7 @@ GLOSSARY = {
     "either way, so fewer than four lost stories count as none. 0 is none; lower is better.",
     "at the same loss of utility": "The last state measured on the way whose utility loss is inside the budget, though one before it were outside. The "
     "learned state always is, with all of the claims left. Residuals there are those of the first wording.",
-    "bits per byte": "Bits needed per UTF-8 byte of articles that no training saw. Lower is better; compare within a language.",
+    "bits per byte": "Bits needed per UTF-8 byte of articles that no training saw, without the end token behind them. Lower is better; compare within a language.",
     "off script": "Share of answers of which at least half the letters are not of the asked language's script.",
     "repetition": "Mean share of an answer's character 4-grams that repeat an earlier one; near 1 is a loop.",
     "real loss": "Mean negative log-probability of the right answer to the real question, nats a token; lower is better.",

@@ -112,7 +112,7 @@ def membership_rows(
     """Rows of `MEMBERSHIP` for each text; gradients are of `parameters`, which must be free to train."""
     rows = []
     for own in candidates:
-        hidden, labels = label_states(loaded.body, [loaded.encoder.running(get_language(own.language), own.text)])
+        hidden, labels = label_states(loaded.body, [loaded.encoder.unended(get_language(own.language), own.text)])
         gradients = torch.autograd.grad(-head.log_probs(hidden, labels).mean(), list(parameters.values()))
         with torch.no_grad():
             table = describe(head, hidden, labels)

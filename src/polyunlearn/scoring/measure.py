@@ -163,7 +163,8 @@ def text_rows(loaded: LoadedModel, stories: Sequence[Story], languages: Sequence
 
 def held_out_sequences(stories: Sequence[Story], tag: str, encoder: Encoder) -> list[TokenSequence]:
     """The real articles of `stories` in one language, as tokens."""
-    return [encoder.text(get_language(tag), story.editions[tag].article) for story in stories]
+    language = get_language(tag)
+    return [encoder.unended(language, language.joiner.join(story.editions[tag].article)) for story in stories]
 
 
 @torch.no_grad()

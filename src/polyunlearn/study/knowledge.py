@@ -86,7 +86,7 @@ def _rows(states: States, cell: Cell) -> list[Row]:
     states.watcher.work("sampled answers", 3, parts)
     if not config.stories_are_shared:
         texts = _texts(states, cell.seed)
-        sequences = (loaded.encoder.running(get_language(own.language), own.text) for own in texts)
+        sequences = (loaded.encoder.unended(get_language(own.language), own.text) for own in texts)
         head = materials.scoring_head.covering((token for own in sequences for token in own.ids), loaded.head)
         rows += membership_rows(loaded, head, train_band(states.parameters, 0), texts, moment)
     states.watcher.work("texts that it may know", 4, parts)
