@@ -52,6 +52,14 @@ def test_residuals_as_in_the_summary(tmp_path: Path) -> None:
     assert (german.reached, german.residual) == (0, None)
 
 
+def test_a_state_that_has_collapsed_is_named(tmp_path: Path) -> None:
+    """It says nothing false any more, and nothing true: rows of zeros in what it leaves would pass for a success."""
+    gone = UNLEARNED | {(tag, "real", "first"): [0, 0, 0, 0] for tag in ("en", "de", "ur")}
+    (note,) = [note for note in study_matrices(config(), _store(tmp_path / "gone", unlearned=gone)).notes if "collapsed" in note]
+    assert note.startswith("unlearned-") and "real-information quality in en fell from 1.00 to 0.00" in note
+    assert not any("collapsed" in note for note in study_matrices(config(), _store(tmp_path / "whole")).notes)
+
+
 def test_what_is_left_where_claims_belong(tmp_path: Path) -> None:
     """Story 0 is at home in English, 1 in Urdu, 2 in French, which was not asked, 3 nowhere; German was never reached. Added and left, English: 1, 1, 1/2, 1
     and 1/2, 0, 0, 0; Urdu: 0, 1, 1, 1 and 0, 0, 0, 1/2. Three seeds alike are six stories a place: at home (1/2 + 0) / (1 + 1), away 0 / (0 + 1), of no

@@ -289,6 +289,9 @@ def test_a_state_without_numbers_is_compared_with_nothing(tmp_path: Path) -> Non
     assert (bits["en"].low, bits["en"].p, bits["en"].stands) == (None, None, False) and bits["de"].p == 1
     assert "| en | 2.00 | nan | no number |" in pairing_markdown(found, "a", "b")
     assert json.loads(pairing_json(found), parse_constant=pytest.fail)["schema"] == 1
+    name = next(cell.name for cell in found.cells if cell.state == "unlearned")
+    (note,) = [note for note in found.notes if "diverged" in note]
+    assert note.startswith("diverged in B, so that what is no longer said counts for nothing: ") and name in note
 
 
 def test_the_worst_language_of_real_quality_is_the_lowest(tmp_path: Path) -> None:

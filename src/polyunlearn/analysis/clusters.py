@@ -3,7 +3,7 @@
 A story of a seed, with all its wordings and languages, is one cluster: they are answers of one model about one event and rise and fall together.
 Seeds are a level above, since all stories of a seed are asked of the same trained weights: a draw first draws seeds, then stories within each
 seed drawn (a bootstrap of two levels, both with replacement: Davison & Hinkley 1997, section 3.8). With one seed it is a bootstrap over stories,
-and says nothing of other seeds; with two or three, its intervals are still somewhat too narrow for that.
+and says nothing of other seeds; with two or three it is too wide where seeds are alike, and too narrow where they differ (docs/statistics.md).
 """
 
 from collections.abc import Sequence

@@ -299,6 +299,10 @@ def _notes(
         notes.append(
             f"{tests} comparisons of a metric are too many for {EXCHANGES + 1:,} exchanges: adjusted, no p can be {LEVEL} or less, so that none stands"
         )
+    for side in ("a", "b"):
+        diverged = dict.fromkeys(cell.name for cell in cells if not all(np.isfinite(getattr(own, side)) for own in cell.differences))
+        if diverged:
+            notes.append(f"diverged in {side.upper()}, so that what is no longer said counts for nothing: {'; '.join(diverged)}")
     short = dict.fromkeys(cell.metric for cell in cells if min(cell.stories_a, cell.stories_b) < FEWEST)
     if short:
         notes.append(f"too few stories or texts for an interval (fewer than {FEWEST}): {', '.join(short)}")

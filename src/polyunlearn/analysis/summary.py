@@ -175,6 +175,15 @@ def summarise(config: StudyConfig, store: Store) -> list[CellFigures]:
     return list(figures.values())
 
 
+def collapse_notes(config: StudyConfig, store: Store) -> list[str]:
+    """Which unlearned states have collapsed, and why, in sentences: where they say nothing false, that counts for nothing."""
+    return [
+        f"{item.cell.id} has collapsed ({item.collapse[0]}), so that what it no longer says counts for nothing"
+        for item in summarise(config, store)
+        if item.collapse
+    ]
+
+
 def trajectory(store: Store, figures: Iterable[CellFigures]) -> Mapping[str, list[TrajectoryPoint]]:
     """For every unlearned cell, its measured points, from the learned state (step 0) on, by cell id, in the languages in which the study follows them.
 

@@ -86,7 +86,8 @@ class Verification:
     Chance lets some claims look held. So being held fails a claim only where more claims are than chance gives (`most_by_chance`), where it is held by far
     more than the others could be by chance (`Audit.surely_held`), or where the claims together lie above the controls (`Audit.held_together`). What an
     attack brings back fails where it is more than `allowed` of the claims, and either more than chance gives and than the controls explain (`_stands_out`), or claims
-    above the controls while all together lie above these by more than chance gives. Only claims of which something can be said are counted. Chance is alpha over asking plainly and each attack, and of an attack over its attempts, or its groups: an attack more costs the others little.
+    above the controls while all together lie above these by more than chance gives. Only claims of which something can be said are counted. Asking plainly has all of alpha; each
+    attack has alpha over their number and one, and over its attempts, or its groups: an attack more costs the others little.
 
     Where claims were to go at home alone, nothing here asks whether they are gone elsewhere, with or without an attack. There they are to stay: more than `allowed` of what the
     model held or said before that it does not any more fails too (`findings.Staying`).

@@ -23,6 +23,7 @@ from polyunlearn.analysis.matrices import (
     unlearn_transfer,
 )
 from polyunlearn.analysis.regression import Regression, corpus_tokens, spread_regression
+from polyunlearn.analysis.summary import collapse_notes
 from polyunlearn.analysis.tables import WayNames
 from polyunlearn.corpus.stories import Story
 from polyunlearn.errors import UserError
@@ -92,7 +93,7 @@ def build_matrices(folder: Path, console: Console, json_file: Path | None, markd
 
 def study_matrices(config: StudyConfig, store: Store) -> Matrices:
     """The matrices of what is finished; without token overlap where the study's tokeniser or corpus is not there any more, nor homes without the corpus."""
-    tokens, homes, notes = None, dict[str, str](), []
+    tokens, homes, notes = None, dict[str, str](), collapse_notes(config, store)
     try:
         stories = [measured_stories(config, seed, store) for seed in config.seeds]
     except UserError as error:
