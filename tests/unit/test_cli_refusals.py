@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from polyunlearn.cli import app
@@ -185,3 +186,23 @@ def test_what_cannot_be_is_said_before_a_model_is_loaded(tmp_path: Path, argumen
     named = {"MODEL": str(tmp_path / "nowhere"), "CLAIMS": str(claims), "OUT": str(tmp_path / "out")}
     assert said in refused([named.get(own, own) for own in arguments])
     assert [own.name for own in tmp_path.iterdir()] == ["claims.jsonl"]
+
+
+def test_a_gpu_that_is_too_small_is_a_users_matter(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What PyTorch says of it is a page; its first sentence is said, and what helps. Other errors stay errors."""
+
+    def run(error: RuntimeError) -> None:
+        def fails() -> None:
+            raise error
+
+        # The package has a name `app` of its own, which hides its module.
+        module = sys.modules["polyunlearn.cli.app"]
+        monkeypatch.setattr(module, "app", fails)
+        module.main()
+
+    with pytest.raises(SystemExit, match="2"):
+        run(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB."))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith("error: the GPU's memory ran out (CUDA out of memory); use fewer --workers") and "GiB" not in said
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(RuntimeError("shapes do not match"))

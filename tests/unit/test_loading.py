@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from polyunlearn.bench.run import run_bench
 from polyunlearn.errors import UserError
 from polyunlearn.models import loading
+from polyunlearn.models.body import decoder_layers
 from polyunlearn.models.loading import load_model, training_dtype
 
 
@@ -198,8 +199,20 @@ def test_what_else_runs_on_a_gpu_decides_nothing(llama_folder: Path, monkeypatch
 
 
 def test_a_gpu_holds_fp32_where_a_training_of_it_takes_half_its_memory_at_most() -> None:
-    """268 million weights take 16 bytes each in training, 4.3 GB; eight billion take 128 GB."""
-    assert training_dtype(268_000_000, 8_600_000_000)[0] == torch.float32
-    assert training_dtype(268_000_000, 8_500_000_000)[0] == torch.bfloat16
-    dtype, reason = training_dtype(8_000_000_000, 80_000_000_000)
+    """268 million weights, 100 of them in layers, take 4 bytes each and 12 more where they train, 2.27 GB; eight billion that all train take 128 GB."""
+    assert training_dtype(268_000_000, 100_000_000, 4_600_000_000)[0] == torch.float32
+    assert training_dtype(268_000_000, 100_000_000, 4_500_000_000)[0] == torch.bfloat16
+    dtype, reason = training_dtype(8_000_000_000, 8_000_000_000, 80_000_000_000)
     assert dtype == torch.bfloat16 and "128.0 of 80.0 GB" in reason
+
+
+def test_weights_that_never_train_take_no_room_for_training(llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers alone train: of a GPU twice as large as that takes, fp32 fits, and of one byte less it does not."""
+    config = AutoConfig.from_pretrained(llama_folder)
+    model = load_model(str(llama_folder)).model
+    layers = sum(own.numel() for own in decoder_layers(model).parameters())
+    room = 2 * 4 * (model.num_parameters() + 3 * layers)
+    assert layers < model.num_parameters()
+    for memory, held in ((room, torch.float32), (room - 1, torch.bfloat16)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, memory=memory: (0, memory))
+        assert loading._dtype(config, torch.device("cuda"), trust_remote_code=False)[0] == held

@@ -3,7 +3,7 @@
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -50,10 +50,23 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        for line in str(error).splitlines():
-            errors.print("[bold red]error:[/] ", end="")
-            errors.print(line, markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _end_with(str(error))
+    except RuntimeError as error:
+        # By its name: to import torch here would make every command slow.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        reason = str(error).partition(". ")[0]
+        _end_with(
+            f"the GPU's memory ran out ({reason}); use fewer --workers or a smaller model, free what else runs there, or set CUDA_VISIBLE_DEVICES= to "
+            "compute on the CPU"
+        )
+
+
+def _end_with(text: str) -> NoReturn:
+    for line in text.splitlines():
+        errors.print("[bold red]error:[/] ", end="")
+        errors.print(line, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 @app.callback(invoke_without_command=True)

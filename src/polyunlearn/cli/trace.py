@@ -96,6 +96,9 @@ def _model(
     texts = read_parallel(parallel, asked) if parallel else None
     with Working() as work:
         earlier = load_model(before, say=work.say) if before else None
+        if earlier:
+            # Its weights are put in one layer at a time; on a GPU two models may not fit.
+            earlier.model.to("cpu")
         loaded = load_model(model, say=work.say)
         audit = audit_claims(loaded, claims, asking, work)
         found = locate_claims(loaded, claims, asking, earlier, work, audit, texts)

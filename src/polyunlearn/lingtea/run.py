@@ -20,7 +20,7 @@ from polyunlearn.lingtea.tasks import FORGET, PARTS, Task
 from polyunlearn.lingtea.ways import WAYS, Way, check_ways
 from polyunlearn.models.body import Body, decoder_layers
 from polyunlearn.models.loading import LoadedModel, load_model
-from polyunlearn.models.memory import give_back_freed, peak_bytes
+from polyunlearn.models.memory import give_back_cached, peak_bytes
 from polyunlearn.models.trainable import TrainablePlan, make_trainable, restore, snapshot
 from polyunlearn.scoring.measure import Moment
 from polyunlearn.scoring.rows import Row
@@ -110,7 +110,7 @@ def _state(
     watcher: Watcher,
 ) -> State:
     begin = time.monotonic()
-    give_back_freed()
+    give_back_cached()
     kept, taken = (0, 0) if way == BEFORE else _train(task, loaded, parameters, WAYS[way], seed, settings, out, watcher)
     # Each state is computed alike, whatever was computed before it.
     loaded.body.start_afresh()

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Pretra
 
 from polyunlearn.errors import UserError, first_line
 from polyunlearn.models.agreement import check_agreement
-from polyunlearn.models.body import Body, attention_of
+from polyunlearn.models.body import Body, attention_of, decoder_layers
 from polyunlearn.models.embedded import NAME, fetch_embedded
 from polyunlearn.models.forward import OutputHead
 from polyunlearn.models.sequences import Encoder
@@ -172,20 +172,21 @@ def _dtype(config: PretrainedConfig, device: torch.device, trust_remote_code: bo
     if device.type == "cpu":
         return torch.float32, "no CUDA device: fp32 on the CPU"
     with torch.device("meta"):
-        count = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code).num_parameters()
-    return training_dtype(count, torch.cuda.mem_get_info(device)[1])
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        trained = sum(own.numel() for layer in decoder_layers(model) for own in layer.parameters())
+    return training_dtype(model.num_parameters(), trained, torch.cuda.mem_get_info(device)[1])
 
 
-def training_dtype(parameters: int, memory: int) -> tuple[torch.dtype, str]:
-    """fp32 where the weights, their gradients and AdamW's two moments take at most half of a device's bytes of memory, else bf16; and why.
+def training_dtype(parameters: int, trained: int, memory: int) -> tuple[torch.dtype, str]:
+    """fp32 where the weights, and the gradients and AdamW's two moments of those `trained`, take at most half of a device's bytes of memory, else bf16; and why.
 
     Of all its memory, not of what is free: a study must go on as it began, whatever else runs there.
     """
-    needed = 4 * 4 * parameters
+    needed = 4 * (parameters + 3 * trained)
     gigabytes = f"{needed / 1e9:.1f} of {memory / 1e9:.1f} GB"
     if needed <= memory / 2:
-        return torch.float32, f"a CUDA device with room: fp32 (training every weight takes {gigabytes})"
-    return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every weight in fp32 takes {gigabytes})"
+        return torch.float32, f"a CUDA device with room: fp32 (training every layer takes {gigabytes})"
+    return torch.bfloat16, f"a CUDA device: bf16 weights, fp32 log-probs and optimiser (training every layer in fp32 takes {gigabytes})"
 
 
 _HASHED_AT_ONCE = 2**24

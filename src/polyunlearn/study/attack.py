@@ -14,7 +14,7 @@ from polyunlearn.attacks.target import BEFORE, Target, Variant, form_before
 from polyunlearn.errors import UserError
 from polyunlearn.models.body import Body
 from polyunlearn.models.loading import LoadedModel
-from polyunlearn.models.memory import give_back_freed
+from polyunlearn.models.memory import give_back_cached
 from polyunlearn.models.trainable import train_band
 from polyunlearn.scoring.measure import Moment, asked_rows, first_rows, ranked_questions
 from polyunlearn.scoring.probes import Probe
@@ -87,7 +87,7 @@ def _attack(states: States, own: Attempted) -> None:
     cell, name = own
     materials = states.materials(cell.seed)
     states.restore(cell, materials)
-    give_back_freed()
+    give_back_cached()
     states.share(cell.seed, states.unlearning.body)
     states.unlearning.body.start_afresh()
     (card,) = get_attacks([name])

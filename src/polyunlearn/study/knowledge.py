@@ -6,7 +6,7 @@ from pathlib import Path
 
 from polyunlearn.errors import UserError, unknown_name
 from polyunlearn.languages import get_language
-from polyunlearn.models.memory import give_back_freed
+from polyunlearn.models.memory import give_back_cached
 from polyunlearn.models.trainable import train_band
 from polyunlearn.scoring.knowledge import Candidate, forced_rows, membership_rows, sampled_rows, truth_rows
 from polyunlearn.scoring.measure import Moment
@@ -68,7 +68,7 @@ def _rows(states: States, cell: Cell) -> list[Row]:
     states.restore(cell, materials)
     states.share(cell.seed, loaded.body)
     loaded.body.start_afresh()
-    give_back_freed()
+    give_back_cached()
     moment = Moment(0, True)
     probes = [own for own in materials.probes if own.wording == 0]
     truths = {(own.id, tag): own.editions[tag].true_answer for own in materials.stories.trained for tag in config.languages}

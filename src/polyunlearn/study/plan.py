@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-import psutil
-
 from polyunlearn.languages import get_language
 from polyunlearn.models.cost import Cost, matrix_rate
 from polyunlearn.models.loading import LoadedModel, load_model
+from polyunlearn.models.memory import free_bytes
 from polyunlearn.models.sequences import TokenSequence
 from polyunlearn.scoring.measure import held_out_sequences, ranked_questions
 from polyunlearn.scoring.ranking import RankedQuestion, question_trees
@@ -92,7 +91,7 @@ def plan_study(config: StudyConfig, say: Callable[[str], None]) -> StudyPlan:
         prompts, answers = _asking(config, cell, own, loaded, asked)
         flops += cost.scoring(prompts + answers, answers, loaded.head.weight.shape[0]) / EFFICIENCY
         cells.append(CellPlan(cell.id, training, end.all_tokens + points * point.all_tokens, flops / rate))
-    return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), psutil.virtual_memory().available, config.stories_are_shared)
+    return StudyPlan(cells, rate, _memory(config, costs["unlearned"]), free_bytes(), config.stories_are_shared)
 
 
 def _finding(config: StudyConfig, cell: Cell, materials: Materials, loaded: LoadedModel) -> Step:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from polyunlearn.models.memory import give_back_freed, peak_rss_bytes
+from polyunlearn.models.memory import give_back_cached, peak_bytes
 from polyunlearn.scoring.rows import Row
 from polyunlearn.study.cells import Cell
 from polyunlearn.study.config import StudyConfig
@@ -18,7 +18,7 @@ def run_cell(states: States, cell: Cell) -> None:
     """Train and measure a cell whose parent is done, and write its rows."""
     materials = states.materials(cell.seed)
     begin = time.monotonic()
-    give_back_freed()
+    give_back_cached()
     config, loaded = states.config, states.loaded(cell)
     rows: list[Row] = []
 
@@ -30,11 +30,11 @@ def run_cell(states: States, cell: Cell) -> None:
     if cell.state == "learned" or keeps_weights(config, cell):
         # Before the rows: a cell whose rows are there can be built upon.
         states.save(cell)
-    give_back_freed()
+    give_back_cached()
     rows += end_rows(config, loaded, materials, len(done.losses), states.watcher.work)
     tokens = [step.tokens for step in done.steps]
     seconds = time.monotonic() - begin
-    record = CellRecord(len(done.losses), sum(tokens), seconds, peak_rss_bytes(), done.losses, tokens, done.seconds, done.found)
+    record = CellRecord(len(done.losses), sum(tokens), seconds, peak_bytes(), done.losses, tokens, done.seconds, done.found)
     states.store.write(cell, rows, record)
 
 

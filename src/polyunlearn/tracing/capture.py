@@ -28,8 +28,8 @@ def layer_states(body: Body, rows: Sequence[TokenRow], keep: Sequence[Callable[[
         seen: list[Tensor] = []
         with at_layers(body.model, lambda number, states: seen.append(states)):
             body([row for row, _ in batch])
-        whole = torch.stack(seen)
-        return [own(whole[:, index, : len(row.ids)]).cpu() for index, (row, own) in enumerate(batch)]
+        # Row by row: a stack of the whole batch would hold its states twice.
+        return [own(torch.stack([states[index, : len(row.ids)] for states in seen])).cpu() for index, (row, own) in enumerate(batch)]
 
     return mapped_by_length(list(zip(rows, keep, strict=True)), lambda item: len(item[0].ids), TOKEN_BUDGET, work)
 
