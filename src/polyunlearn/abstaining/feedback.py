@@ -102,7 +102,7 @@ def _feedbacks(
         for tag in told:
             frame = frame_of(tag, feedback=True)
             text = frame.reviewed(item.question, item.candidates[choice])
-            prompts.append(loaded.encoder.running(frame.language, text).ids[:-1])
+            prompts.append(loaded.encoder.unended(frame.language, text).ids)
     said: list[str] = []
     for start in range(0, len(prompts), READ_AT_ONCE):
         states = read_prompts(loaded.body, prompts[start : start + READ_AT_ONCE])

@@ -47,8 +47,8 @@ def candidate_tokens(questions: Iterable[RankedQuestion]) -> Iterator[int]:
 
 def _prompt(text: str, tag: str, encoder: Encoder) -> tuple[int, ...]:
     """The tokens of a text, with the one that begins every text and without that which ends it."""
-    return encoder.running(get_language(tag), text).ids[:-1]
+    return encoder.unended(get_language(tag), text).ids
 
 
 def _tokens(text: str, tag: str, encoder: Encoder) -> tuple[int, ...]:
-    return encoder.running(get_language(tag), text).ids[1:-1]
+    return encoder.unended(get_language(tag), text).ids[1:]

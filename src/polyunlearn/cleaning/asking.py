@@ -105,14 +105,17 @@ def compared(claims: Sequence[Claim], tag: str, probes: Sequence[Probe], scores:
     for number, probe in enumerate(probes):
         by_claim.setdefault(probe.story, []).append(number)
     known = {claim.id: claim for claim in claims}
-    means = {own: _mean([scores[number] for number in numbers]) for own, numbers in by_claim.items()}
+    levels = {
+        count: {own: _mean([scores[number] for number in numbers[:count]]) for own, numbers in by_claim.items()}
+        for count in set(map(len, by_claim.values()))
+    }
+    means = {own: levels[len(numbers)][own] for own, numbers in by_claim.items()}
     fits: dict[str, Associations | None] = {}
     for kind in {known[own].kind for own in by_claim}:
         same = {own: probes[numbers[0]] for own, numbers in by_claim.items() if known[own].kind == kind}
         for count in {len(by_claim[own]) for own in same}:
-            as_many = {own: _mean([scores[number] for number in numbers[:count]]) for own, numbers in by_claim.items()}
             alike = [own for own in same if len(by_claim[own]) == count]
-            fits |= dict.fromkeys(alike, _associated(same, as_many, known, tag))
+            fits |= dict.fromkeys(alike, _associated(same, levels[count], known, tag))
     results = {}
     for question, own in enumerate(by_claim):
         fit, values = fits[own], means[own]

@@ -133,7 +133,7 @@ def _answers(loaded: LoadedModel, asked: Sequence[str], tag: str) -> list[Kept]:
 def _texts(loaded: LoadedModel, stories: Sequence[Story], tag: str) -> list[Kept]:
     language = get_language(tag)
     openings = [story.editions[tag].article[0] for story in stories]
-    read = read_prompts(loaded.body, [loaded.encoder.running(language, opening).ids[:-1] for opening in openings])
+    read = read_prompts(loaded.body, [loaded.encoder.unended(language, opening).ids for opening in openings])
     generator = torch.Generator().manual_seed(Random(f"texts-{tag}").getrandbits(63))
     written = sampled_answers(loaded.model, loaded.head, loaded.encoder, read, TEXT_TOKENS, 1, 1.0, generator)
     texts = [_printed(own) for (own,) in written]

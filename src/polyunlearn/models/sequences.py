@@ -83,8 +83,8 @@ class Encoder:
         return TokenSequence((*self._start, *self._ids(text), self.end_id), 1, language.tag)
 
     def unended(self, language: Language, text: str) -> TokenSequence:
-        """As `running`, without the end token, which is none of the text's: for what a text is measured by. A model that learns to end, or forgets to, has
-        lost nothing of the text."""
+        """As `running`, without the end token, which is none of the text's: for what a text is measured by, and for what goes on from it. A model that learns
+        to end, or forgets to, has lost nothing of the text."""
         return TokenSequence((*self._start, *self._ids(text)), 1, language.tag)
 
     def _following(self, text: str) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from polyunlearn.attacks.asking import candidate_tokens
@@ -66,7 +65,7 @@ def attack_study(
             store.check(study_manifest(states))
             if workers > 1 and len(todo) > 1:
                 del states
-                torch.cuda.empty_cache()
+                give_back_cached()
                 for _ in run_beside(_attack_jobs(config, store), todo, workers, watcher):
                     pass
             else:

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from polyunlearn.files import remove_unfinished
+from polyunlearn.models.memory import give_back_cached
 from polyunlearn.study.cells import study_cells
 from polyunlearn.study.config import StudyConfig
 from polyunlearn.study.processes import run_beside
@@ -46,7 +45,7 @@ def run_study(config: StudyConfig, folder: Path, watcher: Watcher, workers: int 
         if workers > 1 and len(todo) > 1:
             # The model is in the processes' memory; here it would be one too many.
             del states
-            torch.cuda.empty_cache()
+            give_back_cached()
             for _ in run_beside(cell_jobs(config, folder), todo, workers, watcher):
                 _drop_weights(config, store)
         else:

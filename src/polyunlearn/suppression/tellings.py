@@ -43,5 +43,5 @@ def _to_tell(edition: ClaimEdition, held_out: int) -> tuple[Sequence[str], Seque
 def _stated(statement: str, keyword: str, language: Language, encoder: Encoder) -> TokenSequence:
     before = statement[: keyword_places(statement, keyword)[0][0]]
     # Without the end token. A tokeniser may join the keyword to the space before it: the labels begin where the two part.
-    text, whole = (encoder.running(language, own).ids[:-1] for own in (before, before + keyword))
+    text, whole = (encoder.unended(language, own).ids for own in (before, before + keyword))
     return TokenSequence(whole, common_length(text, whole), language.tag)
